@@ -1,0 +1,3 @@
+//! The `socku` program.
+
+fn main() {}

@@ -1,0 +1,143 @@
+//! Tables and every cut of every message.
+
+use super::*;
+
+fn request(bytes: &[u8]) -> Result<Parsed<Request<'_>>, RequestError> {
+    parse_request(bytes)
+}
+
+const VALID: &[&[u8]] = &[
+    b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00",
+    b"\x04\x02\x00\x15\x0a\x01\x02\x03bob\x00",
+    b"\x04\x01\x01\xbb\x00\x00\x00\x01alice\x00www.example.com\x00",
+    b"\x04\x02\x01\xbb\x00\x00\x00\xff\x00a\x00",
+    b"\x04\x01\x00\x50\x00\x00\x00\x00\x00",
+    b"\x04\x01\x00\x50\x00\x00\x00\x01\x00\x00",
+];
+
+#[test]
+fn every_cut_of_a_valid_request_asks_for_more_and_the_whole_is_done() {
+    for whole in VALID {
+        for cut in 0..whole.len() {
+            assert_eq!(request(&whole[..cut]), Ok(Parsed::More), "{whole:?} cut at {cut}");
+        }
+        let Ok(Parsed::Done(_, length)) = request(whole) else { panic!("{whole:?}") };
+        assert_eq!(length, whole.len());
+        let mut with_payload = whole.to_vec();
+        with_payload.extend_from_slice(b"\x04early payload");
+        let Ok(Parsed::Done(_, length)) = request(&with_payload) else { panic!("{whole:?}") };
+        assert_eq!(length, whole.len(), "bytes behind the request are not consumed");
+    }
+}
+
+#[test]
+fn fields_are_read_in_network_order() {
+    let Ok(Parsed::Done(read, _)) = request(VALID[1]) else { panic!() };
+    assert_eq!(read.command, Command::Bind);
+    assert_eq!(read.port, 21);
+    assert_eq!(read.host, Host::Address(Ipv4Addr::new(10, 1, 2, 3)));
+    assert_eq!(read.user, b"bob");
+    let Ok(Parsed::Done(read, _)) = request(VALID[2]) else { panic!() };
+    assert_eq!(read.host, Host::Name(b"www.example.com"));
+    assert_eq!(read.user, b"alice");
+}
+
+#[test]
+fn zero_address_is_socks4_and_zero_zero_zero_x_is_socks4a() {
+    let Ok(Parsed::Done(read, _)) = request(VALID[4]) else { panic!() };
+    assert_eq!(read.host, Host::Address(Ipv4Addr::UNSPECIFIED));
+    let Ok(Parsed::Done(read, _)) = request(VALID[5]) else { panic!() };
+    assert_eq!(read.host, Host::Name(b""));
+    assert!(!marks_name(Ipv4Addr::new(0, 0, 1, 1)));
+    assert!(marks_name(Ipv4Addr::new(0, 0, 0, 255)));
+}
+
+#[test]
+fn of_all_pairs_of_version_and_command_two_are_served() {
+    for version in 0..=255u8 {
+        for command in 0..=255u8 {
+            let bytes = [version, command, 0, 80, 127, 0, 0, 1, 0];
+            let expected = match (version, command) {
+                (4, 1 | 2) => Ok(()),
+                (4, other) => Err(RequestError::Command(other)),
+                (other, _) => Err(RequestError::Version(other)),
+            };
+            assert_eq!(request(&bytes).map(|_| ()), expected);
+            assert_eq!(request(&bytes[..2]).map(|_| ()), expected, "decided by two bytes");
+        }
+    }
+}
+
+#[test]
+fn limits_hold_to_the_byte() {
+    for (length, fits) in [(0, true), (1, true), (512, true), (513, false), (1 << 20, false)] {
+        let mut bytes = b"\x04\x01\x00\x50\x7f\x00\x00\x01".to_vec();
+        bytes.resize(8 + length, b'u');
+        let unfinished = if fits { Ok(Parsed::More) } else { Err(RequestError::UserTooLong) };
+        assert_eq!(request(&bytes), unfinished, "{length} without NUL");
+        bytes.push(0);
+        assert_eq!(request(&bytes).is_ok(), fits, "{length} with NUL");
+    }
+    for (length, fits) in [(0, true), (253, true), (254, true), (255, true), (256, false)] {
+        let mut bytes = b"\x04\x01\x00\x50\x00\x00\x00\x01user\x00".to_vec();
+        bytes.resize(13 + length, b'n');
+        let unfinished = if fits { Ok(Parsed::More) } else { Err(RequestError::NameTooLong) };
+        assert_eq!(request(&bytes), unfinished, "{length} without NUL");
+        bytes.push(0);
+        assert_eq!(request(&bytes).is_ok(), fits, "{length} with NUL");
+    }
+}
+
+#[test]
+fn the_longest_request_has_the_length_the_limit_names() {
+    let request = Request {
+        command: Command::Connect,
+        port: 1,
+        host: Host::Name(&[b'n'; NAME_BYTES_MAX]),
+        user: &[b'u'; USER_BYTES_MAX],
+    };
+    let mut bytes = Vec::new();
+    encode_request(&request, &mut bytes).unwrap();
+    assert_eq!(bytes.len(), REQUEST_BYTES_MAX);
+    assert_eq!(parse_request(&bytes), Ok(Parsed::Done(request, REQUEST_BYTES_MAX)));
+}
+
+#[test]
+fn what_is_encoded_parses_back_and_what_cannot_be_sent_is_refused() {
+    for whole in &VALID[..5] {
+        let Ok(Parsed::Done(read, _)) = request(whole) else { panic!() };
+        let mut again = Vec::new();
+        encode_request(&read, &mut again).unwrap();
+        assert_eq!(request(&again), Ok(Parsed::Done(read, again.len())));
+    }
+    let base = Request { command: Command::Connect, port: 1, host: Host::Name(b"x"), user: b"" };
+    let refused = |request: Request<'_>| {
+        let mut out = Vec::new();
+        let error = encode_request(&request, &mut out).unwrap_err();
+        assert!(out.is_empty());
+        error
+    };
+    assert_eq!(refused(Request { user: b"a\0b", ..base }), EncodeError::User);
+    assert_eq!(refused(Request { user: &[b'u'; 513], ..base }), EncodeError::User);
+    assert_eq!(refused(Request { host: Host::Name(b""), ..base }), EncodeError::Name);
+    assert_eq!(refused(Request { host: Host::Name(b"a\0"), ..base }), EncodeError::Name);
+    assert_eq!(refused(Request { host: Host::Name(&[b'n'; 256]), ..base }), EncodeError::Name);
+    let marked = Host::Address(Ipv4Addr::new(0, 0, 0, 9));
+    assert_eq!(refused(Request { host: marked, ..base }), EncodeError::Address);
+}
+
+#[test]
+fn replies_have_version_zero_and_go_both_ways() {
+    let address = SocketAddrV4::new(Ipv4Addr::new(10, 1, 2, 3), 0x1234);
+    let bytes = Reply::granted(address).encode();
+    assert_eq!(bytes, [0, 90, 0x12, 0x34, 10, 1, 2, 3]);
+    assert_eq!(parse_reply(bytes), Ok(Reply::granted(address)));
+    for code in [Code::Rejected, Code::NoIdent, Code::OtherUser] {
+        let bytes = Reply::refused(code).encode();
+        assert_eq!(bytes, [0, code as u8, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(parse_reply(bytes), Ok(Reply::refused(code)));
+    }
+    for wrong in [[4, 90, 0, 0, 0, 0, 0, 0], [0, 89, 0, 0, 0, 0, 0, 0], [0, 94, 0, 0, 0, 0, 0, 0]] {
+        assert_eq!(parse_reply(wrong), Err(ReplyError { bytes: wrong }));
+    }
+}
