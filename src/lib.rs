@@ -4,5 +4,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ident;
 pub mod name;
 pub mod wire;
