@@ -1,9 +1,24 @@
 //! socku: a SOCKS4 and SOCKS4A proxy server in one thread over one mio readiness loop.
 //!
-//! The pure rooms ([`wire`] and those beside it) know no socket and no clock.
+//! The pure rooms ([`wire`], [`name`], [`rules`], [`session`], [`timer`], [`stats`]) know no
+//! socket and no clock. [`relay`] and [`reactor`] work over the [`net::Net`] trait; [`server`]
+//! puts everything together.
 
-#![forbid(unsafe_code)]
-
-pub mod ident;
+pub mod access;
+pub mod config;
+pub mod explain;
 pub mod name;
+pub mod net;
+pub mod pool;
+pub mod privileges;
+pub mod reactor;
+pub mod reason;
+pub mod relay;
+pub mod rules;
+pub mod server;
+pub mod session;
+pub mod signals;
+pub mod stats;
+pub mod timer;
+pub mod watch;
 pub mod wire;

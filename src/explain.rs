@@ -1,0 +1,192 @@
+//! What `-t` and `-e` print.
+
+use crate::name;
+use crate::rules::{Query, Rule, RuleSet, Target, Verdict};
+use crate::wire::Command;
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+/// The rules as understood, a line each: the line in the file, and the rule.
+pub fn listing(rules: &RuleSet) -> String {
+    let mut text = String::new();
+    for rule in rules.rules() {
+        let _ = writeln!(text, "{:>4}: {rule}", rule.line);
+    }
+    text + "   -: deny everything else\n"
+}
+
+/// A question of `-e`.
+struct Question<'a> {
+    command: Command,
+    name: Option<&'a str>,
+    address: Option<Ipv4Addr>,
+    port: u16,
+    client: Ipv4Addr,
+    user: &'a str,
+}
+
+/// Answers `c|b HOST:PORT [from ADDRESS] [user NAME]`, where HOST is an address, a name, or
+/// NAME=ADDRESS: a name and one address that it leads to. Who is not named is 127.0.0.1, without
+/// a user. The error says what was expected.
+pub fn explain(rules: &RuleSet, question: &str) -> Result<String, String> {
+    let question = parse(question)?;
+    let Question { command, name, address, port, client, user } = question;
+    let (name, user) = (name.map(str::as_bytes), user.as_bytes());
+    if let Some(address) = address {
+        return Ok(show(
+            rules,
+            rules.decide(&Query { command, name, address, port, client, user }),
+        ));
+    }
+    if !rules.could_permit(command, name, port, client, user) {
+        return Ok("deny: no rule permits this for any address; no name server is asked".into());
+    }
+    Ok(depends(rules, &question))
+}
+
+fn show(rules: &RuleSet, verdict: Verdict) -> String {
+    let text = |line| rules.rules().iter().find(|rule| rule.line == line).map(Rule::to_string);
+    match verdict {
+        Verdict::Permit { line, .. } => {
+            format!("permit: line {line}: {}", text(line).unwrap_or_default())
+        }
+        Verdict::Deny { line } => format!("deny: line {line}: {}", text(line).unwrap_or_default()),
+        Verdict::NoRule => "deny: no rule matches".into(),
+        Verdict::Impossible => {
+            "deny: 0/8, 224/4, 240/4 and port 0 are never the target of a connection".into()
+        }
+    }
+}
+
+/// For a name, each of whose addresses will be judged: the rules that may decide.
+fn depends(rules: &RuleSet, question: &Question<'_>) -> String {
+    let mut text = String::from("depends on the address; in this order:");
+    let name = question.name.unwrap_or_default();
+    for rule in rules.rules().iter().filter(|rule| may_decide(rule, question)) {
+        let _ = write!(text, "\n{:>4}: {rule}", rule.line);
+        if let Target::Name { .. } = rule.target {
+            let _ = write!(text, "   ({name}, unless at 127/8 or 169.254/16)");
+        }
+    }
+    text
+}
+
+/// Whether the rule decides for some address that only this rule is asked about.
+fn may_decide(rule: &Rule, question: &Question<'_>) -> bool {
+    let address = match rule.target {
+        // Any address that the rule covers: the free octets 1, which no check refuses.
+        Target::Addresses(addresses) => {
+            Ipv4Addr::from(addresses.value | !addresses.mask & 0x0101_0101)
+        }
+        Target::Name { .. } => Ipv4Addr::new(1, 1, 1, 1),
+    };
+    let query = Query {
+        command: question.command,
+        name: question.name.map(str::as_bytes),
+        address,
+        port: question.port,
+        client: question.client,
+        user: question.user.as_bytes(),
+    };
+    let verdict = RuleSet::of(vec![rule.clone()]).decide(&query);
+    matches!(verdict, Verdict::Permit { .. } | Verdict::Deny { .. })
+}
+
+fn parse(text: &str) -> Result<Question<'_>, String> {
+    const FORM: &str = "expected c|b HOST:PORT [from ADDRESS] [user NAME]";
+    let mut words = text.split_ascii_whitespace();
+    let command = match words.next() {
+        Some("c") => Command::Connect,
+        Some("b") => Command::Bind,
+        other => return Err(format!("{:?}: {FORM}", other.unwrap_or_default())),
+    };
+    let target = words.next().ok_or(FORM)?;
+    let (host, port) = target.rsplit_once(':').ok_or(format!("{target:?}: {FORM}"))?;
+    let port = port.parse().map_err(|_| format!("{port:?}: expected a port from 0 to 65535"))?;
+    let (name, address) = parse_host(host)?;
+    let (mut client, mut user) = (Ipv4Addr::LOCALHOST, "");
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or(format!("{word:?} has no value: {FORM}"))?;
+        match word {
+            "from" => client = parse_address(value)?,
+            "user" => user = value,
+            _ => return Err(format!("{word:?}: {FORM}")),
+        }
+    }
+    Ok(Question { command, name, address, port, client, user })
+}
+
+fn parse_host(host: &str) -> Result<(Option<&str>, Option<Ipv4Addr>), String> {
+    let (name, address) = match host.split_once('=') {
+        Some((name, address)) => (name, Some(parse_address(address)?)),
+        None => (host, None),
+    };
+    match name::classify(name.as_bytes()) {
+        Ok(name::Target::Name(_)) => Ok((Some(name), address)),
+        Ok(name::Target::Address(given)) if address.is_none() => Ok((None, Some(given))),
+        _ => Err(format!("{host:?}: expected an address, a host name, or NAME=ADDRESS")),
+    }
+}
+
+fn parse_address(text: &str) -> Result<Ipv4Addr, String> {
+    text.parse().map_err(|_| format!("{text:?}: expected an IPv4 address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = "permit c 140.113.*.*\ndeny c 10.0.0.0/8 user bob\n\
+                         permit c *.example.com port 443\npermit b *.*.*.* from 10.*.*.*";
+
+    fn answer(question: &str) -> Result<String, String> {
+        explain(&RuleSet::parse(RULES.as_bytes()).unwrap(), question)
+    }
+
+    #[test]
+    fn a_verdict_comes_with_the_rule_that_gives_it() {
+        for (question, expected) in [
+            ("c 140.113.1.1:80 from 10.0.0.2", "permit: line 1: permit c 140.113.*.*"),
+            ("c 10.1.1.1:80 user bob", "deny: line 2: deny c 10.*.*.* user bob"),
+            ("c 10.1.1.1:80 user eve", "deny: no rule matches"),
+            ("c 224.1.1.1:80", "deny: 0/8, 224/4, 240/4 and port 0 are never"),
+            ("b 1.2.3.4:0 from 10.0.0.2", "permit: line 4: permit b"),
+            ("b 1.2.3.4:0", "deny: no rule matches"),
+            ("c www.example.com=9.9.9.9:443", "permit: line 3: permit c *.example.com port 443"),
+            ("c www.example.com=127.0.0.1:443", "deny: no rule matches"),
+            ("c www.example.com:443", "depends on the address; in this order:\n   1: permit"),
+            ("b www.example.com:443", "deny: no rule permits this for any address"),
+        ] {
+            let answer = answer(question).unwrap();
+            assert!(answer.starts_with(expected), "{question}: {answer}");
+        }
+        let by_name = answer("c www.example.com:443").unwrap();
+        assert!(
+            by_name.contains("\n   3: permit c *.example.com port 443") && !by_name.contains("bob")
+        );
+    }
+
+    #[test]
+    fn a_bad_question_is_told_what_was_expected() {
+        for (question, expected) in [
+            ("", "expected c|b"),
+            ("x 1.2.3.4:80", "\"x\""),
+            ("c", "HOST:PORT"),
+            ("c 1.2.3.4", "HOST:PORT"),
+            ("c 1.2.3.4:99999", "expected a port"),
+            ("c 1.2.3:80", "expected an address"),
+            ("c 1.2.3.4:80 from", "no value"),
+            ("c 1.2.3.4:80 from home", "expected an IPv4 address"),
+            ("c 1.2.3.4:80 by bob", "\"by\""),
+        ] {
+            let error = answer(question).unwrap_err();
+            assert!(error.contains(expected), "{question}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_listing_shows_lines_and_the_default() {
+        let listing = listing(&RuleSet::parse(b"# x\npermit c 1.2.3.4").unwrap());
+        assert_eq!(listing, "   2: permit c 1.2.3.4\n   -: deny everything else\n");
+    }
+}

@@ -1,0 +1,94 @@
+//! The edge to the kernel: what the loop needs of sockets, as a trait.
+//!
+//! The loop runs over [`MioNet`] and, in tests, over a simulated kernel. Both promise the
+//! same: a stream is watched once, for both directions, and each change of readiness is told
+//! once (edge-triggered). `WouldBlock` from a call re-arms the edge; so does a short count.
+
+mod mio_net;
+
+pub use mio_net::MioNet;
+
+use crate::timer::Millis;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// A change of readiness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// What was given when the socket was watched.
+    pub token: usize,
+    /// Bytes, a FIN, an error or a connection may be there to be read.
+    pub readable: bool,
+    /// There may be room to send, or a connection attempt has ended.
+    pub writable: bool,
+    /// The peer has sent its FIN, or the connection is gone.
+    pub read_closed: bool,
+    /// The connection has failed.
+    pub failed: bool,
+}
+
+/// What the loop needs of the kernel. No call blocks but [`Net::poll`].
+pub trait Net {
+    /// A TCP connection, or one being made.
+    type Stream;
+    /// A listening socket.
+    type Listener;
+
+    /// The time now, on a clock that only goes forward.
+    fn now(&self) -> Millis;
+
+    /// Waits until something happens or `timeout_ms` has passed, and appends what happened.
+    /// Being interrupted by a signal is a normal return.
+    fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<Millis>) -> io::Result<()>;
+
+    /// Listens; port 0 lets the kernel choose. Connections that are accepted here send without
+    /// delay and are kept alive.
+    fn listen(
+        &mut self,
+        at: SocketAddrV4,
+        backlog: i32,
+        token: usize,
+    ) -> io::Result<Self::Listener>;
+
+    /// The address a listener has.
+    fn listening_on(&self, listener: &Self::Listener) -> io::Result<SocketAddrV4>;
+
+    /// Takes a waiting connection and the address of its peer; it is not watched yet.
+    fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddrV4)>;
+
+    /// Watches an accepted connection.
+    fn watch(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
+
+    /// Starts to connect, from the address `source` if one is given, and watches. It has
+    /// succeeded when an event says writable and [`Net::error`] has none.
+    fn connect(
+        &mut self,
+        target: SocketAddrV4,
+        source: Option<Ipv4Addr>,
+        token: usize,
+    ) -> io::Result<Self::Stream>;
+
+    /// The local address that packets to `peer` leave from. Sends nothing.
+    fn facing(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr>;
+
+    /// The local address of a connection.
+    fn local(&self, stream: &Self::Stream) -> io::Result<SocketAddrV4>;
+
+    /// The pending error of a connection, which this takes.
+    fn error(&self, stream: &Self::Stream) -> io::Result<Option<io::Error>>;
+
+    /// Reads; 0 is the peer's FIN.
+    fn recv(&mut self, stream: &Self::Stream, into: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends what there is room for.
+    fn send(&mut self, stream: &Self::Stream, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Sends FIN (half-close).
+    fn finish(&mut self, stream: &Self::Stream) -> io::Result<()>;
+
+    /// Makes "writable" mean that next to nothing is left to be sent, and tells it once it is.
+    fn settle(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
+
+    /// Closes with a reset; what was not sent is lost.
+    fn abort(&mut self, stream: Self::Stream);
+}

@@ -1,0 +1,167 @@
+//! [`Net`] over mio: one epoll, edge-triggered.
+
+use super::{Event, Net};
+use crate::timer::Millis;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Registry, Token};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// Events taken from the kernel in one turn.
+const EVENTS_PER_TURN: usize = 1024;
+/// A peer that acknowledges nothing for this long is gone.
+const USER_TIMEOUT: Duration = Duration::from_secs(120);
+/// An idle connection is probed after this long.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(600);
+/// Any port: FTP's is as good as another, since nothing is sent.
+const FACING_PORT: u16 = 21;
+
+/// Sockets of this machine.
+pub struct MioNet {
+    poll: Poll,
+    events: Events,
+    started: Instant,
+}
+
+impl MioNet {
+    /// A poll without any socket yet.
+    pub fn new() -> io::Result<MioNet> {
+        Ok(MioNet {
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            started: Instant::now(),
+        })
+    }
+
+    /// Where whoever embeds the loop registers what else shall wake it.
+    pub fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+}
+
+impl Net for MioNet {
+    type Stream = TcpStream;
+    type Listener = TcpListener;
+
+    fn now(&self) -> Millis {
+        self.started.elapsed().as_millis() as Millis
+    }
+
+    fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<Millis>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout_ms.map(Duration::from_millis)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        events.extend(self.events.iter().map(|event| Event {
+            token: event.token().0,
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            read_closed: event.is_read_closed(),
+            failed: event.is_error(),
+        }));
+        Ok(())
+    }
+
+    fn listen(&mut self, at: SocketAddrV4, backlog: i32, token: usize) -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
+        socket.set_reuse_address(true)?;
+        // Accepted connections inherit these, which saves the calls on each.
+        keep_up(&SockRef::from(&socket))?;
+        socket.bind(&SocketAddr::V4(at).into())?;
+        socket.listen(backlog)?;
+        let mut listener = TcpListener::from_std(socket.into());
+        self.registry().register(&mut listener, Token(token), Interest::READABLE)?;
+        Ok(listener)
+    }
+
+    fn listening_on(&self, listener: &TcpListener) -> io::Result<SocketAddrV4> {
+        only_v4(listener.local_addr()?)
+    }
+
+    fn accept(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddrV4)> {
+        let (stream, peer) = listener.accept()?;
+        Ok((stream, only_v4(peer)?))
+    }
+
+    fn watch(&mut self, stream: &mut TcpStream, token: usize) -> io::Result<()> {
+        self.registry().register(stream, Token(token), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn connect(
+        &mut self,
+        target: SocketAddrV4,
+        source: Option<Ipv4Addr>,
+        token: usize,
+    ) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
+        keep_up(&SockRef::from(&socket))?;
+        if let Some(source) = source {
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+        }
+        match socket.connect(&SocketAddr::V4(target).into()) {
+            Err(error) if !in_progress(&error) => return Err(error),
+            _ => {}
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        self.watch(&mut stream, token)?;
+        Ok(stream)
+    }
+
+    fn facing(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect((peer, FACING_PORT))?;
+        Ok(*only_v4(socket.local_addr()?)?.ip())
+    }
+
+    fn local(&self, stream: &TcpStream) -> io::Result<SocketAddrV4> {
+        only_v4(stream.local_addr()?)
+    }
+
+    fn error(&self, stream: &TcpStream) -> io::Result<Option<io::Error>> {
+        stream.take_error()
+    }
+
+    fn recv(&mut self, mut stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+        stream.read(into)
+    }
+
+    fn send(&mut self, mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        stream.write(bytes)
+    }
+
+    fn finish(&mut self, stream: &TcpStream) -> io::Result<()> {
+        stream.shutdown(Shutdown::Write)
+    }
+
+    fn settle(&mut self, stream: &mut TcpStream, token: usize) -> io::Result<()> {
+        // A socket is writable while at least a third of its send buffer is free. With the
+        // smallest buffer that means: all but the last packet is acknowledged.
+        SockRef::from(&*stream).set_send_buffer_size(1)?;
+        self.registry().reregister(stream, Token(token), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn abort(&mut self, stream: TcpStream) {
+        // Should this fail, the connection is closed in order, which is the next best.
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// Small writes leave at once, and a peer that has vanished is noticed.
+fn keep_up(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+fn in_progress(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
+}
+
+fn only_v4(address: SocketAddr) -> io::Result<SocketAddrV4> {
+    match address {
+        SocketAddr::V4(address) => Ok(address),
+        SocketAddr::V6(_) => Err(ErrorKind::AddrNotAvailable.into()),
+    }
+}

@@ -1,0 +1,353 @@
+//! The loop's turn: poll, fold events into readiness, run what is ready, timers, reap, accept.
+//!
+//! Sessions are freed only in reap and made only in accept, both after the events of a turn
+//! have been folded, so an event can never reach a wrong session.
+
+mod accept;
+mod bind;
+mod steps;
+
+use crate::access::Line;
+use crate::net::{Event, Net};
+use crate::pool::Pool;
+use crate::reason::CloseReason;
+use crate::relay::{Relay, Side};
+use crate::rules::RuleSet;
+use crate::session::{Session, State};
+use crate::stats::Stats;
+use crate::timer::{Deadline, KINDS, Millis, Timers};
+use log::info;
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::RangeInclusive;
+
+/// Tokens below this one are not of sessions: first the listeners, then the embedder's.
+const FIRST_SESSION_TOKEN: usize = 64;
+/// Most listeners.
+pub const LISTENERS_MAX: usize = 32;
+/// The first of the tokens that the embedder may use; [`Reactor::turn`] reports them.
+pub const FIRST_FOREIGN_TOKEN: usize = LISTENERS_MAX;
+
+/// What the loop is told at the start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Source address of outgoing connections.
+    pub outbound: Option<Ipv4Addr>,
+    /// Address told to BIND clients in place of the one listened at.
+    pub bind_address: Option<Ipv4Addr>,
+    /// Ports that BIND listens on; the kernel chooses when there are none.
+    pub bind_ports: Option<RangeInclusive<u16>>,
+    /// Most sessions.
+    pub max_sessions: usize,
+    /// Most sessions of one client address.
+    pub max_per_source: Option<u32>,
+    /// Bytes of one relay buffer.
+    pub buffer_bytes: usize,
+    /// Duration of each deadline, indexed by [`Deadline`]; `None` is never.
+    pub durations_ms: [Option<Millis>; KINDS],
+    /// How long sessions may go on after [`Reactor::drain`].
+    pub drain_timeout_ms: Millis,
+}
+
+/// A main listener and what is known of it.
+struct Entrance<L> {
+    listener: L,
+    address: SocketAddrV4,
+    /// Connections may be waiting.
+    ready: bool,
+}
+
+/// The socket towards the target.
+enum Target<N: Net> {
+    None,
+    /// A BIND that waits for its peer; `ready` when somebody may have come.
+    Listener {
+        listener: N::Listener,
+        ready: bool,
+    },
+    Stream(Side<N::Stream>),
+}
+
+/// A session with its sockets and the bytes in transit.
+struct Entry<N: Net> {
+    session: Session,
+    client: Side<N::Stream>,
+    target: Target<N>,
+    relay: Relay,
+    /// In the ready queue.
+    queued: bool,
+    /// Set once one side was reset and everything it sent was written to the other: what
+    /// remains is that the other's kernel has sent it.
+    settling: Option<CloseReason>,
+}
+
+/// The loop over one [`Net`].
+pub struct Reactor<N: Net> {
+    net: N,
+    settings: Settings,
+    rules: RuleSet,
+    entrances: Vec<Entrance<N::Listener>>,
+    entries: Slab<Entry<N>>,
+    timers: Timers,
+    pool: Pool,
+    stats: Stats,
+    events: Vec<Event>,
+    ready: VecDeque<u32>,
+    closed: Vec<u32>,
+    per_source: HashMap<Ipv4Addr, u32>,
+    /// Accept has failed for want of descriptors: not before this time again.
+    accept_after: Option<Millis>,
+    /// When the last complaint about accept was logged.
+    complained: Option<Millis>,
+    next_bind_port: u16,
+    drain_until: Option<Millis>,
+    now: Millis,
+}
+
+fn token_of_client(slot: usize) -> usize {
+    FIRST_SESSION_TOKEN + 2 * slot
+}
+
+fn token_of_target(slot: usize) -> usize {
+    FIRST_SESSION_TOKEN + 2 * slot + 1
+}
+
+impl<N: Net> Reactor<N> {
+    /// A loop without listeners yet.
+    pub fn new(net: N, settings: Settings, rules: RuleSet) -> Reactor<N> {
+        let now = net.now();
+        Reactor {
+            timers: Timers::new(settings.durations_ms),
+            pool: Pool::new(settings.buffer_bytes),
+            next_bind_port: settings.bind_ports.as_ref().map_or(0, |ports| *ports.start()),
+            net,
+            settings,
+            rules,
+            entrances: Vec::new(),
+            entries: Slab::new(),
+            stats: Stats::default(),
+            events: Vec::new(),
+            ready: VecDeque::new(),
+            closed: Vec::new(),
+            per_source: HashMap::new(),
+            accept_after: None,
+            complained: None,
+            drain_until: None,
+            now,
+        }
+    }
+
+    /// Replaces the rules; sessions that are running go on.
+    pub fn set_rules(&mut self, rules: RuleSet) {
+        self.rules = rules;
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// Whether [`Reactor::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.drain_until.is_some()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Sessions open.
+    pub fn session_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Buffers lent: small, large.
+    pub fn lent_buffers(&self) -> (usize, usize) {
+        self.pool.lent()
+    }
+
+    /// The kernel's edge.
+    pub fn net(&mut self) -> &mut N {
+        &mut self.net
+    }
+
+    /// One turn. Returns the embedder's tokens that had an event, as bits counted from
+    /// [`FIRST_FOREIGN_TOKEN`].
+    pub fn turn(&mut self) -> io::Result<u32> {
+        let timeout_ms = self.timeout_ms();
+        self.events.clear();
+        self.net.poll(&mut self.events, timeout_ms)?;
+        self.now = self.net.now();
+        let foreign = self.fold();
+        for _ in 0..self.ready.len() {
+            let Some(slot) = self.ready.pop_front() else { break };
+            // A slot that was freed since, or freed and taken again, runs to no effect.
+            let Some(entry) = self.entries.get_mut(slot as usize) else { continue };
+            entry.queued = false;
+            self.run(slot as usize);
+        }
+        self.expire();
+        self.reap();
+        self.accept();
+        Ok(foreign)
+    }
+
+    /// How long the poll may take.
+    fn timeout_ms(&self) -> Option<Millis> {
+        if !self.ready.is_empty() || self.may_accept(self.now) {
+            return Some(0);
+        }
+        let accept_after = self.accept_after.filter(|_| self.wants_accept());
+        let next = [self.timers.next(), accept_after, self.drain_until];
+        next.into_iter().flatten().min().map(|at| at.saturating_sub(self.now))
+    }
+
+    fn fold(&mut self) -> u32 {
+        let mut foreign = 0;
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
+            match event.token.checked_sub(FIRST_SESSION_TOKEN) {
+                Some(place) => self.fold_session(place, event),
+                None if event.token >= FIRST_FOREIGN_TOKEN => {
+                    foreign |= 1 << (event.token - FIRST_FOREIGN_TOKEN);
+                }
+                None => {
+                    if let Some(entrance) = self.entrances.get_mut(event.token) {
+                        entrance.ready = true;
+                    }
+                }
+            }
+        }
+        self.events = events;
+        foreign
+    }
+
+    fn fold_session(&mut self, place: usize, event: &Event) {
+        let slot = place / 2;
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        if place.is_multiple_of(2) {
+            entry.client.fold(event);
+        } else {
+            match &mut entry.target {
+                Target::None => return,
+                Target::Listener { ready, .. } => *ready = true,
+                Target::Stream(target) => target.fold(event),
+            }
+        }
+        self.enqueue(slot);
+    }
+
+    fn enqueue(&mut self, slot: usize) {
+        let entry = &mut self.entries[slot];
+        if !entry.queued {
+            entry.queued = true;
+            self.ready.push_back(slot as u32);
+        }
+    }
+
+    fn expire(&mut self) {
+        // A deadline that is handled may set another, but only a later one: this ends.
+        while let Some((slot, kind)) = self.timers.expired(self.now) {
+            let action = self.entries[slot].session.handle_deadline(kind);
+            self.perform(slot, action);
+        }
+        if self.drain_until.is_some_and(|until| until <= self.now) {
+            self.stop();
+        }
+    }
+
+    /// Frees the sessions that have ended, with an access line each.
+    fn reap(&mut self) {
+        while let Some(slot) = self.closed.pop() {
+            let slot = slot as usize;
+            let mut entry = self.entries.remove(slot);
+            self.timers.clear(slot);
+            entry.relay.discard(&mut self.pool);
+            self.forget_source(*entry.session.client.ip());
+            let State::Closed(reason) = entry.session.state() else {
+                unreachable!("only closed sessions are listed")
+            };
+            let (up, down) = (entry.relay.up.delivered, entry.relay.down.delivered);
+            self.stats.count_closed(reason, up, down);
+            info!(target: "access", "{}", Line { session: &entry.session, up, down, now: self.now });
+            self.close_sockets(entry, reason);
+            // A descriptor is free: whoever waits for one may be served.
+            self.accept_after = self.accept_after.map(|_| self.now);
+        }
+    }
+
+    /// A transfer that was cut must not look complete: its connections are reset.
+    fn close_sockets(&mut self, entry: Entry<N>, reason: CloseReason) {
+        use CloseReason::*;
+        let cut =
+            matches!(reason, ClientReset | TargetReset | IdleTimeout | HalfCloseTimeout | Stopped);
+        if !cut {
+            return;
+        }
+        self.net.abort(entry.client.stream);
+        if let Target::Stream(target) = entry.target {
+            self.net.abort(target.stream);
+        }
+    }
+
+    /// Stops accepting; sessions have until the drain time-out.
+    pub fn drain(&mut self) {
+        self.entrances.clear();
+        let until = self.now.saturating_add(self.settings.drain_timeout_ms);
+        self.drain_until.get_or_insert(until);
+    }
+
+    /// Whether [`Reactor::drain`] was called and nothing is left to do.
+    pub fn is_drained(&self) -> bool {
+        self.is_draining() && self.entries.is_empty()
+    }
+
+    /// Ends every session now.
+    pub fn stop(&mut self) {
+        self.drain();
+        let slots: Vec<usize> = self.entries.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if !matches!(self.entries[slot].session.state(), State::Closed(_)) {
+                let action = self.entries[slot].session.close(CloseReason::Stopped);
+                self.perform(slot, action);
+            }
+        }
+        self.reap();
+    }
+
+    /// Writes the counters and one line per session to the log.
+    pub fn dump(&self) {
+        let stats = &self.stats;
+        let (small, large) = self.pool.lent();
+        info!(
+            target: "dump",
+            "sessions={} opened={} closed={} up={} down={} accept-failures={} shed={} \
+             small-buffers={small} large-buffers={large} rules={}",
+            self.entries.len(), stats.opened, stats.closed_total(), stats.up_bytes,
+            stats.down_bytes, stats.accept_failures, stats.shed, self.rules.rules().len(),
+        );
+        for &reason in CloseReason::ALL.iter().filter(|&&reason| stats.closed(reason) > 0) {
+            info!(target: "dump", "reason={reason} count={}", stats.closed(reason));
+        }
+        for (_, entry) in &self.entries {
+            let (up, down) = (entry.relay.up.delivered, entry.relay.down.delivered);
+            info!(target: "dump", "{}", Line { session: &entry.session, up, down, now: self.now });
+        }
+    }
+
+    /// Puts the session's deadline in place of the one it had.
+    fn set_deadline(&mut self, slot: usize) {
+        let entry = &self.entries[slot];
+        let kind = match entry.session.deadline() {
+            Some(Deadline::Idle) if entry.relay.is_half_closed() => Some(Deadline::HalfClose),
+            kind => kind,
+        };
+        match kind {
+            Some(kind) => self.timers.set(slot, kind, self.now),
+            None => self.timers.clear(slot),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Taking clients in.
+
+use super::{Entrance, Entry, LISTENERS_MAX, Reactor, Target, token_of_client};
+use crate::net::Net;
+use crate::reason::CloseReason;
+use crate::relay::{Relay, Side};
+use crate::session::Session;
+use crate::timer::Millis;
+use log::{error, warn};
+use rustix::io::Errno;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// Most connections taken in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// After accept failed for want of something, it is tried again this much later.
+const ACCEPT_RETRY_MS: Millis = 200;
+/// At most one complaint in this time.
+const COMPLAIN_EVERY_MS: Millis = 1000;
+/// As many as the system's own limit (net.core.somaxconn) lets wait.
+const BACKLOG: i32 = 4096;
+
+impl<N: Net> Reactor<N> {
+    /// Listens for clients; returns the address, with the port that was chosen.
+    pub fn listen(&mut self, at: SocketAddrV4) -> io::Result<SocketAddrV4> {
+        if self.entrances.len() == LISTENERS_MAX {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "too many listening addresses"));
+        }
+        let listener = self.net.listen(at, BACKLOG, self.entrances.len())?;
+        let address = self.net.listening_on(&listener)?;
+        self.entrances.push(Entrance { listener, address, ready: false });
+        Ok(address)
+    }
+
+    /// Whether connections may be waiting and there is room for a session.
+    pub(super) fn wants_accept(&self) -> bool {
+        self.entries.len() < self.settings.max_sessions
+            && self.entrances.iter().any(|entrance| entrance.ready)
+    }
+
+    /// Whether accept is to be called now.
+    pub(super) fn may_accept(&self, now: Millis) -> bool {
+        self.wants_accept() && self.accept_after.is_none_or(|after| after <= now)
+    }
+
+    /// Takes waiting connections, a few at a time and from each listener in turn.
+    pub(super) fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if !self.may_accept(self.now) {
+                return;
+            }
+            for place in 0..self.entrances.len() {
+                if self.entrances[place].ready && self.entries.len() < self.settings.max_sessions {
+                    self.accept_one(place);
+                }
+            }
+        }
+    }
+
+    fn accept_one(&mut self, place: usize) {
+        let error = match self.net.accept(&self.entrances[place].listener) {
+            Ok((stream, client)) => {
+                self.accept_after = None;
+                return self.admit(stream, client);
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::WouldBlock => self.entrances[place].ready = false,
+            _ if lacks_resources(&error) => {
+                self.stats.accept_failures += 1;
+                self.accept_after = Some(self.now + ACCEPT_RETRY_MS);
+                self.complain(&error);
+            }
+            // What a connection that is gone left behind; the next one may be well.
+            _ => {}
+        }
+    }
+
+    fn complain(&mut self, error: &io::Error) {
+        if self.complained.is_none_or(|at| at + COMPLAIN_EVERY_MS <= self.now) {
+            self.complained = Some(self.now);
+            error!(
+                "accepting clients: {error}; {} sessions are open, clients wait until some close",
+                self.entries.len()
+            );
+        }
+    }
+
+    fn admit(&mut self, mut stream: N::Stream, client: SocketAddrV4) {
+        let sessions = self.per_source.get(client.ip()).copied().unwrap_or(0);
+        let limit = self.settings.max_per_source.unwrap_or(u32::MAX);
+        if sessions >= limit.saturating_mul(2) {
+            // As many refusals as sessions are on their way already.
+            self.stats.shed += 1;
+            return self.net.abort(stream);
+        }
+        let slot = self.entries.vacant_key();
+        if let Err(error) = self.net.watch(&mut stream, token_of_client(slot)) {
+            warn!("client={client} cannot be watched: {error}");
+            return self.net.abort(stream);
+        }
+        self.stats.opened += 1;
+        let session = Session::new(self.stats.opened, client, self.now);
+        if self.settings.max_per_source.is_some() {
+            *self.per_source.entry(*client.ip()).or_insert(0) += 1;
+        }
+        self.entries.insert(Entry {
+            session,
+            client: Side::new(stream),
+            target: Target::None,
+            relay: Relay::default(),
+            queued: false,
+            settling: None,
+        });
+        self.set_deadline(slot);
+        if sessions >= limit {
+            let action = self.entries[slot].session.reject(CloseReason::TooManyFromSource);
+            self.perform(slot, action);
+        }
+    }
+
+    pub(super) fn forget_source(&mut self, client: Ipv4Addr) {
+        if let Some(sessions) = self.per_source.get_mut(&client) {
+            *sessions -= 1;
+            if *sessions == 0 {
+                self.per_source.remove(&client);
+            }
+        }
+    }
+}
+
+/// Whether a call failed because descriptors or memory for sockets have run out.
+pub(super) fn lacks_resources(error: &io::Error) -> bool {
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| lacking.iter().any(|e| e.raw_os_error() == code))
+}

@@ -1,0 +1,270 @@
+//! What a ready session does, state by state, and how its actions are performed.
+
+use super::accept::lacks_resources;
+use super::{Entrance, Entry, Reactor, Target, token_of_client, token_of_target};
+use crate::net::Net;
+use crate::pool::Pool;
+use crate::reason::CloseReason;
+use crate::relay::{Outcome, Side, Step};
+use crate::session::{Action, Env, State};
+use crate::timer::Deadline;
+use rustix::io::Errno;
+use std::io;
+use std::net::SocketAddrV4;
+
+/// Most reads of what a refused client still sends, in one turn.
+const DISCARDS_PER_TURN: u32 = 8;
+
+impl<N: Net> Reactor<N> {
+    /// Runs one session as far as it comes within its budget.
+    pub(super) fn run(&mut self, slot: usize) {
+        match self.entries[slot].session.state() {
+            State::ReadingRequest => self.read_request(slot),
+            State::Connecting => {
+                if !self.watch_waiting_client(slot) {
+                    self.check_connection(slot);
+                }
+            }
+            State::AwaitingBind { .. } => {
+                if !self.watch_waiting_client(slot) {
+                    let action = self.take_peer(slot);
+                    self.perform(slot, action);
+                }
+            }
+            State::Relaying => self.relay(slot),
+            State::Rejecting(_) => self.reject(slot),
+            State::Closed(_) => {}
+        }
+    }
+
+    /// Does what a session asks for, until it asks for nothing more.
+    pub(super) fn perform(&mut self, slot: usize, mut action: Action) {
+        loop {
+            action = match action {
+                Action::Wait => return,
+                Action::Connect(target) => {
+                    self.set_deadline(slot);
+                    self.connect(slot, target)
+                }
+                Action::Listen(facing) => {
+                    self.set_deadline(slot);
+                    self.open_bind(slot, facing)
+                }
+                Action::Send(reply) => {
+                    let entry = &mut self.entries[slot];
+                    let fits = entry.relay.down.push(&mut self.pool, &reply.encode());
+                    assert!(fits, "two replies fit into a small buffer");
+                    self.set_deadline(slot);
+                    return self.after_reply(slot);
+                }
+                Action::Close => {
+                    self.set_deadline(slot);
+                    return self.closed.push(slot as u32);
+                }
+            }
+        }
+    }
+
+    /// A reply has been put before the client: what follows depends on where that has led.
+    fn after_reply(&mut self, slot: usize) {
+        match self.entries[slot].session.state() {
+            State::Relaying => self.relay(slot),
+            State::Rejecting(_) => {
+                let entry = &mut self.entries[slot];
+                entry.target = Target::None;
+                entry.relay.up.discard(&mut self.pool);
+                self.reject(slot);
+            }
+            _ => self.flush_reply(slot),
+        }
+    }
+
+    fn flush_reply(&mut self, slot: usize) {
+        let Entry { relay, client, .. } = &mut self.entries[slot];
+        relay.down.flush(&mut self.net, client, &mut self.pool);
+    }
+
+    fn read_request(&mut self, slot: usize) {
+        while self.entries[slot].client.readable {
+            let Entry { session, client, relay, .. } = &mut self.entries[slot];
+            let before = relay.up.held().len();
+            relay.up.fill(&mut self.net, client, &mut self.pool, Pool::lend_small);
+            if client.reset || relay.up.has_ended() {
+                let reason =
+                    if client.reset { CloseReason::ClientReset } else { CloseReason::ClientLeft };
+                let action = session.close(reason);
+                return self.perform(slot, action);
+            }
+            if relay.up.held().len() == before {
+                continue;
+            }
+            let is_own = |target| is_own(&self.net, &self.entrances, target);
+            let env = Env { rules: &self.rules, is_own: &is_own };
+            let (taken, action) = session.handle_request(relay.up.held(), &env);
+            relay.up.consume(&mut self.pool, taken);
+            if action != Action::Wait {
+                return self.perform(slot, action);
+            }
+        }
+    }
+
+    fn connect(&mut self, slot: usize, target: SocketAddrV4) -> Action {
+        let entry = &mut self.entries[slot];
+        match self.net.connect(target, self.settings.outbound, token_of_target(slot)) {
+            Ok(stream) => {
+                entry.target = Target::Stream(Side::new(stream));
+                Action::Wait
+            }
+            Err(error) => entry.session.handle_failed(reason_of(&error)),
+        }
+    }
+
+    /// Whether the connection attempt has ended, and how.
+    fn check_connection(&mut self, slot: usize) {
+        let entry = &mut self.entries[slot];
+        let Target::Stream(target) = &mut entry.target else { return };
+        if !target.writable {
+            return;
+        }
+        // Only when the event told of a failure is there an error worth a call.
+        let outcome = match target.has_failed().then(|| self.net.error(&target.stream)) {
+            None | Some(Ok(None)) => self.net.local(&target.stream),
+            Some(Ok(Some(error)) | Err(error)) => Err(error),
+        };
+        let action = match outcome {
+            Ok(local) => entry.session.handle_connected(local),
+            Err(error) => entry.session.handle_failed(reason_of(&error)),
+        };
+        self.perform(slot, action);
+    }
+
+    /// Notices a client that leaves while its target or peer is awaited; `true` when it has.
+    ///
+    /// A FIN may also be the first half of a half-close. With bytes behind the request it is
+    /// taken for that; without, a CONNECT gets a moment to succeed, and a BIND ends.
+    fn watch_waiting_client(&mut self, slot: usize) -> bool {
+        self.flush_reply(slot);
+        let Entry { session, client, relay, .. } = &mut self.entries[slot];
+        if client.read_closed && client.readable && !relay.up.has_ended() {
+            relay.up.fill(&mut self.net, client, &mut self.pool, Pool::lend_small);
+            let left = relay.up.has_ended() && relay.up.is_empty();
+            if left && session.state() == State::Connecting {
+                self.timers.set(slot, Deadline::Leave, self.now);
+            } else if left {
+                let action = session.close(CloseReason::ClientLeft);
+                self.perform(slot, action);
+                return true;
+            }
+        }
+        let Entry { session, client, .. } = &mut self.entries[slot];
+        if client.reset {
+            let action = session.close(CloseReason::ClientReset);
+            self.perform(slot, action);
+        }
+        matches!(self.entries[slot].session.state(), State::Closed(_))
+    }
+
+    fn relay(&mut self, slot: usize) {
+        let entry = &mut self.entries[slot];
+        let Target::Stream(target) = &mut entry.target else { return };
+        if let Some(reason) = entry.settling {
+            let rest = if reason == CloseReason::ClientReset { target } else { &entry.client };
+            if rest.writable || rest.reset {
+                let action = entry.session.close(reason);
+                self.perform(slot, action);
+            }
+            return;
+        }
+        let before = (entry.relay.delivered(), entry.relay.is_half_closed());
+        let outcome = entry.relay.run(&mut self.net, &mut entry.client, target, &mut self.pool);
+        let after = (entry.relay.delivered(), entry.relay.is_half_closed());
+        match outcome {
+            Outcome::Step(step) => {
+                if before != after {
+                    self.set_deadline(slot);
+                }
+                if step == Step::More {
+                    self.enqueue(slot);
+                }
+            }
+            Outcome::Done => {
+                let action = entry.session.close(CloseReason::Done);
+                self.perform(slot, action);
+            }
+            Outcome::ClientReset => self.settle(slot, CloseReason::ClientReset),
+            Outcome::TargetReset => self.settle(slot, CloseReason::TargetReset),
+        }
+    }
+
+    /// Before a reset is passed on, the other kernel gets to send what it holds: a reset would
+    /// throw it away.
+    fn settle(&mut self, slot: usize, reason: CloseReason) {
+        let entry = &mut self.entries[slot];
+        let Target::Stream(target) = &mut entry.target else { return };
+        let (rest, token) = match reason {
+            CloseReason::ClientReset => (target, token_of_target(slot)),
+            _ => (&mut entry.client, token_of_client(slot)),
+        };
+        rest.writable = false;
+        let settles = !rest.reset && self.net.settle(&mut rest.stream, token).is_ok();
+        if settles {
+            entry.settling = Some(reason);
+            self.set_deadline(slot);
+        } else {
+            let action = entry.session.close(reason);
+            self.perform(slot, action);
+        }
+    }
+
+    /// Delivers the refusal, then waits for the client to close: closing over bytes that nobody
+    /// read would reset the connection and could take the reply with it.
+    fn reject(&mut self, slot: usize) {
+        self.flush_reply(slot);
+        let Entry { session, client, relay, .. } = &mut self.entries[slot];
+        let mut gone = client.reset;
+        let ended = relay.up.has_ended();
+        if !gone && relay.down.is_empty() {
+            gone = !relay.down.finish_own(&mut self.net, client) || ended;
+            for _ in 0..DISCARDS_PER_TURN {
+                if gone || !client.readable {
+                    break;
+                }
+                relay.up.fill(&mut self.net, client, &mut self.pool, Pool::lend_small);
+                relay.up.discard(&mut self.pool);
+                gone = client.reset || relay.up.has_ended();
+            }
+        }
+        if gone {
+            let action = session.handle_rejected();
+            self.perform(slot, action);
+        } else if client.readable && self.entries[slot].relay.down.is_empty() {
+            self.enqueue(slot);
+        }
+    }
+}
+
+/// Whether a target is one of the listening sockets. One that listens on every address does so
+/// on those that this host reaches itself by: the address facing it is the target's own.
+fn is_own<N: Net>(net: &N, entrances: &[Entrance<N::Listener>], target: SocketAddrV4) -> bool {
+    let reaches = |own: SocketAddrV4| match own.ip().is_unspecified() {
+        true => target.ip().is_loopback() || net.facing(*target.ip()).ok() == Some(*target.ip()),
+        false => own.ip() == target.ip(),
+    };
+    entrances.iter().any(|e| e.address.port() == target.port() && reaches(e.address))
+}
+
+/// The reason that an error of a connection attempt stands for.
+fn reason_of(error: &io::Error) -> CloseReason {
+    if lacks_resources(error) {
+        return CloseReason::NoResources;
+    }
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::CONNREFUSED | Errno::CONNRESET) => CloseReason::Refused,
+        Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN) => {
+            CloseReason::Unreachable
+        }
+        Some(Errno::ACCESS | Errno::PERM) => CloseReason::Prohibited,
+        Some(Errno::TIMEDOUT) => CloseReason::ConnectTimeout,
+        _ => CloseReason::ConnectFailed,
+    }
+}

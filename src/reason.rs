@@ -1,0 +1,109 @@
+//! Why a session ended: one enum for the log word, the counter and what tests assert.
+
+use std::fmt;
+
+/// Declares the reasons once: variant, the word that users see, and what it means.
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])* $name:ident = $word:literal,)*) => {
+        /// Why a session was closed or refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum CloseReason {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl CloseReason {
+            /// Every reason, in the order of their counters.
+            pub const ALL: &'static [CloseReason] = &[$(CloseReason::$name,)*];
+
+            /// The word in log, counters and documents.
+            pub fn word(self) -> &'static str {
+                match self { $(CloseReason::$name => $word,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Both directions ended with a FIN and everything was delivered.
+    Done = "done",
+    /// The client reset its connection.
+    ClientReset = "client-reset",
+    /// The target reset its connection.
+    TargetReset = "target-reset",
+    /// The client closed before its request was answered in full.
+    ClientLeft = "client-left",
+    /// The request did not arrive whole within the request time-out.
+    RequestTimeout = "request-timeout",
+    /// The target did not answer within the connect time-out.
+    ConnectTimeout = "connect-timeout",
+    /// Nobody connected within the bind time-out.
+    BindTimeout = "bind-timeout",
+    /// No byte either way for the idle time-out.
+    IdleTimeout = "idle-timeout",
+    /// One direction closed and the other silent for the half-close time-out.
+    HalfCloseTimeout = "half-close-timeout",
+    /// VN is not 4.
+    BadVersion = "bad-version",
+    /// CD is neither CONNECT nor BIND.
+    BadCommand = "bad-command",
+    /// USERID exceeds its limit.
+    UserTooLong = "user-too-long",
+    /// The name of a SOCKS4A request exceeds its limit.
+    NameTooLong = "name-too-long",
+    /// The name is empty: some clients send two NULs behind an empty USERID.
+    EmptyName = "empty-name",
+    /// The name holds what no host name holds, or is an odd numeric form.
+    BadName = "bad-name",
+    /// The name would have to be resolved, which this build does not do.
+    NameUnresolved = "name-unresolved",
+    /// No rule matches.
+    NoRule = "no-rule",
+    /// A deny rule matches.
+    Denied = "denied",
+    /// The rule asks for the client's identd and there was no answer (reply 92).
+    NoIdent = "no-ident",
+    /// Never the target of a TCP connection: 0/8, 224/4, 240/4, port 0 of a CONNECT.
+    ImpossibleTarget = "impossible-target",
+    /// The target is this proxy's own listening socket.
+    Loop = "loop",
+    /// The target refused the connection.
+    Refused = "refused",
+    /// No route to the target, or its network says so.
+    Unreachable = "unreachable",
+    /// A firewall on the way, or this host, forbids the connection.
+    Prohibited = "prohibited",
+    /// The connection could not be made for another reason.
+    ConnectFailed = "connect-failed",
+    /// No port to listen on for a BIND.
+    BindFailed = "bind-failed",
+    /// Somebody else than the expected peer connected to a BIND.
+    WrongPeer = "wrong-peer",
+    /// Out of descriptors or memory for sockets.
+    NoResources = "no-resources",
+    /// The client's address has as many sessions as one source may have.
+    TooManyFromSource = "too-many-from-source",
+    /// The proxy stopped.
+    Stopped = "stopped",
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_distinct_and_counters_follow_the_order() {
+        let mut words: Vec<_> = CloseReason::ALL.iter().map(|reason| reason.word()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), CloseReason::ALL.len());
+        for (index, &reason) in CloseReason::ALL.iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The rules of socks.conf and the one function that decides by them.
+//!
+//! The first rule that matches decides; when none matches the answer is no. The grammar is in
+//! [`parse`]; nothing here knows a file, a socket or a clock.
+
+pub mod parse;
+mod show;
+
+pub use parse::ParseError;
+
+use crate::wire::Command;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+/// Addresses given by octets or in CIDR form: those that equal `value` under `mask`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// The bits that are compared.
+    pub mask: u32,
+    /// What they have to be; no bit outside the mask is set.
+    pub value: u32,
+}
+
+impl Addresses {
+    const ANY: Addresses = Addresses { mask: 0, value: 0 };
+    /// This host itself: 127/8.
+    pub const LOOPBACK: Addresses = Addresses { mask: 0xff00_0000, value: 0x7f00_0000 };
+    /// Link-local addresses: 169.254/16, where clouds keep their secrets.
+    pub const LINK_LOCAL: Addresses = Addresses { mask: 0xffff_0000, value: 0xa9fe_0000 };
+
+    /// Whether `address` is one of them.
+    pub fn contain(self, address: Ipv4Addr) -> bool {
+        u32::from(address) & self.mask == self.value
+    }
+
+    /// Whether every address of `other` is one of them.
+    fn cover(self, other: Addresses) -> bool {
+        self.mask & !other.mask == 0 && other.value & self.mask == self.value
+    }
+
+    /// Whether some address is in both.
+    fn meet(self, other: Addresses) -> bool {
+        let both = self.mask & other.mask;
+        self.value & both == other.value & both
+    }
+}
+
+/// Whom a rule is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Addresses, also those that a name was resolved to.
+    Addresses(Addresses),
+    /// The SOCKS4A requests that ask for a name. In lower case, without a final dot.
+    Name {
+        /// The name.
+        name: Box<str>,
+        /// `*.name`: names that end in it count, too.
+        subdomains: bool,
+    },
+}
+
+/// Whether the client's identd is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ident {
+    /// It is not.
+    No,
+    /// No answer is reply 92, another user reply 93.
+    Strict,
+    /// No answer is let through, another user is reply 93.
+    Lax,
+}
+
+/// One rule, as understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its line in the file, counted from 1.
+    pub line: u32,
+    /// `permit`, or else `deny`.
+    pub permit: bool,
+    /// It is about CONNECT.
+    pub connect: bool,
+    /// It is about BIND.
+    pub bind: bool,
+    /// Whom it is about.
+    pub target: Target,
+    /// The ports it is about; empty is all.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// The clients it is about.
+    pub from: Option<Addresses>,
+    /// The USERID it is about.
+    pub user: Option<Box<[u8]>>,
+    /// Whether identd is asked once it has matched.
+    pub ident: Ident,
+}
+
+/// What is to be decided: a request, and one address it may lead to.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// What is asked for.
+    pub command: Command,
+    /// The name of a SOCKS4A request.
+    pub name: Option<&'a [u8]>,
+    /// CONNECT: the address to connect to. BIND: the peer.
+    pub address: Ipv4Addr,
+    /// DSTPORT.
+    pub port: u16,
+    /// The client's address.
+    pub client: Ipv4Addr,
+    /// USERID.
+    pub user: &'a [u8],
+}
+
+/// What the rules say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes, by the rule of this line, if the client's identd agrees.
+    Permit {
+        /// The rule's line.
+        line: u32,
+        /// Whether identd is asked.
+        ident: Ident,
+    },
+    /// No, by the rule of this line.
+    Deny {
+        /// The rule's line.
+        line: u32,
+    },
+    /// No rule matches: no.
+    NoRule,
+    /// Never the target of a TCP connection: no, before any rule.
+    Impossible,
+}
+
+/// The rules of one file, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+}
+
+/// A query without its target.
+struct Asked<'a> {
+    command: Command,
+    port: u16,
+    client: Ipv4Addr,
+    user: &'a [u8],
+}
+
+impl RuleSet {
+    /// Reads the text of a rule file: all of it is right, or nothing counts.
+    pub fn parse(text: &[u8]) -> Result<RuleSet, ParseError> {
+        Ok(RuleSet { rules: parse::parse_rules(text)? })
+    }
+
+    /// These rules, in this order.
+    pub fn of(rules: Vec<Rule>) -> RuleSet {
+        RuleSet { rules }
+    }
+
+    /// The rules in order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Decides one query.
+    pub fn decide(&self, query: &Query<'_>) -> Verdict {
+        let Query { command, name, address, port, client, user } = *query;
+        if is_impossible(command, address, port) {
+            return Verdict::Impossible;
+        }
+        let asked = Asked { command, port, client, user };
+        let matching = self
+            .rules
+            .iter()
+            .find(|rule| rule.is_asked(&asked) && rule.target.matches(name, address));
+        match matching {
+            Some(rule) if rule.permit => Verdict::Permit { line: rule.line, ident: rule.ident },
+            Some(rule) => Verdict::Deny { line: rule.line },
+            None => Verdict::NoRule,
+        }
+    }
+
+    /// Whether there may be an address for which [`RuleSet::decide`] permits this. A "no" is
+    /// certain. A "yes" may be wrong where several deny rules cover the addresses of a permit
+    /// rule only together; the addresses are judged one by one later anyway.
+    pub fn could_permit(
+        &self,
+        command: Command,
+        name: Option<&[u8]>,
+        port: u16,
+        client: Ipv4Addr,
+        user: &[u8],
+    ) -> bool {
+        if command == Command::Connect && port == 0 {
+            return false;
+        }
+        let asked = Asked { command, port, client, user };
+        let mut denied: Vec<Addresses> = IMPOSSIBLE.to_vec();
+        for rule in self.rules.iter().filter(|rule| rule.is_asked(&asked)) {
+            let addresses = match &rule.target {
+                Target::Addresses(addresses) => *addresses,
+                Target::Name { .. } if rule.target.names(name) => Addresses::ANY,
+                Target::Name { .. } => continue,
+            };
+            let is_covered = denied.iter().any(|denied| denied.cover(addresses));
+            if rule.permit && !is_covered {
+                return true;
+            }
+            // A host-name rule leaves 127/8 and 169.254/16 to the rules behind it.
+            if !rule.permit && matches!(rule.target, Target::Addresses(_)) {
+                denied.push(addresses);
+            } else if !rule.permit {
+                return self.permits_own_services(&asked, &denied);
+            }
+        }
+        false
+    }
+
+    /// Whether a rule may permit an address that host-name rules leave alone.
+    fn permits_own_services(&self, asked: &Asked<'_>, denied: &[Addresses]) -> bool {
+        self.rules.iter().filter(|rule| rule.permit && rule.is_asked(asked)).any(|rule| {
+            let Target::Addresses(addresses) = rule.target else { return false };
+            let left = [Addresses::LOOPBACK, Addresses::LINK_LOCAL];
+            left.iter().any(|left| addresses.meet(*left))
+                && !denied.iter().any(|denied| denied.cover(addresses))
+        })
+    }
+
+    /// What is to be said once about these rules when a listening address is not loopback: that
+    /// they make an open proxy, or let clients of other hosts reach 127/8.
+    pub fn open_proxy_warnings(&self, beyond_loopback: bool) -> Vec<String> {
+        if !beyond_loopback {
+            return Vec::new();
+        }
+        let open = self.rules.iter().find(|rule| rule.permit && rule.from.is_none()).map(|rule| {
+            format!(
+                "line {}: permits every client (`{rule}`); add `from` unless that is meant",
+                rule.line
+            )
+        });
+        let exposed = self.rules.iter().enumerate().find(|(place, rule)| {
+            rule.permit && rule.exposes_loopback() && !self.shields_loopback(*place)
+        });
+        let exposed = exposed.map(|(_, rule)| {
+            format!("line {}: lets other hosts reach services of this one (`{rule}`)", rule.line)
+        });
+        open.into_iter().chain(exposed).collect()
+    }
+
+    /// Whether a rule before `place` denies 127/8 to everybody that the rule there permits.
+    fn shields_loopback(&self, place: usize) -> bool {
+        let permit = &self.rules[place];
+        self.rules[..place].iter().any(|rule| {
+            !rule.permit
+                && (rule.connect || !permit.connect)
+                && (rule.bind || !permit.bind)
+                && rule.ports.is_empty()
+                && rule.user.is_none()
+                && rule
+                    .from
+                    .is_none_or(|from| permit.from.is_some_and(|permitted| from.cover(permitted)))
+                && matches!(rule.target, Target::Addresses(a) if a.cover(Addresses::LOOPBACK))
+        })
+    }
+}
+
+/// 0/8, and 224/4 with 240/4.
+const IMPOSSIBLE: [Addresses; 2] = [
+    Addresses { mask: 0xff00_0000, value: 0 },
+    Addresses { mask: 0xe000_0000, value: 0xe000_0000 },
+];
+
+fn is_impossible(command: Command, address: Ipv4Addr, port: u16) -> bool {
+    IMPOSSIBLE.iter().any(|addresses| addresses.contain(address))
+        || (command == Command::Connect && port == 0)
+}
+
+impl Rule {
+    /// Whether everything but the target matches.
+    fn is_asked(&self, asked: &Asked<'_>) -> bool {
+        let command = match asked.command {
+            Command::Connect => self.connect,
+            Command::Bind => self.bind,
+        };
+        command
+            && (self.ports.is_empty() || self.ports.iter().any(|ports| ports.contains(&asked.port)))
+            && self.from.is_none_or(|from| from.contain(asked.client))
+            && self.user.as_deref().is_none_or(|user| user == asked.user)
+    }
+
+    /// Whether its target meets 127/8 and its clients may be other hosts.
+    fn exposes_loopback(&self) -> bool {
+        let reaches = matches!(self.target, Target::Addresses(addresses) if addresses.meet(Addresses::LOOPBACK));
+        reaches && self.from.is_none_or(|from| !Addresses::LOOPBACK.cover(from))
+    }
+}
+
+impl Target {
+    fn matches(&self, name: Option<&[u8]>, address: Ipv4Addr) -> bool {
+        match self {
+            Target::Addresses(addresses) => addresses.contain(address),
+            // A name that somebody else controls must not lead to this host's own services.
+            Target::Name { .. } => {
+                self.names(name)
+                    && !Addresses::LOOPBACK.contain(address)
+                    && !Addresses::LINK_LOCAL.contain(address)
+            }
+        }
+    }
+
+    /// Whether this is a host-name target that covers the name asked for.
+    fn names(&self, asked: Option<&[u8]>) -> bool {
+        let (Target::Name { name, subdomains }, Some(asked)) = (self, asked) else { return false };
+        let asked = asked.strip_suffix(b".").unwrap_or(asked);
+        let Some((front, end)) = asked.split_at_checked(asked.len().wrapping_sub(name.len()))
+        else {
+            return false;
+        };
+        end.eq_ignore_ascii_case(name.as_bytes())
+            && (front.is_empty() || (*subdomains && front.len() > 1 && front.ends_with(b".")))
+    }
+}
+
+#[cfg(test)]
+#[path = "rules/rules_test.rs"]
+mod tests;

@@ -1,0 +1,185 @@
+//! The grammar of a rule file.
+//!
+//! ```text
+//! RULE      = ("permit" | "deny") ("c" | "b" | "cb") TARGET
+//!             { "port" PORTS | "from" ADDRESSES | "user" NAME | "ident" | "ident-lax" }
+//! TARGET    = ADDRESSES | host name | "*." host name
+//! ADDRESSES = four octets, each a number or "*", or a network in CIDR form
+//! PORTS     = PORT or LOW-HIGH, several with "," between
+//! ```
+//!
+//! `#` begins a comment. Lines end with LF or CRLF.
+
+use super::{Addresses, Ident, Rule, Target};
+use crate::access::Escaped;
+use crate::name;
+use crate::wire::USER_BYTES_MAX;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::str::{self, SplitAsciiWhitespace};
+
+/// What is wrong with a rule file, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    /// The line, counted from 1.
+    pub line: u32,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+/// Reads all lines of a rule file.
+pub(super) fn parse_rules(text: &[u8]) -> Result<Vec<Rule>, ParseError> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let mut rules = Vec::new();
+    for (bytes, line) in text.split(|&byte| byte == b'\n').zip(1..) {
+        match parse_line(bytes, line) {
+            Ok(rule) => rules.extend(rule),
+            Err(message) => return Err(ParseError { line, message }),
+        }
+    }
+    Ok(rules)
+}
+
+fn parse_line(bytes: &[u8], line: u32) -> Result<Option<Rule>, String> {
+    let code = bytes.split(|&byte| byte == b'#').next().unwrap_or_default();
+    let code = str::from_utf8(code).map_err(|_| found(code, "a rule in ASCII or UTF-8"))?;
+    let mut words = code.split_ascii_whitespace();
+    let Some(verb) = words.next() else { return Ok(None) };
+    let permit = match verb {
+        "permit" => true,
+        "deny" => false,
+        _ => return Err(found(verb.as_bytes(), "`permit` or `deny`")),
+    };
+    let commands = next(&mut words, "`c`, `b` or `cb` behind the verb")?;
+    let (connect, bind) = match commands {
+        "c" => (true, false),
+        "b" => (false, true),
+        "cb" => (true, true),
+        _ => return Err(found(commands.as_bytes(), "`c` (CONNECT), `b` (BIND) or `cb`")),
+    };
+    let target = parse_target(next(&mut words, "an address, a network or a host name")?)?;
+    let (ports, from, user, ident) = (Vec::new(), None, None, Ident::No);
+    let mut rule = Rule { line, permit, connect, bind, target, ports, from, user, ident };
+    while let Some(word) = words.next() {
+        parse_option(&mut rule, word, &mut words)?;
+    }
+    Ok(Some(rule))
+}
+
+fn parse_option(
+    rule: &mut Rule,
+    word: &str,
+    words: &mut SplitAsciiWhitespace<'_>,
+) -> Result<(), String> {
+    let is_given = match word {
+        "port" => !rule.ports.is_empty(),
+        "from" => rule.from.is_some(),
+        "user" => rule.user.is_some(),
+        "ident" | "ident-lax" => rule.ident != Ident::No,
+        _ => {
+            let expected =
+                "`port`, `from`, `user`, `ident`, `ident-lax`, `#` or the end of the line";
+            return Err(found(word.as_bytes(), expected));
+        }
+    };
+    if is_given {
+        return Err(format!("`{word}` is given twice, expected once"));
+    }
+    match word {
+        "port" => rule.ports = parse_ports(next(words, "ports behind `port`")?)?,
+        "from" => rule.from = Some(parse_addresses(next(words, "addresses behind `from`")?)?),
+        "user" => {
+            let user = next(words, "a name behind `user`")?;
+            if user.len() > USER_BYTES_MAX {
+                return Err(found(user.as_bytes(), "a user of at most 512 bytes"));
+            }
+            rule.user = Some(user.as_bytes().into());
+        }
+        _ if !rule.permit => {
+            return Err(format!("`{word}` is for permit rules, expected none behind `deny`"));
+        }
+        "ident" => rule.ident = Ident::Strict,
+        _ => rule.ident = Ident::Lax,
+    }
+    Ok(())
+}
+
+fn parse_target(word: &str) -> Result<Target, String> {
+    let (name, subdomains) = match word.strip_prefix("*.") {
+        Some(name) => (name, true),
+        None => (word, false),
+    };
+    // `*.com` is a name and `*.1.2.3` an address: the last label tells.
+    if let Ok(name::Target::Name(name)) = name::classify(name.as_bytes()) {
+        return Ok(Target::Name { name: name.as_str().into(), subdomains });
+    }
+    match parse_addresses(word) {
+        Ok(addresses) => Ok(Target::Addresses(addresses)),
+        Err(error) if word.contains(|c: char| c.is_ascii_alphabetic()) => {
+            Err(error + ", or a host name")
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads four octets, each a number or `*`, or a network in CIDR form.
+pub fn parse_addresses(word: &str) -> Result<Addresses, String> {
+    if let Some((network, bits)) = word.split_once('/') {
+        return parse_network(word, network, bits);
+    }
+    let wrong =
+        || found(word.as_bytes(), "four octets (0 to 255 or `*`) or a network like 10.0.0.0/8");
+    let (mut mask, mut value) = (0u32, 0u32);
+    let octets: Vec<&str> = word.split('.').take(5).collect();
+    if octets.len() != 4 {
+        return Err(wrong());
+    }
+    for octet in octets {
+        let number = match octet {
+            "*" => None,
+            _ => Some(parse_number::<u8>(octet).ok_or_else(wrong)?),
+        };
+        mask = mask << 8 | if number.is_some() { 0xff } else { 0 };
+        value = value << 8 | u32::from(number.unwrap_or(0));
+    }
+    Ok(Addresses { mask, value })
+}
+
+fn parse_network(word: &str, network: &str, bits: &str) -> Result<Addresses, String> {
+    let wrong = || found(word.as_bytes(), "a network like 10.0.0.0/8, with 0 to 32 bits");
+    let address: Ipv4Addr = network.parse().map_err(|_| wrong())?;
+    let bits = parse_number::<u32>(bits).filter(|&bits| bits <= 32).ok_or_else(wrong)?;
+    let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+    let value = u32::from(address) & mask;
+    if value != u32::from(address) {
+        let network = Ipv4Addr::from(value);
+        return Err(found(word.as_bytes(), &format!("{network}/{bits}, the network it lies in")));
+    }
+    Ok(Addresses { mask, value })
+}
+
+fn parse_ports(word: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
+    let wrong = || found(word.as_bytes(), "ports like 80 or 20,21,8000-8999, from 0 to 65535");
+    word.split(',')
+        .map(|ports| {
+            let (low, high) = ports.split_once('-').unwrap_or((ports, ports));
+            let low = parse_number::<u16>(low).ok_or_else(wrong)?;
+            let high = parse_number::<u16>(high).ok_or_else(wrong)?;
+            if low <= high { Ok(low..=high) } else { Err(wrong()) }
+        })
+        .collect()
+}
+
+/// A decimal number without sign and leading zeros, which some programs would read as octal.
+pub fn parse_number<T: str::FromStr>(word: &str) -> Option<T> {
+    let is_plain = word == "0" || !word.starts_with(['0', '+']);
+    if is_plain { word.parse().ok() } else { None }
+}
+
+fn next<'a>(words: &mut SplitAsciiWhitespace<'a>, expected: &str) -> Result<&'a str, String> {
+    words.next().ok_or_else(|| format!("the line ends, expected {expected}"))
+}
+
+fn found(word: &[u8], expected: &str) -> String {
+    format!("found `{}`, expected {expected}", Escaped(word))
+}

@@ -1,0 +1,346 @@
+//! The grammar by tables, and decisions against a plain reference interpreter.
+
+use super::*;
+use proptest::prelude::*;
+
+fn rules(text: &str) -> RuleSet {
+    RuleSet::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error:?}"))
+}
+
+fn query(address: &str) -> Query<'static> {
+    Query {
+        command: Command::Connect,
+        name: None,
+        address: address.parse().unwrap(),
+        port: 80,
+        client: Ipv4Addr::new(10, 0, 0, 2),
+        user: b"bob",
+    }
+}
+
+fn decided_by(rules: &RuleSet, query: &Query<'_>) -> Option<(bool, u32)> {
+    match rules.decide(query) {
+        Verdict::Permit { line, .. } => Some((true, line)),
+        Verdict::Deny { line } => Some((false, line)),
+        Verdict::NoRule | Verdict::Impossible => None,
+    }
+}
+
+#[test]
+fn what_is_understood_is_shown_in_the_form_that_is_read() {
+    for (text, shown) in [
+        ("permit c 140.113.*.*", "permit c 140.113.*.*"),
+        ("  deny\tb 10.0.0.0/8 # comment", "deny b 10.*.*.*"),
+        ("permit cb *.*.*.7", "permit cb *.*.*.7"),
+        ("permit cb 1.2.3.4/32", "permit cb 1.2.3.4"),
+        ("permit c 0.0.0.0/0", "permit c *.*.*.*"),
+        ("deny c 10.32.0.0/11", "deny c 10.32.0.0/11"),
+        (
+            "permit cb 192.168.7.20 user alice from 192.168.1.0/24 port 20,21,8000-8999",
+            "permit cb 192.168.7.20 port 20,21,8000-8999 from 192.168.1.* user alice",
+        ),
+        ("permit c *.Example.COM. port 443", "permit c *.example.com port 443"),
+        ("permit c com", "permit c com"),
+        ("permit c 140.114.*.* ident", "permit c 140.114.*.* ident"),
+        ("permit c 140.114.*.* ident-lax#x", "permit c 140.114.*.* ident-lax"),
+    ] {
+        let once = rules(text);
+        assert_eq!(once.rules()[0].to_string(), shown);
+        assert_eq!(rules(shown), once, "what is shown is read as the same");
+    }
+}
+
+#[test]
+fn lines_are_counted_through_comments_crlf_bom_and_a_missing_final_newline() {
+    let set = rules("\u{feff}# first\r\n\r\npermit c 1.2.3.4\r\n\n  deny b *.*.*.*");
+    let lines: Vec<u32> = set.rules().iter().map(|rule| rule.line).collect();
+    assert_eq!(lines, [3, 5]);
+    assert!(rules("").rules().is_empty());
+}
+
+#[test]
+fn errors_name_the_line_what_was_found_and_what_was_expected() {
+    for (text, found, expected) in [
+        ("allow c 1.2.3.4", "`allow`", "`permit` or `deny`"),
+        ("permit", "ends", "`c`, `b` or `cb`"),
+        ("permit x 1.2.3.4", "`x`", "`cb`"),
+        ("permit bc 1.2.3.4", "`bc`", "`cb`"),
+        ("permit c", "ends", "an address, a network or a host name"),
+        ("permit c 1.2.3", "`1.2.3`", "four octets"),
+        ("permit c 1.2.3.4.5", "`1.2.3.4.5`", "four octets"),
+        ("permit c 1.2.3.256", "`1.2.3.256`", "four octets"),
+        ("permit c 010.2.3.4", "`010.2.3.4`", "four octets"),
+        ("permit c 1.2.3.+4", "`1.2.3.+4`", "four octets"),
+        ("permit c *", "`*`", "four octets"),
+        ("permit c a..b", "`a..b`", "host name"),
+        ("permit c exa*mple.com", "`exa*mple.com`", "host name"),
+        ("permit c 10.0.0.0/33", "`10.0.0.0/33`", "0 to 32 bits"),
+        ("permit c 10.0.0.0/", "`10.0.0.0/`", "0 to 32 bits"),
+        ("permit c 10.1.0.0/8", "`10.1.0.0/8`", "10.0.0.0/8, the network it lies in"),
+        ("permit c 1.2.3.4 80", "`80`", "`port`"),
+        ("permit c 1.2.3.4 port", "ends", "ports behind `port`"),
+        ("permit c 1.2.3.4 port 80,", "`80,`", "ports like"),
+        ("permit c 1.2.3.4 port 65536", "`65536`", "ports like"),
+        ("permit c 1.2.3.4 port 9-8", "`9-8`", "ports like"),
+        ("permit c 1.2.3.4 port 8 port 9", "`port` is given twice", "once"),
+        ("permit c 1.2.3.4 from host.example", "`host.example`", "four octets"),
+        ("permit c 1.2.3.4 from 1.2.3.4 from 1.2.3.4", "`from` is given twice", "once"),
+        ("permit c 1.2.3.4 user", "ends", "a name behind `user`"),
+        ("permit c 1.2.3.4 user a user b", "`user` is given twice", "once"),
+        ("permit c 1.2.3.4 ident ident-lax", "`ident-lax` is given twice", "once"),
+        ("deny c 1.2.3.4 ident", "`ident` is for permit rules", "none behind `deny`"),
+        ("permit c 1.2.3.4 \x1b[31m", "`\\x1b[31m`", "`port`"),
+    ] {
+        let text = format!("# comment\npermit c 1.1.1.1\n{text}\n");
+        let error = RuleSet::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(error.line, 3, "{text}");
+        assert!(error.message.contains(found), "{text}: {}", error.message);
+        let (_, tail) = error.message.split_once("expected").expect("says what was expected");
+        assert!(tail.contains(expected), "{text}: {}", error.message);
+    }
+    let error = RuleSet::parse(b"permit c \xff\xfe\n").unwrap_err();
+    assert_eq!((error.line, error.message.contains("\\xff")), (1, true));
+    let long = RuleSet::parse(&vec![b'x'; 1 << 20]).unwrap_err();
+    assert!(long.message.len() < 200, "a long line is not repeated");
+}
+
+#[test]
+fn a_hundred_thousand_rules_are_read() {
+    let text: String =
+        (0..100_000).map(|n| format!("deny c 10.{}.{}.1\n", n / 256 % 256, n % 256)).collect();
+    assert_eq!(rules(&text).rules().len(), 100_000);
+}
+
+#[test]
+fn the_first_rule_that_matches_decides_and_none_is_no() {
+    let set = rules("deny c 10.0.0.0/8\npermit c 10.1.*.*\npermit c 9.*.*.* port 80");
+    assert_eq!(decided_by(&set, &query("10.1.2.3")), Some((false, 1)));
+    assert_eq!(decided_by(&set, &query("9.1.2.3")), Some((true, 3)));
+    assert_eq!(set.decide(&query("11.1.2.3")), Verdict::NoRule);
+    assert_eq!(set.decide(&Query { port: 81, ..query("9.1.2.3") }), Verdict::NoRule);
+    assert_eq!(set.decide(&Query { command: Command::Bind, ..query("9.1.2.3") }), Verdict::NoRule);
+}
+
+#[test]
+fn impossible_targets_are_refused_before_any_rule_and_nothing_else_is() {
+    let set = rules("permit cb *.*.*.*");
+    for address in
+        ["0.0.0.0", "0.1.2.3", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255"]
+    {
+        assert_eq!(set.decide(&query(address)), Verdict::Impossible, "{address}");
+    }
+    for address in ["1.0.0.0", "127.0.0.1", "169.254.169.254", "223.255.255.255", "10.0.0.1"] {
+        assert_eq!(decided_by(&set, &query(address)), Some((true, 1)), "{address}");
+    }
+    assert_eq!(set.decide(&Query { port: 0, ..query("1.2.3.4") }), Verdict::Impossible);
+    let bind = Query { port: 0, command: Command::Bind, ..query("1.2.3.4") };
+    assert_eq!(
+        decided_by(&set, &bind),
+        Some((true, 1)),
+        "port 0 of a BIND is the client's own affair"
+    );
+}
+
+#[test]
+fn host_names_match_only_requests_by_that_name_and_never_lead_home() {
+    let set = rules("permit c *.example.com\npermit c exact.org");
+    for (name, line) in [
+        ("example.com", Some(1)),
+        ("www.EXAMPLE.com", Some(1)),
+        ("a.b.example.com.", Some(1)),
+        ("badexample.com", None),
+        (".example.com", None),
+        ("exact.org", Some(2)),
+        ("www.exact.org", None),
+        ("com", None),
+    ] {
+        let asked = Query { name: Some(name.as_bytes()), ..query("93.184.216.34") };
+        assert_eq!(decided_by(&set, &asked).map(|(_, line)| line), line, "{name}");
+        for own in ["127.0.0.1", "169.254.169.254"] {
+            let asked = Query { address: own.parse().unwrap(), ..asked };
+            assert_eq!(set.decide(&asked), Verdict::NoRule, "{name} -> {own}");
+        }
+    }
+    assert_eq!(set.decide(&query("93.184.216.34")), Verdict::NoRule, "an address is no name");
+}
+
+#[test]
+fn a_request_that_no_rule_could_permit_is_known_before_any_address() {
+    let could = |text: &str, name: Option<&str>| {
+        let client = Ipv4Addr::new(10, 0, 0, 2);
+        rules(text).could_permit(Command::Connect, name.map(str::as_bytes), 80, client, b"bob")
+    };
+    for (text, expected) in [
+        ("", false),
+        ("permit c 1.2.3.4", true),
+        ("permit b 1.2.3.4", false),
+        ("permit c 1.2.3.4 port 81", false),
+        ("permit c 1.2.3.4 user eve", false),
+        ("permit c 1.2.3.4 from 9.*.*.*", false),
+        ("permit c other.org", false),
+        ("permit c www.example.com", true),
+        ("permit c 224.0.0.0/4", false),
+        ("deny c *.*.*.*\npermit c 1.2.3.4", false),
+        ("deny c 1.0.0.0/8\npermit c 1.2.3.4", false),
+        ("deny c 1.0.0.0/8\npermit c *.*.*.*", true),
+        ("deny c *.example.com\npermit c 1.2.3.4", false),
+        ("deny c *.example.com\npermit c *.*.*.*", true),
+        ("deny c *.example.com\ndeny c *.*.*.*\npermit c *.*.*.*", true),
+    ] {
+        assert_eq!(could(text, Some("www.example.com")), expected, "{text}");
+    }
+    assert!(!could("permit c www.example.com", None));
+}
+
+#[test]
+fn warnings_tell_of_open_proxies_and_of_exposed_loopback() {
+    let count = |text: &str| rules(text).open_proxy_warnings(true).len();
+    assert_eq!(count("permit c *.*.*.*"), 2);
+    assert_eq!(count("permit c *.*.*.* from 10.0.0.0/8"), 1);
+    assert_eq!(count("deny cb 127.*.*.*\npermit c *.*.*.* from 10.0.0.0/8"), 0);
+    assert_eq!(count("deny b 127.*.*.*\npermit c *.*.*.* from 10.0.0.0/8"), 1);
+    assert_eq!(count("deny c 127.*.*.* port 80\npermit c *.*.*.* from 10.0.0.0/8"), 1);
+    assert_eq!(count("permit c 127.*.*.* from 127.*.*.*"), 0);
+    assert_eq!(count("permit c 9.*.*.*"), 1);
+    assert!(rules("permit c *.*.*.*").open_proxy_warnings(false).is_empty());
+}
+
+#[test]
+fn the_shipped_rules_do_what_they_say() {
+    let set = rules(include_str!("../../socks.conf"));
+    let local = Ipv4Addr::LOCALHOST;
+    let permits = |command, address, client| {
+        matches!(set.decide(&Query { command, client, ..query(address) }), Verdict::Permit { .. })
+    };
+    for command in [Command::Connect, Command::Bind] {
+        assert!(permits(command, "127.0.0.1", local));
+        assert!(!permits(command, "127.0.0.1", Ipv4Addr::new(10, 0, 0, 2)));
+        assert!(!permits(command, "169.254.169.254", local));
+        assert!(permits(command, "93.184.216.34", Ipv4Addr::new(10, 0, 0, 2)));
+    }
+    assert_eq!(set.open_proxy_warnings(true).len(), 1, "open to all clients, loopback shielded");
+}
+
+/// Decides word by word on the text, knowing nothing of the parser.
+fn reference(text: &str, query: &Query<'_>) -> Option<(bool, u32)> {
+    let octets = query.address.octets();
+    if octets[0] == 0 || octets[0] >= 224 || (query.port == 0 && query.command == Command::Connect)
+    {
+        return None;
+    }
+    let covers = |pattern: &str, address: Ipv4Addr| match pattern.split_once('/') {
+        Some((network, bits)) => {
+            let binary = |address: Ipv4Addr| format!("{:032b}", u32::from(address));
+            let bits: usize = bits.parse().unwrap();
+            binary(network.parse().unwrap())[..bits] == binary(address)[..bits]
+        }
+        None => {
+            pattern.split('.').zip(address.octets()).all(|(p, o)| p == "*" || p == o.to_string())
+        }
+    };
+    'rules: for (line, rule) in text.lines().enumerate() {
+        let words: Vec<&str> = rule.split(' ').collect();
+        let letter = if query.command == Command::Connect { 'c' } else { 'b' };
+        if !words[1].contains(letter) {
+            continue;
+        }
+        let hit = if words[2].ends_with(|c: char| c.is_ascii_lowercase()) {
+            let name = String::from_utf8_lossy(query.name.unwrap_or(b"")).to_lowercase();
+            let name = name.trim_end_matches('.');
+            let base = words[2].trim_start_matches("*.");
+            let named = name == base || (base != words[2] && name.ends_with(&format!(".{base}")));
+            named && octets[0] != 127 && octets[..2] != [169, 254]
+        } else {
+            covers(words[2], query.address)
+        };
+        if !hit {
+            continue;
+        }
+        for option in words[3..].chunks(2) {
+            let fits = match option[0] {
+                "from" => covers(option[1], query.client),
+                "user" => option[1].as_bytes() == query.user,
+                _ => option[1].split(',').any(|ports| {
+                    let ends: Vec<u16> = ports.split('-').map(|end| end.parse().unwrap()).collect();
+                    ends[0] <= query.port && query.port <= ends[ends.len() - 1]
+                }),
+            };
+            if !fits {
+                continue 'rules;
+            }
+        }
+        return Some((words[0] == "permit", line as u32 + 1));
+    }
+    None
+}
+
+fn addresses() -> impl Strategy<Value = String> {
+    let octet = || {
+        prop_oneof![
+            Just("*".to_string()),
+            Just("10".into()),
+            Just("127".into()),
+            (0u8..4).prop_map(|o| o.to_string())
+        ]
+    };
+    let network = (any::<u32>(), 0u32..=32).prop_map(|(address, bits)| {
+        let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+        format!("{}/{bits}", Ipv4Addr::from(address & 0x7f03_0303 & mask))
+    });
+    prop_oneof![3 => (octet(), octet(), octet(), octet()).prop_map(|(a, b, c, d)| format!("{a}.{b}.{c}.{d}")), 1 => network]
+}
+
+fn rule() -> impl Strategy<Value = String> {
+    let target = prop_oneof![4 => addresses(), 1 => Just("*.example.com".into()), 1 => Just("a.example.com".to_string())];
+    let options = (
+        proptest::option::weighted(0.3, prop_oneof![Just("80"), Just("1-79,81"), Just("0,443")]),
+        proptest::option::weighted(0.3, addresses()),
+        proptest::option::weighted(0.2, prop_oneof![Just("bob"), Just("eve")]),
+    );
+    let head =
+        (prop_oneof![Just("permit"), Just("deny")], prop_oneof![Just("c"), Just("b"), Just("cb")]);
+    (head, target, options).prop_map(|((verb, commands), target, (ports, from, user))| {
+        let mut text = format!("{verb} {commands} {target}");
+        ports.iter().for_each(|ports| text += &format!(" port {ports}"));
+        from.iter().for_each(|from| text += &format!(" from {from}"));
+        user.iter().for_each(|user| text += &format!(" user {user}"));
+        text
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2500))]
+
+    /// 100,000 decisions: 2,500 rule files with 40 queries each.
+    #[test]
+    fn decisions_equal_those_of_a_plain_interpreter(
+        lines in proptest::collection::vec(rule(), 0..12),
+        queries in proptest::collection::vec((any::<u32>(), 0u8..4, any::<bool>(), 0usize..4, 0u8..8), 40),
+    ) {
+        let text = lines.join("\n");
+        let set = rules(&text);
+        for (bits, client, connect, port, what) in queries {
+            let mut octets = (bits & 0x7f03_0303).to_be_bytes();
+            octets[0] = [10, 127, 1, 0, 225, 2, 3, 169][usize::from(octets[0] >> 4)];
+            let names: [Option<&[u8]>; 4] = [None, Some(b"A.example.com"), Some(b"b.a.example.com."), Some(b"example.org")];
+            let query = Query {
+                command: if connect { Command::Connect } else { Command::Bind },
+                name: names[usize::from(what & 3)],
+                address: octets.into(),
+                port: [0, 80, 81, 443][port],
+                client: Ipv4Addr::new(10, client, 0, 2),
+                user: if what & 4 == 0 { b"bob" } else { b"" },
+            };
+            let decision = decided_by(&set, &query);
+            prop_assert_eq!(decision, reference(&text, &query), "{}\n{:?}", text, query);
+            if decision.is_some_and(|(permit, _)| permit) {
+                prop_assert!(set.could_permit(query.command, query.name, query.port, query.client, query.user));
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_parser_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = RuleSet::parse(&text);
+    }
+}

@@ -1,0 +1,156 @@
+//! The proxy as a whole: sockets, rule file, signals and the loop.
+
+use crate::config::Config;
+use crate::net::MioNet;
+use crate::privileges;
+use crate::reactor::{FIRST_FOREIGN_TOKEN, Reactor, Settings};
+use crate::rules::RuleSet;
+use crate::signals::{Request, Signals};
+use crate::timer::{Deadline, KINDS, Millis};
+use crate::watch::FileWatch;
+use log::{error, info, warn};
+use std::fs;
+use std::net::SocketAddrV4;
+use std::path::{Path, PathBuf};
+
+/// Descriptors kept for what is not a session: log, poll, signals, listeners, the rule file.
+const RESERVED_DESCRIPTORS: u64 = 64;
+/// Enough for any machine; the links of sessions are counted in 32 bits.
+const SESSIONS_MAX: u64 = 1 << 20;
+/// A client that closed its side while its target is being reached may have half-closed.
+const LEAVE_MS: Millis = 400;
+/// A refused client has this long to close its side.
+const LINGER_MS: Millis = 2000;
+
+const SIGNALS: usize = 0;
+const FILES: usize = 1;
+
+/// A proxy that listens.
+pub struct Server {
+    reactor: Reactor<MioNet>,
+    signals: Signals,
+    watch: Option<FileWatch>,
+    rule_file: PathBuf,
+    addresses: Vec<SocketAddrV4>,
+}
+
+/// Reads and parses a rule file. The error is one line with the file, and the line where there
+/// is one.
+pub fn read_rules(file: &Path) -> Result<RuleSet, String> {
+    let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    RuleSet::parse(&text)
+        .map_err(|error| format!("{}:{}: {}", file.display(), error.line, error.message))
+}
+
+impl Server {
+    /// Listens, then gives up root if asked to. Errors are one line that names the flag.
+    pub fn start(config: &Config, rule_file: &Path, rules: RuleSet) -> Result<Server, String> {
+        let descriptors = privileges::raise_descriptor_limit();
+        let identity = config.user.as_deref().map(privileges::find_identity).transpose();
+        let identity = identity.map_err(|error| format!("--user: {error}"))?;
+        let net = MioNet::new().map_err(|error| format!("starting the event loop: {error}"))?;
+        let token = |which| FIRST_FOREIGN_TOKEN + which;
+        let signals = Signals::new(net.registry(), token(SIGNALS))
+            .map_err(|error| format!("taking over signals: {error}"))?;
+        let watch = FileWatch::new(rule_file, net.registry(), token(FILES));
+        let watch = watch.map_err(|error| {
+            warn!("{}: cannot be watched ({error}); use SIGHUP", rule_file.display());
+        });
+        let mut reactor = Reactor::new(net, settings(config, descriptors), rules);
+        let mut addresses = Vec::new();
+        for &at in &config.listen {
+            addresses.push(reactor.listen(at).map_err(|error| format!("--listen {at}: {error}"))?);
+        }
+        if let Some(identity) = identity {
+            privileges::drop_to(identity).map_err(|error| format!("--user: {error}"))?;
+        }
+        let rule_file = rule_file.to_path_buf();
+        let server = Server { reactor, signals, watch: watch.ok(), rule_file, addresses };
+        server.warn_about_rules();
+        Ok(server)
+    }
+
+    /// The addresses listened on, with the ports that were chosen.
+    pub fn addresses(&self) -> &[SocketAddrV4] {
+        &self.addresses
+    }
+
+    /// Serves until a signal ends it.
+    pub fn run(&mut self) -> Result<(), String> {
+        for address in &self.addresses {
+            info!("listening on {address}");
+        }
+        while !self.reactor.is_drained() {
+            let woken =
+                self.reactor.turn().map_err(|error| format!("waiting for events: {error}"))?;
+            if woken & 1 << SIGNALS != 0 {
+                self.handle_signals();
+            }
+            if woken & 1 << FILES != 0 && self.watch.as_mut().is_some_and(FileWatch::has_changed) {
+                self.reload();
+            }
+        }
+        info!("stopped");
+        Ok(())
+    }
+
+    fn handle_signals(&mut self) {
+        let requests: Vec<Request> = self.signals.pending().collect();
+        for request in requests {
+            match request {
+                Request::Reload => self.reload(),
+                Request::Dump => self.reactor.dump(),
+                Request::Stop if self.reactor.is_draining() => self.reactor.stop(),
+                Request::Stop => {
+                    info!("stopping; {} sessions may finish", self.reactor.session_count());
+                    self.reactor.drain();
+                }
+            }
+        }
+    }
+
+    /// All or nothing: a file with an error changes nothing.
+    fn reload(&mut self) {
+        match read_rules(&self.rule_file) {
+            Ok(rules) => {
+                info!("{}: {} rules in force", self.rule_file.display(), rules.rules().len());
+                self.reactor.set_rules(rules);
+                self.warn_about_rules();
+            }
+            Err(error) => error!("{error}; the rules in force stay"),
+        }
+    }
+
+    fn warn_about_rules(&self) {
+        let beyond_loopback = self.addresses.iter().any(|address| !address.ip().is_loopback());
+        for warning in self.reactor.rules().open_proxy_warnings(beyond_loopback) {
+            warn!("{}: {warning}", self.rule_file.display());
+        }
+    }
+}
+
+fn settings(config: &Config, descriptors: u64) -> Settings {
+    let from_limit = (descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 2).clamp(1, SESSIONS_MAX);
+    Settings {
+        outbound: config.outbound,
+        bind_address: config.bind_address,
+        bind_ports: config.bind_ports.clone(),
+        max_sessions: config.max_sessions.unwrap_or(from_limit as usize),
+        max_per_source: config.max_per_source,
+        buffer_bytes: config.buffer_bytes,
+        durations_ms: durations_ms(config),
+        drain_timeout_ms: config.drain_timeout_ms,
+    }
+}
+
+fn durations_ms(config: &Config) -> [Option<Millis>; KINDS] {
+    Deadline::ALL.map(|kind| match kind {
+        Deadline::Request => Some(config.request_timeout_ms),
+        Deadline::Connect => Some(config.connect_timeout_ms),
+        Deadline::Leave => Some(LEAVE_MS.min(config.connect_timeout_ms)),
+        Deadline::Bind => Some(config.bind_timeout_ms),
+        Deadline::Idle => config.idle_timeout_ms,
+        Deadline::HalfClose => Some(config.half_close_timeout_ms),
+        Deadline::Linger => Some(LINGER_MS),
+    })
+}

@@ -1,0 +1,214 @@
+//! Deadlines: one per slot, in one queue per kind.
+//!
+//! All deadlines of a kind share one duration and are set at the time that is, so each queue is
+//! sorted by itself: setting, moving and clearing are O(1), and nothing is allocated but one
+//! link per slot. The queues are linked through the slots, so that a deadline that was cleared
+//! wakes nobody.
+
+/// Milliseconds on a clock that only goes forward; where it starts does not matter.
+pub type Millis = u64;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Deadline {
+    /// The whole request must have arrived.
+    Request,
+    /// The target must have been reached.
+    Connect,
+    /// A client that closed its side while the target is being reached has this long to be
+    /// taken for one that only half-closed.
+    Leave,
+    /// The peer of a BIND must have come.
+    Bind,
+    /// A byte must have been relayed.
+    Idle,
+    /// With one direction closed, a byte must have been relayed.
+    HalfClose,
+    /// A refused client must have closed its side.
+    Linger,
+}
+
+impl Deadline {
+    /// Every kind, in the order of its number.
+    pub const ALL: [Deadline; KINDS] = {
+        use Deadline::*;
+        [Request, Connect, Leave, Bind, Idle, HalfClose, Linger]
+    };
+}
+
+/// Number of kinds.
+pub const KINDS: usize = 7;
+
+const NOBODY: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+struct Link {
+    at: Millis,
+    previous: u32,
+    next: u32,
+    /// `KINDS` when the slot has no deadline.
+    kind: u8,
+}
+
+const UNSET: Link = Link { at: 0, previous: NOBODY, next: NOBODY, kind: KINDS as u8 };
+
+#[derive(Clone, Copy)]
+struct Queue {
+    first: u32,
+    last: u32,
+    /// `None`: this kind never expires.
+    duration_ms: Option<Millis>,
+}
+
+/// The deadlines of all slots.
+pub struct Timers {
+    links: Vec<Link>,
+    queues: [Queue; KINDS],
+}
+
+impl Timers {
+    /// Timers with one duration per kind, indexed by [`Deadline`]; `None` means never.
+    pub fn new(durations_ms: [Option<Millis>; KINDS]) -> Timers {
+        Timers {
+            links: Vec::new(),
+            queues: durations_ms.map(|duration_ms| Queue {
+                first: NOBODY,
+                last: NOBODY,
+                duration_ms,
+            }),
+        }
+    }
+
+    /// Gives `slot` a deadline of this kind, counted from `now`, in place of the one it had.
+    /// `now` must not be before that of an earlier call.
+    pub fn set(&mut self, slot: usize, kind: Deadline, now: Millis) {
+        self.clear(slot);
+        let Some(duration_ms) = self.queues[kind as usize].duration_ms else { return };
+        if self.links.len() <= slot {
+            self.links.resize(slot + 1, UNSET);
+        }
+        let queue = &mut self.queues[kind as usize];
+        let previous = std::mem::replace(&mut queue.last, slot as u32);
+        match previous {
+            NOBODY => queue.first = slot as u32,
+            previous => self.links[previous as usize].next = slot as u32,
+        }
+        let at = now.saturating_add(duration_ms);
+        self.links[slot] = Link { at, previous, next: NOBODY, kind: kind as u8 };
+    }
+
+    /// Takes the deadline of `slot` away, if it has one.
+    pub fn clear(&mut self, slot: usize) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let Link { previous, next, kind, .. } = std::mem::replace(link, UNSET);
+        let Some(queue) = self.queues.get_mut(usize::from(kind)) else { return };
+        match previous {
+            NOBODY => queue.first = next,
+            previous => self.links[previous as usize].next = next,
+        }
+        match next {
+            NOBODY => queue.last = previous,
+            next => self.links[next as usize].previous = previous,
+        }
+    }
+
+    /// The earliest deadline.
+    pub fn next(&self) -> Option<Millis> {
+        self.heads().map(|slot| self.links[slot].at).min()
+    }
+
+    /// Takes one slot whose deadline has come, and says which; the slot has none then.
+    pub fn expired(&mut self, now: Millis) -> Option<(usize, Deadline)> {
+        let slot = self.heads().find(|&slot| self.links[slot].at <= now)?;
+        let kind = Deadline::ALL[usize::from(self.links[slot].kind)];
+        self.clear(slot);
+        Some((slot, kind))
+    }
+
+    /// The deadline of `slot`.
+    pub fn deadline(&self, slot: usize) -> Option<Millis> {
+        self.links.get(slot).filter(|link| usize::from(link.kind) < KINDS).map(|link| link.at)
+    }
+
+    fn heads(&self) -> impl Iterator<Item = usize> + '_ {
+        self.queues
+            .iter()
+            .map(|queue| queue.first)
+            .filter(|&slot| slot != NOBODY)
+            .map(|s| s as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timers() -> Timers {
+        let mut durations = [None; KINDS];
+        durations[Deadline::Request as usize] = Some(30);
+        durations[Deadline::Connect as usize] = Some(100);
+        Timers::new(durations)
+    }
+
+    #[test]
+    fn they_expire_in_order_at_their_time_and_once() {
+        let mut timers = timers();
+        timers.set(3, Deadline::Connect, 0);
+        timers.set(1, Deadline::Request, 10);
+        timers.set(2, Deadline::Request, 11);
+        assert_eq!(timers.next(), Some(40));
+        assert_eq!(timers.expired(39), None, "not early");
+        assert_eq!(timers.expired(40), Some((1, Deadline::Request)), "not late");
+        assert_eq!(timers.expired(40), None, "once");
+        assert_eq!(timers.expired(1000), Some((2, Deadline::Request)));
+        assert_eq!(timers.expired(1000), Some((3, Deadline::Connect)));
+        assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn a_kind_without_duration_never_expires() {
+        let mut timers = timers();
+        timers.set(0, Deadline::Request, 0);
+        timers.set(0, Deadline::Idle, 0);
+        assert_eq!(timers.next(), None);
+        assert_eq!(timers.expired(Millis::MAX), None);
+    }
+
+    proptest::proptest! {
+        /// Compared with a plain list of deadlines.
+        #[test]
+        fn they_equal_a_plain_model(steps in proptest::collection::vec((0usize..6, 0u8..4, 0u64..40), 0..200)) {
+            let mut timers = timers();
+            let mut model: [Option<Millis>; 6] = [None; 6];
+            let mut now = 0;
+            for (slot, what, later) in steps {
+                now += later;
+                match what {
+                    0 => {
+                        timers.set(slot, Deadline::Request, now);
+                        model[slot] = Some(now + 30);
+                    }
+                    1 => {
+                        timers.set(slot, Deadline::Connect, now);
+                        model[slot] = Some(now + 100);
+                    }
+                    2 => {
+                        timers.clear(slot);
+                        model[slot] = None;
+                    }
+                    _ => while let Some((slot, _)) = timers.expired(now) {
+                        assert!(model[slot].take().is_some_and(|at| at <= now));
+                    },
+                }
+                if what == 3 {
+                    assert!(model.iter().flatten().all(|&at| at > now));
+                }
+                assert_eq!(timers.next(), model.iter().flatten().copied().min());
+                for (slot, &at) in model.iter().enumerate() {
+                    assert_eq!(timers.deadline(slot), at);
+                }
+            }
+        }
+    }
+}
