@@ -7,6 +7,7 @@
 pub mod access;
 pub mod config;
 pub mod explain;
+pub mod ident;
 pub mod name;
 pub mod net;
 pub mod pool;
