@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     match perform(invocation) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("socku: {error}");
+            // FILE:LINE comes first, where editors look for it.
+            eprintln!("{error}");
             ExitCode::from(1)
         }
     }

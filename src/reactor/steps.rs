@@ -19,6 +19,9 @@ impl<N: Net> Reactor<N> {
     /// Runs one session as far as it comes within its budget.
     pub(super) fn run(&mut self, slot: usize) {
         match self.entries[slot].session.state() {
+            State::ReadingRequest if self.entries[slot].client.has_failed() => {
+                self.close_if_reset(slot);
+            }
             State::ReadingRequest => self.read_request(slot),
             State::Connecting => {
                 if !self.watch_waiting_client(slot) {
@@ -156,12 +159,17 @@ impl<N: Net> Reactor<N> {
                 return true;
             }
         }
+        self.close_if_reset(slot);
+        matches!(self.entries[slot].session.state(), State::Closed(_))
+    }
+
+    /// Nobody is there to be answered. What the client sent before its reset is of no use then.
+    fn close_if_reset(&mut self, slot: usize) {
         let Entry { session, client, .. } = &mut self.entries[slot];
-        if client.reset {
+        if client.reset || client.has_failed() {
             let action = session.close(CloseReason::ClientReset);
             self.perform(slot, action);
         }
-        matches!(self.entries[slot].session.state(), State::Closed(_))
     }
 
     fn relay(&mut self, slot: usize) {
@@ -221,7 +229,7 @@ impl<N: Net> Reactor<N> {
     fn reject(&mut self, slot: usize) {
         self.flush_reply(slot);
         let Entry { session, client, relay, .. } = &mut self.entries[slot];
-        let mut gone = client.reset;
+        let mut gone = client.reset || client.has_failed();
         let ended = relay.up.has_ended();
         if !gone && relay.down.is_empty() {
             gone = !relay.down.finish_own(&mut self.net, client) || ended;
