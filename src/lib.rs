@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod dns;
 pub mod ident;
 pub mod name;
 pub mod wire;
