@@ -215,6 +215,16 @@ fn a_truncated_answer_is_fetched_over_tcp_however_it_is_cut() {
     }
 }
 
+#[test]
+fn a_plain_repetition_keeps_its_transport() {
+    let mut resolver = resolver("");
+    let query = tcp_query(&mut resolver);
+    let refusal = framed(&reply(&query.bytes[2..], FORMERR, &[], &[]));
+    resolver.handle_stream_bytes(0, query.key, &refusal);
+    let plain = sent(&mut resolver);
+    assert_eq!((asked(&plain).2, plain.transport), (false, Transport::Tcp));
+}
+
 /// Asks, answers TC, and gives the TCP query that follows.
 fn tcp_query(resolver: &mut Resolver) -> Transmit {
     let query = ask(resolver, "www.example.com", 1);
@@ -359,6 +369,24 @@ fn queries_in_flight_are_bounded_and_the_queue_moves_up() {
     }
     assert_eq!((answered, resolver.cached()), (999, 256));
     nothing_is_left(&mut resolver, &[]);
+}
+
+#[test]
+fn who_leaves_makes_room_for_the_queue_and_leaves_nothing_in_it() {
+    let mut resolver = resolver("");
+    for waiter in 0..QUERIES_MAX as u64 + 3 {
+        let text = format!("n{waiter}.example");
+        assert_eq!(resolver.resolve(0, &name(&text), waiter), WAIT);
+    }
+    let first = resolver.poll_transmit().unwrap();
+    while resolver.poll_transmit().is_some() {}
+    resolver.cancel(0, QUERIES_MAX as u64);
+    assert_eq!((resolver.queue.len(), resolver.poll_transmit()), (2, None));
+    resolver.cancel(0, 0);
+    assert_eq!(resolver.poll_close(), Some(first.key));
+    let next = format!("n{}.example", QUERIES_MAX + 1);
+    assert_eq!(asked(&sent(&mut resolver)).1, next);
+    assert_eq!((resolver.queue.len(), resolver.queries()), (1, QUERIES_MAX));
 }
 
 #[test]
