@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod config;
+pub mod dns;
 pub mod explain;
 pub mod ident;
 pub mod name;

@@ -63,6 +63,7 @@ fn every_other_numeric_form_is_refused() {
         "127.0.0.0x1",
         "0x",
         "a.0x",
+        "a.0Xff",
         "www.example.123",
         "1.",
         "0",

@@ -1,0 +1,86 @@
+//! A stub resolver as a state machine without I/O: names in, bytes to send and addresses out.
+//!
+//! [`Resolver`] decides what to ask whom and when; whoever drives it owns the sockets and the
+//! clock. The wire format is crate `domain`'s, and resolv.conf is read by crate `resolv-conf`.
+//!
+//! ```text
+//!             resolve                      poll_transmit
+//!   session ----------> hosts, cache, -------------------> fresh UDP socket or TCP connection
+//!           <---------- questions     <------------------- per query
+//!            poll_answer    |              handle_datagram, handle_stream_bytes, handle_error
+//!                           +------------> poll_close
+//! ```
+//!
+//! Sources: RFC 1034 and 1035 (the protocol), RFC 2308 (negative answers), RFC 5452 (what an
+//! answer must match), RFC 6891 (EDNS0), RFC 7766 (TCP), glibc's resolver (servers, rounds,
+//! search list, caps).
+
+mod cache;
+mod hosts;
+mod message;
+mod query;
+mod resolver;
+
+mod settings;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+pub use hosts::Hosts;
+pub use message::DATAGRAM_BYTES_MAX;
+pub use query::{Transmit, Transport};
+pub use resolver::{Outcome, QUERIES_MAX, Resolver};
+pub use settings::{Settings, TOTAL_TIMEOUT_MS};
+
+/// Most addresses kept of one name.
+pub const ADDRESSES_MAX: usize = 16;
+
+/// The addresses of a name in the order they came, without repetitions; never empty. Shared,
+/// because thousands may wait for the same name.
+pub type Addresses = Arc<[Ipv4Addr]>;
+
+/// Why a name has no addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DnsError {
+    /// The name does not exist (NXDOMAIN).
+    NotFound,
+    /// The name exists and has no IPv4 address (NODATA, RFC 2308 section 2.2).
+    NoData,
+    /// No server gave an answer that could be used, and at least one said so or was not there.
+    ServerFailure,
+    /// No server answered in time.
+    Timeout,
+}
+
+impl DnsError {
+    /// One word for the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            DnsError::NotFound => "dns-not-found",
+            DnsError::NoData => "dns-no-data",
+            DnsError::ServerFailure => "dns-server-failure",
+            DnsError::Timeout => "dns-timeout",
+        }
+    }
+}
+
+impl fmt::Display for DnsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DnsError::NotFound => "the name does not exist",
+            DnsError::NoData => "the name has no IPv4 address",
+            DnsError::ServerFailure => "no DNS server could answer",
+            DnsError::Timeout => "no DNS server answered in time",
+        })
+    }
+}
+
+impl std::error::Error for DnsError {}
+
+#[cfg(test)]
+#[path = "dns/server_test.rs"]
+mod server;
+#[cfg(test)]
+#[path = "dns/simulation_test.rs"]
+mod simulation;

@@ -1,0 +1,106 @@
+//! /etc/hosts: names that are known without asking.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use super::{ADDRESSES_MAX, Addresses};
+use crate::name::{self, Target};
+
+/// The IPv4 entries of a hosts file (`man 5 hosts`). Its size is the administrator's choice, so
+/// the number of names has no cap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts {
+    names: BTreeMap<Box<str>, Addresses>,
+}
+
+impl Hosts {
+    /// Reads the file. Lines that are not `ADDRESS NAME...` and names that no client could ask
+    /// for are skipped: others wrote the file, and a strange line in it is no reason not to
+    /// start. A name on several lines has all their addresses, at most [`ADDRESSES_MAX`].
+    pub fn parse(text: &[u8]) -> Hosts {
+        let mut names: BTreeMap<Box<str>, Vec<Ipv4Addr>> = BTreeMap::new();
+        for line in text.split(|&octet| octet == b'\n') {
+            let line = line.split(|&octet| octet == b'#').next().unwrap_or_default();
+            let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            let Some(Ok(Target::Address(address))) = words.next().map(name::classify) else {
+                continue;
+            };
+            for word in words {
+                let Ok(Target::Name(name)) = name::classify(word) else { continue };
+                let addresses = names.entry(name.as_str().into()).or_default();
+                if addresses.len() < ADDRESSES_MAX && !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+        }
+        Hosts { names: names.into_iter().map(|(name, list)| (name, list.into())).collect() }
+    }
+
+    /// The addresses of a name as [`Name::as_str`](crate::name::Name::as_str) spells it.
+    pub fn lookup(&self, name: &str) -> Option<&Addresses> {
+        self.names.get(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FILE: &[u8] = b"# comment\n\
+        127.0.0.1\tlocalhost\n\
+        ::1 localhost ip6-localhost\n\
+        10.0.0.1 Gateway.Example.COM gw # the way out\r\n\
+        10.0.0.2 gw\n\
+        10.0.0.1 gw\n\
+          10.0.0.3   leading.blanks\n\
+        10.0.0.4\n\
+        10.0.0.5 bad/name good-name final.dot.\n\
+        127.1 short-form\n\
+        0x7f.1 hex-form\n\
+        gw 10.0.0.9\n\
+        10.0.0.6 \xff\xfe after-bad-bytes\n\
+        10.0.0.7 last-line";
+
+    #[test]
+    fn names_lead_to_addresses() {
+        let hosts = Hosts::parse(FILE);
+        let list = |name: &str| -> Vec<String> {
+            let found = hosts.lookup(name).map(|list| list.to_vec()).unwrap_or_default();
+            found.iter().map(Ipv4Addr::to_string).collect()
+        };
+        for (name, expected) in [
+            ("localhost", vec!["127.0.0.1"]),
+            ("gateway.example.com", vec!["10.0.0.1"]),
+            ("gw", vec!["10.0.0.1", "10.0.0.2"]),
+            ("leading.blanks", vec!["10.0.0.3"]),
+            ("good-name", vec!["10.0.0.5"]),
+            ("final.dot", vec!["10.0.0.5"]),
+            ("after-bad-bytes", vec!["10.0.0.6"]),
+            ("last-line", vec!["10.0.0.7"]),
+            ("ip6-localhost", vec![]),
+            ("short-form", vec![]),
+            ("hex-form", vec![]),
+            ("bad/name", vec![]),
+            ("10.0.0.9", vec![]),
+            ("the", vec![]),
+            ("", vec![]),
+        ] {
+            assert_eq!(list(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_one_name_are_bounded() {
+        let lines: String = (0..100).map(|last| format!("10.0.0.{last} many\n")).collect();
+        let hosts = Hosts::parse(lines.as_bytes());
+        assert_eq!(hosts.lookup("many").unwrap().len(), ADDRESSES_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(text in proptest::collection::vec(any::<u8>(), 0..400)) {
+            Hosts::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! Each rule of the resolver by itself, with servers played by hand.
+
+use std::net::SocketAddr;
+
+use super::super::server::*;
+use super::super::{Addresses, TOTAL_TIMEOUT_MS};
+use super::*;
+
+const ONE: [u8; 4] = [192, 0, 2, 1];
+const WAIT: Outcome = Outcome::Waiting;
+
+fn resolver(resolv_conf: &str) -> Resolver {
+    let settings = Settings::from_resolv_conf(resolv_conf.as_bytes());
+    let mut id = 0;
+    let random = move || {
+        id += 1;
+        id
+    };
+    Resolver::new(settings, Hosts::parse(b"10.0.0.1 gw gw.example\n"), Box::new(random))
+}
+
+const TWO_SERVERS: &str = "nameserver 127.0.0.1\nnameserver 127.0.0.2\n";
+
+/// The one query that is to be sent now.
+fn sent(resolver: &mut Resolver) -> Transmit {
+    let transmit = resolver.poll_transmit().expect("a query");
+    assert_eq!(resolver.poll_transmit(), None, "one query only");
+    transmit
+}
+
+fn asked(transmit: &Transmit) -> (String, String, bool) {
+    let framing = if transmit.transport == Transport::Tcp { 2 } else { 0 };
+    let seen = see(&transmit.bytes[framing..]);
+    (transmit.server.ip().to_string(), seen.name, seen.edns)
+}
+
+/// Asks `text`, which must lead to one query, and gives that.
+fn ask(resolver: &mut Resolver, text: &str, waiter: u64) -> Transmit {
+    assert_eq!(resolver.resolve(0, &name(text), waiter), WAIT, "{text}");
+    sent(resolver)
+}
+
+fn good(transmit: &Transmit, ttl: u32) -> Vec<u8> {
+    reply(&transmit.bytes, RA, &[a("&", ttl, ONE)], &[])
+}
+
+fn one() -> Addresses {
+    addresses(&[ONE])
+}
+
+#[track_caller]
+fn nothing_is_left(resolver: &mut Resolver, closed: &[u64]) {
+    let closes: Vec<u64> = std::iter::from_fn(|| resolver.poll_close()).collect();
+    assert_eq!(closes, closed);
+    assert_eq!(resolver.poll_transmit(), None);
+    assert_eq!(resolver.poll_answer(), None);
+    assert_eq!(resolver.deadline(), None);
+    assert_eq!((resolver.waiters(), resolver.queries()), (0, 0));
+    assert!(resolver.questions.is_empty() && resolver.queue.is_empty());
+    assert!(resolver.deadlines.is_empty());
+}
+
+#[test]
+fn the_hosts_file_comes_first_and_is_not_completed() {
+    let mut resolver = resolver("search example");
+    for text in ["gw", "GW", "gw.", "gw.example"] {
+        let expected = Outcome::Done(Ok(addresses(&[[10, 0, 0, 1]])));
+        assert_eq!(resolver.resolve(0, &name(text), 1), expected, "{text}");
+    }
+    nothing_is_left(&mut resolver, &[]);
+    resolver.set_hosts(Hosts::parse(b""));
+    assert_eq!(asked(&ask(&mut resolver, "gw", 1)).1, "gw.example");
+}
+
+#[test]
+fn one_answer_goes_to_all_who_wait_and_into_the_cache() {
+    let mut resolver = resolver("");
+    let query = ask(&mut resolver, "www.example.com", 1);
+    for waiter in 2..=10_000 {
+        assert_eq!(resolver.resolve(0, &name("WWW.example.com."), waiter), WAIT);
+    }
+    assert_eq!((resolver.poll_transmit(), resolver.queries()), (None, 1));
+    resolver.handle_datagram(5, query.key, &good(&query, 60));
+    for waiter in 1..=10_000 {
+        assert_eq!(resolver.poll_answer(), Some((waiter, Ok(one()))));
+    }
+    nothing_is_left(&mut resolver, &[query.key]);
+    let again = resolver.resolve(60_004, &name("www.example.com"), 1);
+    assert_eq!(again, Outcome::Done(Ok(one())), "within the TTL");
+    assert_eq!(resolver.resolve(60_005, &name("www.example.com"), 1), WAIT, "behind it");
+}
+
+#[test]
+fn wrong_answers_are_dropped_and_the_right_one_still_counts() {
+    let mut resolver = resolver("");
+    let query = ask(&mut resolver, "www.example.com", 1);
+    let right = good(&query, 60);
+    for at in [0, 1, 2, 5, 13] {
+        let mut wrong = right.clone();
+        wrong[at] ^= 0x10;
+        resolver.handle_datagram(1, query.key, &wrong);
+    }
+    resolver.handle_datagram(1, query.key, b"");
+    resolver.handle_datagram(1, query.key, &query.bytes);
+    resolver.handle_datagram(1, query.key + 1, &right);
+    assert_eq!((resolver.poll_answer(), resolver.poll_close()), (None, None));
+    resolver.handle_datagram(1, query.key, &right);
+    resolver.handle_datagram(1, query.key, &right);
+    assert_eq!(resolver.poll_answer(), Some((1, Ok(one()))));
+    nothing_is_left(&mut resolver, &[query.key]);
+}
+
+#[test]
+fn each_failure_leads_to_the_next_server_and_then_round_again() {
+    type Fail = fn(&mut Resolver, u64, &Transmit);
+    let failures: [(&str, Fail, DnsError); 6] = [
+        ("closed port", |r, now, q| r.handle_error(now, q.key), DnsError::ServerFailure),
+        ("SERVFAIL", |r, now, q| code(r, now, q, RA | SERVFAIL), DnsError::ServerFailure),
+        ("REFUSED", |r, now, q| code(r, now, q, RA | REFUSED), DnsError::ServerFailure),
+        ("referral", |r, now, q| code(r, now, q, 0), DnsError::ServerFailure),
+        (
+            "CNAME loop",
+            |r, now, q| {
+                let answer = reply(&q.bytes, RA, &[cname("&", 60, "&")], &[]);
+                r.handle_datagram(now, q.key, &answer);
+            },
+            DnsError::ServerFailure,
+        ),
+        (
+            "silence",
+            |r, _, _| {
+                let deadline = r.deadline().unwrap();
+                r.handle_timeout(deadline);
+            },
+            DnsError::Timeout,
+        ),
+    ];
+    fn code(resolver: &mut Resolver, now: u64, query: &Transmit, flags: u16) {
+        resolver.handle_datagram(now, query.key, &reply(&query.bytes, flags, &[], &[]));
+    }
+    for (what, fail, error) in failures {
+        let mut resolver = resolver(TWO_SERVERS);
+        let mut query = ask(&mut resolver, "www.example.com", 1);
+        for (server, edns) in [("127.0.0.1", true), ("127.0.0.2", true), ("127.0.0.1", false)] {
+            assert_eq!(asked(&query), (server.into(), "www.example.com".into(), edns), "{what}");
+            fail(&mut resolver, 0, &query);
+            assert_eq!(resolver.poll_close(), Some(query.key), "{what}");
+            query = sent(&mut resolver);
+        }
+        assert_eq!(asked(&query).0, "127.0.0.2");
+        fail(&mut resolver, 0, &query);
+        assert_eq!(resolver.poll_answer(), Some((1, Err(error))), "{what}");
+        nothing_is_left(&mut resolver, &[query.key]);
+        assert_eq!(resolver.cached(), 0, "{what}");
+    }
+}
+
+#[test]
+fn the_last_server_can_still_answer_in_time() {
+    let mut resolver = resolver("nameserver 127.0.0.1\nnameserver 127.0.0.2\nnameserver 127.0.0.3");
+    let mut query = ask(&mut resolver, "www.example.com", 1);
+    let mut now = 0;
+    while query.server.ip().to_string() != "127.0.0.3" {
+        now = resolver.deadline().unwrap();
+        resolver.handle_timeout(now);
+        assert_eq!(resolver.poll_close(), Some(query.key));
+        query = sent(&mut resolver);
+    }
+    assert!(now < TOTAL_TIMEOUT_MS / 2, "asked at {now}");
+    resolver.handle_datagram(now, query.key, &good(&query, 60));
+    assert_eq!(resolver.poll_answer(), Some((1, Ok(one()))));
+}
+
+#[test]
+fn servers_take_turns_with_rotate_and_only_then() {
+    for (options, expected) in [("", [1, 1, 1, 1]), ("options rotate", [2, 1, 2, 1])] {
+        let mut resolver = resolver(&format!("{TWO_SERVERS}{options}"));
+        for (waiter, last) in expected.into_iter().enumerate() {
+            let query = ask(&mut resolver, &format!("n{waiter}.example"), waiter as u64);
+            assert_eq!(asked(&query).0, format!("127.0.0.{last}"), "{options} {waiter}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_does_not_know_edns_is_asked_plainly() {
+    let mut resolver = resolver(TWO_SERVERS);
+    let query = ask(&mut resolver, "www.example.com", 1);
+    resolver.handle_datagram(0, query.key, &reply(&query.bytes, FORMERR, &[], &[]));
+    let plain = sent(&mut resolver);
+    assert_eq!(asked(&plain), ("127.0.0.1".into(), "www.example.com".into(), false));
+    assert_ne!(see(&plain.bytes).id, see(&query.bytes).id, "a fresh id");
+    resolver.handle_datagram(0, plain.key, &reply(&plain.bytes, FORMERR, &[], &[]));
+    assert_eq!(asked(&sent(&mut resolver)).0, "127.0.0.2", "a second FORMERR is a failure");
+}
+
+#[test]
+fn a_truncated_answer_is_fetched_over_tcp_however_it_is_cut() {
+    let length =
+        2 + reply(&tcp_query(&mut resolver("")).bytes[2..], RA, &[a("&", 9, ONE)], &[]).len();
+    for cut in 0..=length {
+        let mut resolver = resolver("");
+        let query = tcp_query(&mut resolver);
+        assert_eq!(query.transport, Transport::Tcp);
+        let message = reply(&query.bytes[2..], RA, &[a("&", 9, ONE)], &[]);
+        let mut wrong = message.clone();
+        wrong[0] ^= 1;
+        // An empty message and one with another id first: neither counts, neither does harm.
+        let stream = [framed(b""), framed(&wrong), framed(&message)].concat();
+        let cut = stream.len() - length + cut;
+        resolver.handle_stream_bytes(0, query.key, &stream[..cut]);
+        resolver.handle_stream_bytes(0, query.key, &stream[cut..]);
+        assert_eq!(resolver.poll_answer(), Some((1, Ok(one()))), "cut at {cut}");
+        nothing_is_left(&mut resolver, &[query.key]);
+    }
+}
+
+#[test]
+fn a_plain_repetition_keeps_its_transport() {
+    let mut resolver = resolver("");
+    let query = tcp_query(&mut resolver);
+    let refusal = framed(&reply(&query.bytes[2..], FORMERR, &[], &[]));
+    resolver.handle_stream_bytes(0, query.key, &refusal);
+    let plain = sent(&mut resolver);
+    assert_eq!((asked(&plain).2, plain.transport), (false, Transport::Tcp));
+}
+
+/// Asks, answers TC, and gives the TCP query that follows.
+fn tcp_query(resolver: &mut Resolver) -> Transmit {
+    let query = ask(resolver, "www.example.com", 1);
+    resolver.handle_datagram(0, query.key, &reply(&query.bytes, RA | TC, &[], &[]));
+    assert_eq!(resolver.poll_close(), Some(query.key));
+    let tcp = sent(resolver);
+    assert_eq!(tcp.server, query.server);
+    assert_eq!(tcp.bytes[..2], ((tcp.bytes.len() - 2) as u16).to_be_bytes());
+    tcp
+}
+
+#[test]
+fn tcp_that_fails_leads_to_the_next_server() {
+    type Fail = fn(&mut Resolver, &Transmit);
+    let failures: [(&str, Fail); 4] = [
+        ("closed early", |r, q| {
+            r.handle_stream_bytes(0, q.key, &[0, 40, 1]);
+            r.handle_error(0, q.key);
+        }),
+        ("64 KiB", |r, q| r.handle_stream_bytes(0, q.key, &[0xff, 0xff, 0])),
+        ("TC again", |r, q| {
+            let answer = reply(&q.bytes[2..], RA | TC, &[], &[]);
+            r.handle_stream_bytes(0, q.key, &framed(&answer));
+        }),
+        ("silence", |r, _| r.handle_timeout(r.deadline().unwrap())),
+    ];
+    for (what, fail) in failures {
+        let mut resolver = resolver(TWO_SERVERS);
+        let query = tcp_query(&mut resolver);
+        fail(&mut resolver, &query);
+        assert_eq!(resolver.poll_close(), Some(query.key), "{what}");
+        let next = sent(&mut resolver);
+        assert_eq!((asked(&next).0.as_str(), next.transport), ("127.0.0.2", Transport::Udp));
+    }
+}
+
+#[test]
+fn the_search_list_ends_with_the_best_that_was_said() {
+    use DnsError::*;
+    let nodata = (RA, NoData);
+    let nx = (RA | NXDOMAIN, NotFound);
+    let failure = (RA | SERVFAIL, ServerFailure);
+    for (codes, expected) in [
+        ([nx, nx], NotFound),
+        ([nodata, nx], NoData),
+        ([nx, nodata], NoData),
+        ([failure, nx], ServerFailure),
+        ([nodata, failure], ServerFailure),
+    ] {
+        let mut resolver = resolver("search a.example\noptions attempts:1");
+        let mut query = ask(&mut resolver, "www", 1);
+        for (index, (flags, _)) in codes.into_iter().enumerate() {
+            assert_eq!(asked(&query).1, ["www.a.example", "www"][index]);
+            resolver.handle_datagram(0, query.key, &reply(&query.bytes, flags, &[], &[]));
+            assert_eq!(resolver.poll_close(), Some(query.key));
+            if index == 0 {
+                query = sent(&mut resolver);
+            }
+        }
+        assert_eq!(resolver.poll_answer(), Some((1, Err(expected))), "{codes:x?}");
+        nothing_is_left(&mut resolver, &[]);
+    }
+}
+
+#[test]
+fn the_search_list_goes_on_behind_what_the_cache_rules_out_and_ends_with_silence() {
+    let mut resolver = resolver("search a.example\noptions attempts:1");
+    let query = ask(&mut resolver, "www", 1);
+    let nx = reply(&query.bytes, RA | NXDOMAIN, &[], &[soa("example", 60, 60)]);
+    resolver.handle_datagram(0, query.key, &nx);
+    let query = sent(&mut resolver);
+    resolver.handle_datagram(0, query.key, &good(&query, 60));
+    assert_eq!(resolver.poll_answer(), Some((1, Ok(one()))));
+    assert_eq!(resolver.resolve(1, &name("www"), 1), Outcome::Done(Ok(one())), "both cached");
+    let missing = Outcome::Done(Err(DnsError::NotFound));
+    assert_eq!(resolver.resolve(1, &name("www.a.example."), 1), missing, "negative as well");
+
+    let query = ask(&mut resolver, "ftp", 2);
+    assert_eq!(asked(&query).1, "ftp.a.example");
+    resolver.handle_timeout(TOTAL_TIMEOUT_MS);
+    assert_eq!(resolver.poll_answer(), Some((2, Err(DnsError::Timeout))));
+}
+
+#[test]
+fn who_joins_later_has_a_deadline_of_its_own() {
+    let mut resolver = resolver("");
+    let query = ask(&mut resolver, "www.example.com", 1);
+    resolver.handle_timeout(5000);
+    assert_eq!(resolver.poll_close(), Some(query.key));
+    let query = sent(&mut resolver);
+    assert_eq!(resolver.resolve(6000, &name("www.example.com"), 2), WAIT);
+    assert_eq!(resolver.deadline(), Some(TOTAL_TIMEOUT_MS));
+    resolver.handle_timeout(TOTAL_TIMEOUT_MS - 1);
+    assert_eq!(resolver.poll_answer(), None);
+    // The first waiter's time and the last try end together, so both learn at once.
+    resolver.handle_timeout(TOTAL_TIMEOUT_MS);
+    assert_eq!(resolver.poll_answer(), Some((1, Err(DnsError::Timeout))));
+    assert_eq!(resolver.poll_answer(), Some((2, Err(DnsError::Timeout))));
+    nothing_is_left(&mut resolver, &[query.key]);
+}
+
+#[test]
+fn a_question_ends_with_the_last_who_waits() {
+    let mut resolver = resolver("");
+    let query = ask(&mut resolver, "www.example.com", 1);
+    assert_eq!(resolver.resolve(0, &name("www.example.com"), 2), WAIT);
+    resolver.cancel(1, 1);
+    assert_eq!(resolver.poll_close(), None);
+    resolver.cancel(1, 2);
+    resolver.cancel(1, 2);
+    nothing_is_left(&mut resolver, &[query.key]);
+
+    assert_eq!(resolver.resolve(2, &name("www.example.com"), 3), WAIT);
+    resolver.cancel(2, 3);
+    nothing_is_left(&mut resolver, &[]);
+
+    let query = ask(&mut resolver, "www.example.com", 4);
+    resolver.handle_datagram(2, query.key, &good(&query, 0));
+    resolver.cancel(2, 4);
+    nothing_is_left(&mut resolver, &[query.key]);
+}
+
+#[test]
+fn queries_in_flight_are_bounded_and_the_queue_moves_up() {
+    let mut resolver = resolver("options attempts:1");
+    for waiter in 0..1000 {
+        let text = format!("n{waiter}.example");
+        assert_eq!(resolver.resolve(0, &name(&text), waiter), WAIT);
+    }
+    let mut queries: VecDeque<_> = std::iter::from_fn(|| resolver.poll_transmit()).collect();
+    assert_eq!((queries.len(), resolver.queries()), (QUERIES_MAX, QUERIES_MAX));
+    resolver.cancel(0, 500);
+    let mut answered = 0;
+    while let Some(query) = queries.pop_front() {
+        resolver.handle_datagram(1, query.key, &good(&query, 60));
+        assert_eq!(resolver.poll_close(), Some(query.key));
+        let (waiter, answer) = resolver.poll_answer().unwrap();
+        assert_eq!((format!("n{waiter}.example"), answer), (asked(&query).1, Ok(one())));
+        queries.extend(std::iter::from_fn(|| resolver.poll_transmit()));
+        assert!(queries.len() <= QUERIES_MAX);
+        answered += 1;
+    }
+    assert_eq!((answered, resolver.cached()), (999, 256));
+    nothing_is_left(&mut resolver, &[]);
+}
+
+#[test]
+fn who_leaves_makes_room_for_the_queue_and_leaves_nothing_in_it() {
+    let mut resolver = resolver("");
+    for waiter in 0..QUERIES_MAX as u64 + 3 {
+        let text = format!("n{waiter}.example");
+        assert_eq!(resolver.resolve(0, &name(&text), waiter), WAIT);
+    }
+    let first = resolver.poll_transmit().unwrap();
+    while resolver.poll_transmit().is_some() {}
+    resolver.cancel(0, QUERIES_MAX as u64);
+    assert_eq!((resolver.queue.len(), resolver.poll_transmit()), (2, None));
+    resolver.cancel(0, 0);
+    assert_eq!(resolver.poll_close(), Some(first.key));
+    let next = format!("n{}.example", QUERIES_MAX + 1);
+    assert_eq!(asked(&sent(&mut resolver)).1, next);
+    assert_eq!((resolver.queue.len(), resolver.queries()), (1, QUERIES_MAX));
+}
+
+#[test]
+fn new_settings_count_from_then_on() {
+    let mut resolver = resolver("");
+    let old = ask(&mut resolver, "old.example", 1);
+    resolver.handle_datagram(0, old.key, &good(&old, 60));
+    let running = ask(&mut resolver, "running.example", 2);
+    resolver.set_settings(Settings {
+        servers: vec!["[::1]:5353".parse::<SocketAddr>().unwrap()],
+        ..Settings::default()
+    });
+    let again = ask(&mut resolver, "old.example", 3);
+    assert_eq!(again.server.to_string(), "[::1]:5353");
+    resolver.handle_error(0, running.key);
+    assert_eq!(sent(&mut resolver).server, running.server, "what runs goes on as it began");
+    resolver.set_settings(Settings { servers: Vec::new(), ..Settings::default() });
+    let nobody = Outcome::Done(Err(DnsError::ServerFailure));
+    assert_eq!(resolver.resolve(0, &name("new.example"), 4), nobody);
+}

@@ -1,0 +1,126 @@
+//! Whom to ask, how often, and how short names are completed.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::str::FromStr;
+
+use resolv_conf::{Config, ScopedIp};
+
+use crate::name::{self, Name, Target};
+
+/// Most servers taken from resolv.conf (glibc's MAXNS).
+pub const SERVERS_MAX: usize = 3;
+/// Longest `timeout` (glibc's RES_MAXRETRANS).
+pub const TIMEOUT_S_MAX: u32 = 30;
+/// Most `attempts` (glibc's RES_MAXRETRY).
+pub const ATTEMPTS_MAX: u32 = 5;
+/// Largest `ndots` (glibc's RES_MAXNDOTS).
+pub const NDOTS_MAX: u32 = 15;
+/// Most domains of a search list (MAXDNSRCH of glibc before 2.26).
+pub const SEARCH_MAX: usize = 6;
+/// The default of `--dns-timeout`.
+pub const TOTAL_TIMEOUT_MS: u64 = 10_000;
+
+const PORT: u16 = 53;
+
+/// What a [`Resolver`](super::Resolver) goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The servers, in order of preference.
+    pub servers: Vec<SocketAddr>,
+    /// How long one server may take; less when the total would not reach every server.
+    pub timeout_ms: u64,
+    /// How often the list of servers is gone through.
+    pub attempts: u32,
+    /// Whether each question starts with the next server.
+    pub rotate: bool,
+    /// Names with at least as many dots are asked as they are first.
+    pub ndots: u32,
+    /// Domains that complete a name without a final dot.
+    pub search: Vec<Name>,
+    /// How long a name may take in all.
+    pub total_timeout_ms: u64,
+}
+
+impl Default for Settings {
+    /// What an empty resolv.conf means: the server of this host.
+    fn default() -> Self {
+        Settings::from_resolv_conf(b"")
+    }
+}
+
+impl Settings {
+    /// Reads resolv.conf (`man 5 resolv.conf`) under glibc's caps. Lines that cannot be
+    /// understood are skipped, as glibc does; a file without servers means 127.0.0.1. Unlike
+    /// glibc, the host's own domain never completes a name, and a server with a named IPv6
+    /// scope is skipped, since telling its number would take a system call.
+    pub fn from_resolv_conf(text: &[u8]) -> Settings {
+        let (config, _errors) = Config::parse_with_errors(text);
+        let mut servers: Vec<SocketAddr> =
+            config.nameservers.iter().filter_map(server).take(SERVERS_MAX).collect();
+        if servers.is_empty() {
+            servers.push((Ipv4Addr::LOCALHOST, PORT).into());
+        }
+        let domains = config.get_last_search_or_domain();
+        let names = domains.filter_map(|domain| match name::classify(domain.as_bytes()) {
+            Ok(Target::Name(name)) => Some(name.to_absolute()),
+            _ => None,
+        });
+        Settings {
+            servers,
+            timeout_ms: u64::from(config.timeout.clamp(1, TIMEOUT_S_MAX)) * 1000,
+            attempts: config.attempts.clamp(1, ATTEMPTS_MAX),
+            rotate: config.rotate,
+            ndots: config.ndots.min(NDOTS_MAX),
+            search: names.take(SEARCH_MAX).collect(),
+            total_timeout_ms: TOTAL_TIMEOUT_MS,
+        }
+    }
+
+    /// Reads `ADDR[:PORT]` (`--nameserver`); an IPv6 address with a port stands in brackets.
+    pub fn parse_server(text: &str) -> Option<SocketAddr> {
+        SocketAddr::from_str(text)
+            .or_else(|_| IpAddr::from_str(text).map(|address| (address, PORT).into()))
+            .ok()
+            .filter(|server| server.port() != 0)
+    }
+
+    /// How often a question is sent at most, EDNS and TCP repetitions not counted.
+    pub(super) fn tries(&self) -> usize {
+        self.servers.len() * self.attempts as usize
+    }
+
+    /// How long one try may take. Three silent servers at five seconds each would use up ten
+    /// seconds before the third is asked, so every try gets at most its share of the total.
+    pub(super) fn try_timeout_ms(&self) -> u64 {
+        let share = self.total_timeout_ms / self.tries().max(1) as u64;
+        self.timeout_ms.min(share).max(1)
+    }
+
+    /// The `index`th question that `name` leads to: itself, and itself completed with each
+    /// domain of the search list; `None` behind the last. As in glibc, a final dot means itself
+    /// alone, and `ndots` decides whether itself comes first or last. The inner `None` is a
+    /// completion that would be too long.
+    pub(super) fn candidate(&self, name: &Name, index: usize) -> Option<Option<Name>> {
+        let domains: &[Name] = if name.is_absolute() { &[] } else { &self.search };
+        let itself = if name.dots() >= self.ndots as usize { 0 } else { domains.len() };
+        if index == itself {
+            return Some(Some(name.to_absolute()));
+        }
+        let domain = domains.get(index - usize::from(index > itself))?;
+        Some(name.completed(domain))
+    }
+}
+
+fn server(address: &ScopedIp) -> Option<SocketAddr> {
+    Some(match address {
+        ScopedIp::V4(address) => (*address, PORT).into(),
+        ScopedIp::V6(address, None) => (*address, PORT).into(),
+        ScopedIp::V6(address, Some(scope)) => {
+            SocketAddrV6::new(*address, PORT, 0, scope.parse().ok()?).into()
+        }
+    })
+}
+
+#[cfg(test)]
+#[path = "settings_test.rs"]
+mod tests;

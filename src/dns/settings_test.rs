@@ -1,0 +1,155 @@
+//! resolv.conf under glibc's caps, and the order of candidates.
+
+use super::*;
+use proptest::prelude::*;
+
+fn read(text: &str) -> Settings {
+    Settings::from_resolv_conf(text.as_bytes())
+}
+
+fn servers(text: &str) -> Vec<String> {
+    read(text).servers.iter().map(SocketAddr::to_string).collect()
+}
+
+fn name(text: &str) -> Name {
+    match name::classify(text.as_bytes()) {
+        Ok(Target::Name(name)) => name,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn an_empty_file_means_the_local_server_and_glibcs_defaults() {
+    let settings = read("");
+    assert_eq!(settings, Settings::default());
+    assert_eq!(settings.servers, ["127.0.0.1:53".parse().unwrap()]);
+    assert_eq!((settings.timeout_ms, settings.attempts, settings.ndots), (5000, 2, 1));
+    assert!(!settings.rotate && settings.search.is_empty());
+    assert_eq!(settings.total_timeout_ms, 10_000);
+}
+
+#[test]
+fn servers_are_read_in_order_and_at_most_three() {
+    for (text, expected) in [
+        ("nameserver 10.0.0.1\nnameserver 10.0.0.2\n", vec!["10.0.0.1:53", "10.0.0.2:53"]),
+        (
+            "nameserver 10.0.0.1\nnameserver ::1\nnameserver fe80::1%2\nnameserver 10.0.0.4",
+            vec!["10.0.0.1:53", "[::1]:53", "[fe80::1%2]:53"],
+        ),
+        ("nameserver fe80::1%eth0\nnameserver 10.0.0.4", vec!["10.0.0.4:53"]),
+        ("nameserver nonsense\nnameserver\nnameserver 10.0.0.4 # c\n", vec!["10.0.0.4:53"]),
+        ("# nameserver 10.0.0.1\n; nameserver 10.0.0.1\n", vec!["127.0.0.1:53"]),
+    ] {
+        assert_eq!(servers(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn options_are_capped_as_glibc_caps_them() {
+    for (text, timeout_ms, attempts, ndots, rotate) in [
+        ("options timeout:3 attempts:4 ndots:2 rotate", 3000, 4, 2, true),
+        ("options timeout:30 attempts:5 ndots:15", 30_000, 5, 15, false),
+        ("options timeout:31 attempts:6 ndots:16", 30_000, 5, 15, false),
+        ("options timeout:4294967295 attempts:4294967295 ndots:4294967295", 30_000, 5, 15, false),
+        ("options timeout:0 attempts:0 ndots:0", 1000, 1, 0, false),
+        ("options timeout:x attempts:-1 ndots: unknown:3 \u{fc}", 5000, 2, 1, false),
+    ] {
+        let settings = read(text);
+        let read = (settings.timeout_ms, settings.attempts, settings.ndots, settings.rotate);
+        assert_eq!(read, (timeout_ms, attempts, ndots, rotate), "{text}");
+    }
+}
+
+#[test]
+fn the_last_search_or_domain_line_counts_with_at_most_six_domains() {
+    for (text, expected) in [
+        ("search a.example b.example", vec!["a.example", "b.example"]),
+        ("domain a.example\nsearch b.example", vec!["b.example"]),
+        ("search b.example\ndomain a.example", vec!["a.example"]),
+        ("search .", vec![]),
+        ("search bad/name ok.example 1.2.3.4", vec!["ok.example"]),
+        ("search a b c d e f g h", vec!["a", "b", "c", "d", "e", "f"]),
+    ] {
+        let search: Vec<String> = read(text).search.iter().map(Name::to_string).collect();
+        assert_eq!(search, expected, "{text}");
+    }
+}
+
+#[test]
+fn a_server_may_have_a_port() {
+    for (text, expected) in [
+        ("127.0.0.1:5353", Some("127.0.0.1:5353")),
+        ("127.0.0.1", Some("127.0.0.1:53")),
+        ("::1", Some("[::1]:53")),
+        ("[::1]:5353", Some("[::1]:5353")),
+        ("127.0.0.1:0", None),
+        ("127.0.0.1:", None),
+        ("127.0.0.1:70000", None),
+        ("localhost", None),
+        ("", None),
+    ] {
+        let read = Settings::parse_server(text).map(|server| server.to_string());
+        assert_eq!(read.as_deref(), expected, "{text}");
+    }
+}
+
+#[test]
+fn every_try_gets_at_most_its_share_of_the_total() {
+    for (servers, attempts, timeout_ms, total_timeout_ms, expected) in [
+        (1, 2, 5000, 10_000, 5000),
+        (3, 2, 5000, 10_000, 1666),
+        (3, 1, 1000, 10_000, 1000),
+        (3, 5, 30_000, 10, 1),
+        (0, 2, 5000, 10_000, 5000),
+    ] {
+        let server = "127.0.0.1:53".parse().unwrap();
+        let settings = Settings {
+            servers: vec![server; servers],
+            attempts,
+            timeout_ms,
+            total_timeout_ms,
+            ..Settings::default()
+        };
+        assert_eq!(settings.try_timeout_ms(), expected, "{settings:?}");
+    }
+}
+
+#[test]
+fn candidates_come_in_glibcs_order() {
+    for (text, asked, expected) in [
+        ("search x.y z", "www", vec!["www.x.y", "www.z", "www"]),
+        ("search x.y z", "www.a", vec!["www.a", "www.a.x.y", "www.a.z"]),
+        ("search x.y z", "www.", vec!["www"]),
+        ("search x.y z", "www.a.", vec!["www.a"]),
+        ("search x.y\noptions ndots:2", "www.a", vec!["www.a.x.y", "www.a"]),
+        ("search x.y\noptions ndots:2", "www.a.b", vec!["www.a.b", "www.a.b.x.y"]),
+        ("search x.y\noptions ndots:0", "www", vec!["www", "www.x.y"]),
+        ("", "www", vec!["www"]),
+    ] {
+        let settings = read(text);
+        let (mut all, mut index) = (Vec::new(), 0);
+        while let Some(candidate) = settings.candidate(&name(asked), index) {
+            all.extend(candidate.map(|name| name.to_string()));
+            index += 1;
+        }
+        assert_eq!(all, expected, "{text} {asked}");
+    }
+    let long = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(59)].join(".");
+    let settings = read("search x.y z");
+    let list: Vec<_> = (0..4).map(|index| settings.candidate(&name(&long), index)).collect();
+    assert!(matches!(list[..], [Some(Some(_)), Some(None), Some(Some(_)), None]), "{list:?}");
+}
+
+proptest! {
+    #[test]
+    fn any_file_is_read_and_keeps_the_caps(text in prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..400),
+        "((nameserver|search|domain|options|sortlist)[ \t]+[a-z0-9:.%/ -]{0,40}\n){0,9}"
+            .prop_map(String::into_bytes),
+    ]) {
+        let settings = Settings::from_resolv_conf(&text);
+        prop_assert!((1..=3).contains(&settings.servers.len()) && settings.search.len() <= 6);
+        prop_assert!((1..=5).contains(&settings.attempts) && settings.ndots <= 15);
+        prop_assert!((1000..=30_000).contains(&settings.timeout_ms));
+    }
+}
