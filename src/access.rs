@@ -41,6 +41,9 @@ impl Display for Line<'_> {
         let session = self.session;
         let user = Escaped(session.user());
         write!(f, "id={} client={} user=\"{user}\"", session.id, session.client)?;
+        if let Some(outcome) = session.identity() {
+            write!(f, " ident=\"{}\"", Escaped(outcome.user().unwrap_or(b"")))?;
+        }
         write!(f, " command={}", OrDash(session.command()))?;
         match (session.name(), session.host()) {
             (Some(name), _) => write!(f, " target={}:{}", Escaped(name), session.port())?,

@@ -1,10 +1,11 @@
 //! The command line.
 
+use crate::dns;
 use crate::timer::Millis;
 use getopts::{Matches, Options, ParsingStyle};
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -43,6 +44,12 @@ pub struct Config {
     pub max_per_source: Option<u32>,
     /// The whole request must have arrived.
     pub request_timeout_ms: Millis,
+    /// DNS servers in place of those of resolv.conf.
+    pub nameservers: Vec<SocketAddr>,
+    /// A name must have been resolved.
+    pub dns_timeout_ms: Millis,
+    /// identd must have answered.
+    pub ident_timeout_ms: Millis,
     /// The target must have been reached.
     pub connect_timeout_ms: Millis,
     /// The peer of a BIND must have come.
@@ -93,9 +100,17 @@ fn options() -> Options {
     o.optopt("o", "outbound", "source address of outgoing connections", "ADDR");
     o.optopt("", "bind-address", "address told to BIND clients (a gateway behind NAT)", "ADDR");
     o.optopt("", "bind-ports", "ports that BIND listens on [chosen by the kernel]", "LOW-HIGH");
+    o.optmulti(
+        "",
+        "nameserver",
+        "DNS server; may be given several times [/etc/resolv.conf]",
+        "ADDR[:PORT]",
+    );
     o.optopt("", "max-sessions", "at most N sessions [from the open-file limit]", "N");
     o.optopt("", "max-per-source", "at most N sessions of one client address [no limit]", "N");
     o.optopt("", "request-timeout", "whole request must have arrived [30]", "S");
+    o.optopt("", "ident-timeout", "identd must have answered [15]", "S");
+    o.optopt("", "dns-timeout", "a name must have been resolved [10]", "S");
     o.optopt("", "connect-timeout", "target must have been reached [120]", "S");
     o.optopt("", "bind-timeout", "the peer of a BIND must have come [120]", "S");
     o.optopt("", "idle-timeout", "relay with no byte either way; 0: never [7200]", "S");
@@ -161,6 +176,9 @@ fn read(matches: &Matches) -> Result<Config, String> {
         max_sessions: number(matches, "max-sessions", 1..=1 << 20, "a number")?,
         max_per_source: number(matches, "max-per-source", 1..=1 << 20, "a number")?,
         request_timeout_ms: seconds("request-timeout", 30, 1)?,
+        nameservers: nameservers(matches)?,
+        dns_timeout_ms: seconds("dns-timeout", 10, 1)?,
+        ident_timeout_ms: seconds("ident-timeout", 15, 1)?,
         connect_timeout_ms: seconds("connect-timeout", 120, 1)?,
         bind_timeout_ms: seconds("bind-timeout", 120, 1)?,
         idle_timeout_ms: Some(seconds("idle-timeout", 7200, 0)?).filter(|&ms| ms > 0),
@@ -177,6 +195,16 @@ fn value<T: FromStr>(flag: &str, text: &str, expected: &str) -> Result<T, String
 
 fn address(matches: &Matches, flag: &str) -> Result<Option<Ipv4Addr>, String> {
     matches.opt_str(flag).map(|text| value(flag, &text, "an IPv4 address")).transpose()
+}
+
+fn nameservers(matches: &Matches) -> Result<Vec<SocketAddr>, String> {
+    let servers = matches.opt_strs("nameserver");
+    let expected = "ADDR[:PORT], for example 127.0.0.1:5353";
+    let read = |text: &String| {
+        dns::Settings::parse_server(text)
+            .ok_or_else(|| format!("--nameserver {text:?}: expected {expected}"))
+    };
+    servers.iter().map(read).collect()
 }
 
 fn number<T: FromStr + PartialOrd + Display>(
@@ -287,7 +315,7 @@ mod tests {
             (&["--idle-timeout", "1.5"], "--idle-timeout", "expected whole seconds from 0"),
             (&["--drain-timeout", "99999999999"], "--drain-timeout", "expected whole seconds"),
             (&["--buffer-size", "1023"], "--buffer-size", "expected bytes from 1024 to 16777216"),
-            (&["--nameserver", "127.0.0.1"], "nameserver", "see --help"),
+            (&["--nameserver", "ns.example"], "--nameserver", "expected ADDR[:PORT]"),
             (&["--splice", "off"], "splice", "see --help"),
             (&["-c"], "'c'", "see --help"),
             (&["-t", "-t"], "'test'", "see --help"),

@@ -38,7 +38,7 @@ pub fn explain(rules: &RuleSet, question: &str) -> Result<String, String> {
             rules.decide(&Query { command, name, address, port, client, user }),
         ));
     }
-    if !rules.could_permit(command, name, port, client, user) {
+    if rules.could_permit(command, name, port, client, user).is_none() {
         return Ok("deny: no rule permits this for any address; no name server is asked".into());
     }
     Ok(depends(rules, &question))

@@ -10,7 +10,7 @@ pub use mio_net::MioNet;
 
 use crate::timer::Millis;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 /// A change of readiness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub trait Net {
     type Stream;
     /// A listening socket.
     type Listener;
+    /// A UDP socket that knows one peer.
+    type Datagram;
 
     /// The time now, on a clock that only goes forward.
     fn now(&self) -> Millis;
@@ -63,7 +65,7 @@ pub trait Net {
     /// succeeded when an event says writable and [`Net::error`] has none.
     fn connect(
         &mut self,
-        target: SocketAddrV4,
+        target: SocketAddr,
         source: Option<Ipv4Addr>,
         token: usize,
     ) -> io::Result<Self::Stream>;
@@ -82,6 +84,15 @@ pub trait Net {
 
     /// Sends what there is room for.
     fn send(&mut self, stream: &Self::Stream, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Opens a UDP socket for one peer, on a port that the kernel chooses, and watches it.
+    fn open_datagram(&mut self, peer: SocketAddr, token: usize) -> io::Result<Self::Datagram>;
+
+    /// Sends one datagram to the peer.
+    fn send_datagram(&mut self, socket: &Self::Datagram, bytes: &[u8]) -> io::Result<()>;
+
+    /// Reads one datagram of the peer's.
+    fn recv_datagram(&mut self, socket: &Self::Datagram, into: &mut [u8]) -> io::Result<usize>;
 
     /// Sends FIN (half-close).
     fn finish(&mut self, stream: &Self::Stream) -> io::Result<()>;

@@ -4,16 +4,19 @@
 //! have been folded, so an event can never reach a wrong session.
 
 mod accept;
+mod asking;
 mod bind;
+mod names;
 mod steps;
 
 use crate::access::Line;
+use crate::dns::{QUERIES_MAX, Resolver};
 use crate::net::{Event, Net};
 use crate::pool::Pool;
 use crate::reason::CloseReason;
 use crate::relay::{Relay, Side};
 use crate::rules::RuleSet;
-use crate::session::{Session, State};
+use crate::session::{Env, Session, State};
 use crate::stats::Stats;
 use crate::timer::{Deadline, KINDS, Millis, Timers};
 use log::info;
@@ -23,12 +26,17 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 
-/// Tokens below this one are not of sessions: first the listeners, then the embedder's.
-const FIRST_SESSION_TOKEN: usize = 64;
-/// Most listeners.
+use asking::Asking;
+use names::Names;
+
+/// Most listeners; theirs are the first tokens.
 pub const LISTENERS_MAX: usize = 32;
-/// The first of the tokens that the embedder may use; [`Reactor::turn`] reports them.
+/// The first of the 32 tokens that the embedder may use; [`Reactor::turn`] reports them.
 pub const FIRST_FOREIGN_TOKEN: usize = LISTENERS_MAX;
+/// The first token of a DNS query's socket.
+const FIRST_QUERY_TOKEN: usize = 64;
+/// The first token of a session: one for its client, one for its target.
+const FIRST_SESSION_TOKEN: usize = FIRST_QUERY_TOKEN + QUERIES_MAX;
 
 /// What the loop is told at the start.
 #[derive(Clone, Debug)]
@@ -68,6 +76,8 @@ enum Target<N: Net> {
         ready: bool,
     },
     Stream(Side<N::Stream>),
+    /// The client's identd, which is asked before there is a target.
+    Identd(Box<Asking<N>>),
 }
 
 /// A session with its sockets and the bytes in transit.
@@ -88,6 +98,7 @@ pub struct Reactor<N: Net> {
     net: N,
     settings: Settings,
     rules: RuleSet,
+    names: Names<N>,
     entrances: Vec<Entrance<N::Listener>>,
     entries: Slab<Entry<N>>,
     timers: Timers,
@@ -114,9 +125,29 @@ fn token_of_target(slot: usize) -> usize {
     FIRST_SESSION_TOKEN + 2 * slot + 1
 }
 
+impl<N: Net> Target<N> {
+    /// Gives back the buffers that it holds.
+    fn discard(&mut self, pool: &mut Pool) {
+        if let Target::Identd(asking) = self {
+            asking.discard(pool);
+        }
+    }
+}
+
+/// Calls `act` with the session and what it needs to know of the proxy.
+fn with_env<N: Net, T>(
+    net: &N,
+    entrances: &[Entrance<N::Listener>],
+    rules: &RuleSet,
+    act: impl FnOnce(&Env<'_>) -> T,
+) -> T {
+    let is_own = |target| steps::is_own(net, entrances, target);
+    act(&Env { rules, is_own: &is_own })
+}
+
 impl<N: Net> Reactor<N> {
     /// A loop without listeners yet.
-    pub fn new(net: N, settings: Settings, rules: RuleSet) -> Reactor<N> {
+    pub fn new(net: N, settings: Settings, rules: RuleSet, resolver: Resolver) -> Reactor<N> {
         let now = net.now();
         Reactor {
             timers: Timers::new(settings.durations_ms),
@@ -125,6 +156,7 @@ impl<N: Net> Reactor<N> {
             net,
             settings,
             rules,
+            names: Names::new(resolver),
             entrances: Vec::new(),
             entries: Slab::new(),
             stats: Stats::default(),
@@ -152,6 +184,11 @@ impl<N: Net> Reactor<N> {
     /// Whether [`Reactor::drain`] was called.
     pub fn is_draining(&self) -> bool {
         self.drain_until.is_some()
+    }
+
+    /// Who turns names into addresses: for new settings.
+    pub fn resolver(&mut self) -> &mut Resolver {
+        &mut self.names.resolver
     }
 
     /// The counters.
@@ -189,6 +226,7 @@ impl<N: Net> Reactor<N> {
             entry.queued = false;
             self.run(slot as usize);
         }
+        self.answer_names();
         self.expire();
         self.reap();
         self.accept();
@@ -197,11 +235,11 @@ impl<N: Net> Reactor<N> {
 
     /// How long the poll may take.
     fn timeout_ms(&self) -> Option<Millis> {
-        if !self.ready.is_empty() || self.may_accept(self.now) {
+        if !self.ready.is_empty() || self.names.is_ready() || self.may_accept(self.now) {
             return Some(0);
         }
         let accept_after = self.accept_after.filter(|_| self.wants_accept());
-        let next = [self.timers.next(), accept_after, self.drain_until];
+        let next = [self.timers.next(), self.names.deadline(), accept_after, self.drain_until];
         next.into_iter().flatten().min().map(|at| at.saturating_sub(self.now))
     }
 
@@ -211,6 +249,9 @@ impl<N: Net> Reactor<N> {
         for event in &events {
             match event.token.checked_sub(FIRST_SESSION_TOKEN) {
                 Some(place) => self.fold_session(place, event),
+                None if event.token >= FIRST_QUERY_TOKEN => {
+                    self.names.fold(event.token - FIRST_QUERY_TOKEN, event);
+                }
                 None if event.token >= FIRST_FOREIGN_TOKEN => {
                     foreign |= 1 << (event.token - FIRST_FOREIGN_TOKEN);
                 }
@@ -235,6 +276,7 @@ impl<N: Net> Reactor<N> {
                 Target::None => return,
                 Target::Listener { ready, .. } => *ready = true,
                 Target::Stream(target) => target.fold(event),
+                Target::Identd(asking) => asking.side.fold(event),
             }
         }
         self.enqueue(slot);
@@ -251,7 +293,11 @@ impl<N: Net> Reactor<N> {
     fn expire(&mut self) {
         // A deadline that is handled may set another, but only a later one: this ends.
         while let Some((slot, kind)) = self.timers.expired(self.now) {
+            if kind == Deadline::Ident {
+                self.close_identd(slot);
+            }
             let action = self.entries[slot].session.handle_deadline(kind);
+            self.set_deadline(slot);
             self.perform(slot, action);
         }
         if self.drain_until.is_some_and(|until| until <= self.now) {
@@ -266,6 +312,8 @@ impl<N: Net> Reactor<N> {
             let mut entry = self.entries.remove(slot);
             self.timers.clear(slot);
             entry.relay.discard(&mut self.pool);
+            entry.target.discard(&mut self.pool);
+            self.names.cancel(self.now, slot, entry.session.id);
             self.forget_source(*entry.session.client.ip());
             let State::Closed(reason) = entry.session.state() else {
                 unreachable!("only closed sessions are listed")
@@ -343,6 +391,10 @@ impl<N: Net> Reactor<N> {
         let entry = &self.entries[slot];
         let kind = match entry.session.deadline() {
             Some(Deadline::Idle) if entry.relay.is_half_closed() => Some(Deadline::HalfClose),
+            // The client has closed its side and sent nothing: it has left, or will soon be told.
+            Some(_) if entry.session.state().is_waiting() && entry.relay.up.has_left() => {
+                Some(Deadline::Leave)
+            }
             kind => kind,
         };
         match kind {

@@ -54,14 +54,22 @@ reasons! {
     EmptyName = "empty-name",
     /// The name holds what no host name holds, or is an odd numeric form.
     BadName = "bad-name",
-    /// The name would have to be resolved, which this build does not do.
-    NameUnresolved = "name-unresolved",
+    /// The name does not exist.
+    NameNotFound = "dns-not-found",
+    /// The name exists and has no IPv4 address.
+    NameWithoutAddress = "dns-no-data",
+    /// No DNS server gave an answer that could be used.
+    DnsFailure = "dns-server-failure",
+    /// The name was not resolved within the DNS time-out.
+    DnsTimeout = "dns-timeout",
     /// No rule matches.
     NoRule = "no-rule",
     /// A deny rule matches.
     Denied = "denied",
     /// The rule asks for the client's identd and there was no answer (reply 92).
     NoIdent = "no-ident",
+    /// The client's identd names another user than the request (reply 93).
+    OtherUser = "other-user",
     /// Never the target of a TCP connection: 0/8, 224/4, 240/4, port 0 of a CONNECT.
     ImpossibleTarget = "impossible-target",
     /// The target is this proxy's own listening socket.

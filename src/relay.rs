@@ -113,6 +113,11 @@ impl Direction {
         self.source == Source::Ended
     }
 
+    /// Whether the source's FIN has been read, and nothing else.
+    pub fn has_left(&self) -> bool {
+        self.has_ended() && self.is_empty()
+    }
+
     /// Whether nothing more will come and everything is delivered.
     fn is_over(&self) -> bool {
         self.source != Source::Open && self.held.is_none()

@@ -22,7 +22,6 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    const ANY: Addresses = Addresses { mask: 0, value: 0 };
     /// This host itself: 127/8.
     pub const LOOPBACK: Addresses = Addresses { mask: 0xff00_0000, value: 0x7f00_0000 };
     /// Link-local addresses: 169.254/16, where clouds keep their secrets.
@@ -179,9 +178,12 @@ impl RuleSet {
         }
     }
 
-    /// Whether there may be an address for which [`RuleSet::decide`] permits this. A "no" is
-    /// certain. A "yes" may be wrong where several deny rules cover the addresses of a permit
-    /// rule only together; the addresses are judged one by one later anyway.
+    /// Whether there may be an address for which [`RuleSet::decide`] permits this: `None` is a
+    /// certain "no". Otherwise it says whether the client's identd will be asked: `Strict`
+    /// means for certain, `Lax` perhaps, `No` never.
+    ///
+    /// A "yes" may be wrong where several deny rules cover the addresses of a permit rule only
+    /// together; the addresses are judged one by one later anyway.
     pub fn could_permit(
         &self,
         command: Command,
@@ -189,40 +191,35 @@ impl RuleSet {
         port: u16,
         client: Ipv4Addr,
         user: &[u8],
-    ) -> bool {
+    ) -> Option<Ident> {
         if command == Command::Connect && port == 0 {
-            return false;
+            return None;
         }
         let asked = Asked { command, port, client, user };
         let mut denied: Vec<Addresses> = IMPOSSIBLE.to_vec();
+        let (mut named_denied, mut with_ident, mut without) = (false, false, false);
         for rule in self.rules.iter().filter(|rule| rule.is_asked(&asked)) {
-            let addresses = match &rule.target {
-                Target::Addresses(addresses) => *addresses,
-                Target::Name { .. } if rule.target.names(name) => Addresses::ANY,
-                Target::Name { .. } => continue,
+            let is_open = match &rule.target {
+                Target::Addresses(addresses) => is_left(*addresses, &denied, named_denied),
+                Target::Name { .. } => rule.target.names(name) && !named_denied,
             };
-            let is_covered = denied.iter().any(|denied| denied.cover(addresses));
-            if rule.permit && !is_covered {
-                return true;
-            }
-            // A host-name rule leaves 127/8 and 169.254/16 to the rules behind it.
-            if !rule.permit && matches!(rule.target, Target::Addresses(_)) {
-                denied.push(addresses);
-            } else if !rule.permit {
-                return self.permits_own_services(&asked, &denied);
+            match (&rule.target, rule.permit) {
+                (_, true) if !is_open => {}
+                (_, true) if rule.ident == Ident::No => without = true,
+                (_, true) => with_ident = true,
+                (Target::Addresses(addresses), false) if denied.len() < DENIED_MAX => {
+                    denied.push(*addresses);
+                }
+                (Target::Name { .. }, false) => named_denied |= is_open,
+                _ => {}
             }
         }
-        false
-    }
-
-    /// Whether a rule may permit an address that host-name rules leave alone.
-    fn permits_own_services(&self, asked: &Asked<'_>, denied: &[Addresses]) -> bool {
-        self.rules.iter().filter(|rule| rule.permit && rule.is_asked(asked)).any(|rule| {
-            let Target::Addresses(addresses) = rule.target else { return false };
-            let left = [Addresses::LOOPBACK, Addresses::LINK_LOCAL];
-            left.iter().any(|left| addresses.meet(*left))
-                && !denied.iter().any(|denied| denied.cover(addresses))
-        })
+        match (with_ident, without) {
+            (false, false) => None,
+            (true, false) => Some(Ident::Strict),
+            (true, true) => Some(Ident::Lax),
+            (false, true) => Some(Ident::No),
+        }
     }
 
     /// What is to be said once about these rules when a listening address is not loopback: that
@@ -261,6 +258,20 @@ impl RuleSet {
                 && matches!(rule.target, Target::Addresses(a) if a.cover(Addresses::LOOPBACK))
         })
     }
+}
+
+/// Deny rules that [`RuleSet::could_permit`] looks back at: all of any sane file, and a bound on
+/// its time with any other.
+const DENIED_MAX: usize = 64;
+
+/// Whether rules before this one may have left some of its addresses: none of the `denied`
+/// covers them all, and after a deny rule with the name asked for there are only 127/8 and
+/// 169.254/16 left, which host-name rules do not cover.
+fn is_left(addresses: Addresses, denied: &[Addresses], named_denied: bool) -> bool {
+    let is_covered = |addresses| denied.iter().any(|denied: &Addresses| denied.cover(addresses));
+    let own = [Addresses::LOOPBACK, Addresses::LINK_LOCAL];
+    !is_covered(addresses)
+        && (!named_denied || own.iter().any(|&own| addresses.meet(own) && !is_covered(own)))
 }
 
 /// 0/8, and 224/4 with 240/4.

@@ -1,6 +1,7 @@
 //! The proxy as a whole: sockets, rule file, signals and the loop.
 
 use crate::config::Config;
+use crate::dns::{self, Hosts, Resolver};
 use crate::net::MioNet;
 use crate::privileges;
 use crate::reactor::{FIRST_FOREIGN_TOKEN, Reactor, Settings};
@@ -9,8 +10,10 @@ use crate::signals::{Request, Signals};
 use crate::timer::{Deadline, KINDS, Millis};
 use crate::watch::FileWatch;
 use log::{error, info, warn};
+use mio::Registry;
 use std::fs;
-use std::net::SocketAddrV4;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 /// Descriptors kept for what is not a session: log, poll, signals, listeners, the rule file.
@@ -22,6 +25,13 @@ const LEAVE_MS: Millis = 400;
 /// A refused client has this long to close its side.
 const LINGER_MS: Millis = 2000;
 
+/// The resolver's own deadline comes first; this is for the case that it does not.
+const RESOLVE_SLACK_MS: Millis = 1000;
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const HOSTS: &str = "/etc/hosts";
+
+// What wakes the loop besides sockets.
 const SIGNALS: usize = 0;
 const FILES: usize = 1;
 
@@ -31,6 +41,8 @@ pub struct Server {
     signals: Signals,
     watch: Option<FileWatch>,
     rule_file: PathBuf,
+    nameservers: Vec<SocketAddr>,
+    dns_timeout_ms: Millis,
     addresses: Vec<SocketAddrV4>,
 }
 
@@ -52,11 +64,13 @@ impl Server {
         let token = |which| FIRST_FOREIGN_TOKEN + which;
         let signals = Signals::new(net.registry(), token(SIGNALS))
             .map_err(|error| format!("taking over signals: {error}"))?;
-        let watch = FileWatch::new(rule_file, net.registry(), token(FILES));
-        let watch = watch.map_err(|error| {
-            warn!("{}: cannot be watched ({error}); use SIGHUP", rule_file.display());
-        });
-        let mut reactor = Reactor::new(net, settings(config, descriptors), rules);
+        let watch = watch_files(rule_file, net.registry(), token(FILES));
+        let resolver = Resolver::new(
+            dns_settings(&config.nameservers, config.dns_timeout_ms),
+            read_hosts(),
+            Box::new(unpredictable()),
+        );
+        let mut reactor = Reactor::new(net, settings(config, descriptors), rules, resolver);
         let mut addresses = Vec::new();
         for &at in &config.listen {
             addresses.push(reactor.listen(at).map_err(|error| format!("--listen {at}: {error}"))?);
@@ -64,8 +78,15 @@ impl Server {
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| format!("--user: {error}"))?;
         }
-        let rule_file = rule_file.to_path_buf();
-        let server = Server { reactor, signals, watch: watch.ok(), rule_file, addresses };
+        let server = Server {
+            reactor,
+            signals,
+            watch,
+            rule_file: rule_file.to_path_buf(),
+            nameservers: config.nameservers.clone(),
+            dns_timeout_ms: config.dns_timeout_ms,
+            addresses,
+        };
         server.warn_about_rules();
         Ok(server)
     }
@@ -86,8 +107,8 @@ impl Server {
             if woken & 1 << SIGNALS != 0 {
                 self.handle_signals();
             }
-            if woken & 1 << FILES != 0 && self.watch.as_mut().is_some_and(FileWatch::has_changed) {
-                self.reload();
+            if woken & 1 << FILES != 0 {
+                self.handle_changes();
             }
         }
         info!("stopped");
@@ -106,6 +127,29 @@ impl Server {
                     self.reactor.drain();
                 }
             }
+        }
+    }
+
+    fn handle_changes(&mut self) {
+        let (mut rules, mut hosts, mut resolv_conf) = (false, false, false);
+        if let Some(watch) = &mut self.watch {
+            watch.changes(|file| match file {
+                0 => rules = true,
+                1 => hosts = true,
+                _ => resolv_conf = true,
+            });
+        }
+        if rules {
+            self.reload();
+        }
+        if hosts {
+            info!("{HOSTS}: read again");
+            self.reactor.resolver().set_hosts(read_hosts());
+        }
+        if resolv_conf && self.nameservers.is_empty() {
+            info!("{RESOLV_CONF}: read again");
+            let settings = dns_settings(&self.nameservers, self.dns_timeout_ms);
+            self.reactor.resolver().set_settings(settings);
         }
     }
 
@@ -129,6 +173,41 @@ impl Server {
     }
 }
 
+/// Watches the rule file, the hosts file and resolv.conf, in this order. What cannot be watched
+/// is read again at SIGHUP, or not at all.
+fn watch_files(rule_file: &Path, registry: &Registry, token: usize) -> Option<FileWatch> {
+    let complain = |file: &Path, error| warn!("{}: cannot be watched: {error}", file.display());
+    let mut watch = FileWatch::new(registry, token).map_err(|e| complain(rule_file, e)).ok()?;
+    for file in [rule_file, Path::new(HOSTS), Path::new(RESOLV_CONF)] {
+        watch.add(file).map_err(|error| complain(file, error)).ok()?;
+    }
+    Some(watch)
+}
+
+fn dns_settings(nameservers: &[SocketAddr], timeout_ms: Millis) -> dns::Settings {
+    let mut settings = match nameservers {
+        // A host without the file asks its own server, as others do.
+        [] => dns::Settings::from_resolv_conf(&fs::read(RESOLV_CONF).unwrap_or_default()),
+        servers => dns::Settings { servers: servers.to_vec(), ..dns::Settings::default() },
+    };
+    settings.total_timeout_ms = timeout_ms;
+    settings
+}
+
+fn read_hosts() -> Hosts {
+    Hosts::parse(&fs::read(HOSTS).unwrap_or_default())
+}
+
+/// Numbers that nobody outside can guess: SipHash of a counter, with a key of the system's.
+fn unpredictable() -> impl FnMut() -> u16 + Send {
+    let keys = RandomState::new();
+    let mut count = 0u64;
+    move || {
+        count += 1;
+        keys.hash_one(count) as u16
+    }
+}
+
 fn settings(config: &Config, descriptors: u64) -> Settings {
     let from_limit = (descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 2).clamp(1, SESSIONS_MAX);
     Settings {
@@ -146,7 +225,13 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
 fn durations_ms(config: &Config) -> [Option<Millis>; KINDS] {
     Deadline::ALL.map(|kind| match kind {
         Deadline::Request => Some(config.request_timeout_ms),
+        Deadline::Ident => Some(config.ident_timeout_ms),
+        Deadline::Resolve => Some(config.dns_timeout_ms + RESOLVE_SLACK_MS),
         Deadline::Connect => Some(config.connect_timeout_ms),
+        Deadline::ConnectHalf => Some(config.connect_timeout_ms / 2),
+        Deadline::ConnectQuarter => Some(config.connect_timeout_ms / 4),
+        Deadline::ConnectEighth => Some(config.connect_timeout_ms / 8),
+        Deadline::ConnectSixteenth => Some(config.connect_timeout_ms / 16),
         Deadline::Leave => Some(LEAVE_MS.min(config.connect_timeout_ms)),
         Deadline::Bind => Some(config.bind_timeout_ms),
         Deadline::Idle => config.idle_timeout_ms,

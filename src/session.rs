@@ -1,78 +1,39 @@
 //! A session as a pure state machine: `handle_*` says what happened, the answer says what to do.
 //!
 //! ```text
-//!     ReadingRequest --> Connecting ----> Relaying --> Closed(reason)
-//!               \ \----> AwaitingBind --/
-//!                \           |
-//!                 \-----> Rejecting(reason) --> Closed(reason)      (also from Connecting)
+//!     ReadingRequest --> [Resolving] --> [Identifying] --> Connecting ----> Relaying
+//!               \                                    \----> AwaitingBind --/   |
+//!                \                                              |              v
+//!                 \-------- (from all of these) ------> Rejecting(reason) -> Closed(reason)
 //! ```
 //!
 //! Every state but the last may also end in `Closed` at once: when the client leaves, is reset,
 //! or speaks another protocol. There is no state for replying: a reply is the first bytes
 //! towards the client, and bytes behind the request are the first towards the target.
 
-use crate::name::{self, NameError};
+mod state;
+
+pub use state::State;
+
+use crate::dns::DnsError;
+use crate::ident::{self, Outcome, Strictness};
+use crate::name::{self, Name, NameError};
 use crate::reason::CloseReason;
 use crate::rules::{Ident, Query, RuleSet, Verdict};
 use crate::timer::{Deadline, Millis};
 use crate::wire::{self, Code, Command, Host, Parsed, Reply, Request, RequestError};
 use log::debug;
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// Where a session stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Bytes of the request are coming in.
-    ReadingRequest,
-    /// A connection to the target is being made.
-    Connecting,
-    /// A listener waits for the peer of a BIND; 0.0.0.0 is any peer that the rules permit.
-    AwaitingBind {
-        /// The peer's address as the client expects it.
-        expected: Ipv4Addr,
-    },
-    /// Both sides are connected.
-    Relaying,
-    /// The refusal is on its way to the client.
-    Rejecting(CloseReason),
-    /// Over.
-    Closed(CloseReason),
-}
-
-impl State {
-    /// Whether a session may go from here to `next`.
-    pub fn may_become(self, next: State) -> bool {
-        use State::*;
-        match (self, next) {
-            (Closed(_), _) | (_, ReadingRequest) => false,
-            (Rejecting(from), Closed(to)) => from == to || to == CloseReason::Stopped,
-            (_, Closed(_)) => true,
-            (ReadingRequest, Connecting | AwaitingBind { .. } | Rejecting(_)) => true,
-            (Connecting | AwaitingBind { .. }, Relaying | Rejecting(_)) => true,
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            State::ReadingRequest => f.write_str("reading-request"),
-            State::Connecting => f.write_str("connecting"),
-            State::AwaitingBind { expected } => write!(f, "awaiting-bind({expected})"),
-            State::Relaying => f.write_str("relaying"),
-            State::Rejecting(reason) => write!(f, "rejecting({reason})"),
-            State::Closed(reason) => write!(f, "closed({reason})"),
-        }
-    }
-}
-
 /// What the loop has to do for a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing until something happens.
     Wait,
+    /// Resolve this name and report; with `true`, ask the client's identd meanwhile.
+    Resolve(Name, bool),
+    /// Ask the client's identd and report.
+    Ask,
     /// Connect to this address and report.
     Connect(SocketAddrV4),
     /// Listen at the address that faces this one (`None`: the client) and report.
@@ -89,6 +50,22 @@ pub struct Env<'a> {
     pub rules: &'a RuleSet,
     /// Whether an address is one of the proxy's own listening sockets.
     pub is_own: &'a dyn Fn(SocketAddrV4) -> bool,
+}
+
+/// An address that the rules permit, and the rule that does.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    address: Ipv4Addr,
+    line: u32,
+    ident: Ident,
+}
+
+/// What the client's identd says.
+#[derive(Debug)]
+enum Identity {
+    NotAsked,
+    Asked,
+    Told(Box<Outcome>),
 }
 
 /// One client's session.
@@ -110,6 +87,12 @@ pub struct Session {
     /// USERID, and behind it the name of a SOCKS4A request.
     text: Vec<u8>,
     user_bytes: u16,
+    identity: Identity,
+    /// What is left to be tried, the next one last; the peers of a BIND. Empty while one address
+    /// is all there is.
+    candidates: Vec<Candidate>,
+    /// How many addresses share the time to connect.
+    tries: u8,
     /// Line of the rule that decided; 0 when none did.
     rule: u32,
     /// The last reply's code.
@@ -130,6 +113,9 @@ impl Session {
             address: None,
             text: Vec::new(),
             user_bytes: 0,
+            identity: Identity::NotAsked,
+            candidates: Vec::new(),
+            tries: 1,
             rule: 0,
             reply: None,
         }
@@ -170,6 +156,14 @@ impl Session {
         Some(&self.text[usize::from(self.user_bytes)..]).filter(|name| !name.is_empty())
     }
 
+    /// How the client's identd answered, if it was asked.
+    pub fn identity(&self) -> Option<&Outcome> {
+        match &self.identity {
+            Identity::Told(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
     /// Line of the rule that decided.
     pub fn rule(&self) -> Option<u32> {
         Some(self.rule).filter(|&line| line > 0)
@@ -184,8 +178,12 @@ impl Session {
     pub fn deadline(&self) -> Option<Deadline> {
         match self.state {
             State::ReadingRequest => Some(Deadline::Request),
-            State::Connecting => Some(Deadline::Connect),
-            State::AwaitingBind { .. } => Some(Deadline::Bind),
+            State::Resolving | State::Identifying if matches!(self.identity, Identity::Asked) => {
+                Some(Deadline::Ident)
+            }
+            State::Resolving | State::Identifying => Some(Deadline::Resolve),
+            State::Connecting => Some(Deadline::of_connect(usize::from(self.tries))),
+            State::AwaitingBind => Some(Deadline::Bind),
             State::Relaying => Some(Deadline::Idle),
             State::Rejecting(_) => Some(Deadline::Linger),
             State::Closed(_) => None,
@@ -216,7 +214,7 @@ impl Session {
                 self.text.extend_from_slice(name);
                 match name::classify(name) {
                     Ok(name::Target::Address(address)) => address,
-                    Ok(name::Target::Name(_)) => return self.reject(CloseReason::NameUnresolved),
+                    Ok(name::Target::Name(name)) => return self.begin_resolving(name, env.rules),
                     Err(NameError::Empty) => return self.reject(CloseReason::EmptyName),
                     Err(_) => return self.reject(CloseReason::BadName),
                 }
@@ -224,42 +222,92 @@ impl Session {
         };
         self.host = Some(address);
         match request.command {
-            Command::Connect => self.begin_connect(address, env),
-            Command::Bind => self.begin_bind(address, env),
+            Command::Bind if address.is_unspecified() => self.begin_open_bind(env.rules),
+            _ => self.consider(&[address], env),
         }
     }
 
-    fn begin_connect(&mut self, address: Ipv4Addr, env: &Env<'_>) -> Action {
-        let target = SocketAddrV4::new(address, self.port);
-        if (env.is_own)(target) {
-            return self.reject(CloseReason::Loop);
+    fn begin_resolving(&mut self, name: Name, rules: &RuleSet) -> Action {
+        let ident = match self.could_permit(rules) {
+            None => return self.reject(CloseReason::NoRule),
+            Some(ident) => ident,
+        };
+        // Whatever the addresses are, the rule will ask: both questions take their time at once.
+        let ask = ident == Ident::Strict;
+        if ask {
+            self.identity = Identity::Asked;
         }
-        if let Err(reason) = self.judge(address, env.rules) {
-            return self.reject(reason);
-        }
-        self.address = Some(target);
-        self.enter(State::Connecting);
-        Action::Connect(target)
+        self.enter(State::Resolving);
+        Action::Resolve(name, ask)
     }
 
-    fn begin_bind(&mut self, expected: Ipv4Addr, env: &Env<'_>) -> Action {
-        if expected.is_unspecified() {
-            // Any peer: each is judged when it comes.
-            let user = &self.text[..usize::from(self.user_bytes)];
-            if !env.rules.could_permit(Command::Bind, None, self.port, *self.client.ip(), user) {
-                return self.reject(CloseReason::NoRule);
+    /// BIND for any peer: each is judged when it comes, so identd has to be asked before if any
+    /// rule might want it.
+    fn begin_open_bind(&mut self, rules: &RuleSet) -> Action {
+        match self.could_permit(rules) {
+            None => self.reject(CloseReason::NoRule),
+            Some(Ident::No) => self.proceed(),
+            Some(_) => self.ask(),
+        }
+    }
+
+    fn could_permit(&self, rules: &RuleSet) -> Option<Ident> {
+        let command = self.command?;
+        rules.could_permit(command, self.name(), self.port, *self.client.ip(), self.user())
+    }
+
+    /// The name has been resolved, or not.
+    pub fn handle_resolved(
+        &mut self,
+        answer: Result<&[Ipv4Addr], DnsError>,
+        env: &Env<'_>,
+    ) -> Action {
+        if self.state != State::Resolving {
+            return Action::Wait;
+        }
+        match answer {
+            Ok(addresses) => self.consider(addresses, env),
+            Err(DnsError::NotFound) => self.reject(CloseReason::NameNotFound),
+            Err(DnsError::NoData) => self.reject(CloseReason::NameWithoutAddress),
+            Err(DnsError::ServerFailure) => self.reject(CloseReason::DnsFailure),
+            Err(DnsError::Timeout) => self.reject(CloseReason::DnsTimeout),
+        }
+    }
+
+    /// Judges each address on its own; those that are permitted will be tried in their order.
+    fn consider(&mut self, addresses: &[Ipv4Addr], env: &Env<'_>) -> Action {
+        let mut refusal = None;
+        self.candidates.clear();
+        for &address in addresses.iter().rev() {
+            match self.judge(address, env) {
+                Ok(candidate) => self.candidates.push(candidate),
+                Err(refused) => refusal = Some(refused),
             }
-        } else if let Err(reason) = self.judge(expected, env.rules) {
-            return self.reject(reason);
         }
-        self.enter(State::AwaitingBind { expected });
-        Action::Listen(Some(expected).filter(|address| !address.is_unspecified()))
+        let asks = self.candidates.iter().any(|candidate| candidate.ident != Ident::No);
+        match (refusal, &self.identity) {
+            (Some((reason, line)), _) if self.candidates.is_empty() => {
+                self.rule = line;
+                self.reject(reason)
+            }
+            (_, Identity::NotAsked) if asks => self.ask(),
+            (_, Identity::Asked) => {
+                self.enter(State::Identifying);
+                Action::Wait
+            }
+            _ => self.proceed(),
+        }
     }
 
-    /// What the rules say of this address; notes the rule that decided.
-    fn judge(&mut self, address: Ipv4Addr, rules: &RuleSet) -> Result<(), CloseReason> {
-        let verdict = rules.decide(&Query {
-            command: self.command.expect("a request is judged once it has been read"),
+    /// What the rules say of one address: a candidate, or the reason and the rule against it.
+    fn judge(&self, address: Ipv4Addr, env: &Env<'_>) -> Result<Candidate, (CloseReason, u32)> {
+        let command = self.command.expect("a request is judged once it has been read");
+        let target = SocketAddrV4::new(address, self.port);
+        if command == Command::Connect && (env.is_own)(target) {
+            return Err((CloseReason::Loop, 0));
+        }
+        let verdict = env.rules.decide(&Query {
+            command,
             name: self.name(),
             address,
             port: self.port,
@@ -267,23 +315,83 @@ impl Session {
             user: self.user(),
         });
         match verdict {
-            Verdict::Impossible => Err(CloseReason::ImpossibleTarget),
-            Verdict::NoRule => Err(CloseReason::NoRule),
-            Verdict::Deny { line } => {
-                self.rule = line;
-                Err(CloseReason::Denied)
-            }
-            Verdict::Permit { line, ident } => {
-                self.rule = line;
-                // Without a question to the client's identd there is no answer to go by.
-                if ident == Ident::No { Ok(()) } else { Err(CloseReason::NoIdent) }
+            Verdict::Permit { line, ident } => Ok(Candidate { address, line, ident }),
+            Verdict::Deny { line } => Err((CloseReason::Denied, line)),
+            Verdict::NoRule => Err((CloseReason::NoRule, 0)),
+            Verdict::Impossible => Err((CloseReason::ImpossibleTarget, 0)),
+        }
+    }
+
+    fn ask(&mut self) -> Action {
+        self.identity = Identity::Asked;
+        self.enter(State::Identifying);
+        Action::Ask
+    }
+
+    /// The client's identd has answered, or will not.
+    pub fn handle_ident(&mut self, outcome: Outcome) -> Action {
+        debug!("id={} {}", self.id, outcome.word());
+        self.identity = Identity::Told(Box::new(outcome));
+        match self.state {
+            State::Identifying => self.proceed(),
+            _ => Action::Wait,
+        }
+    }
+
+    /// What the answer means for a rule.
+    fn identify(&self, ident: Ident) -> Result<(), CloseReason> {
+        let strictness = match ident {
+            Ident::No => return Ok(()),
+            Ident::Strict => Strictness::Strict,
+            Ident::Lax => Strictness::Lax,
+        };
+        match ident::judge(self.identity().unwrap_or(&Outcome::Missing), self.user(), strictness) {
+            ident::Verdict::Ok => Ok(()),
+            ident::Verdict::NoIdent => Err(CloseReason::NoIdent),
+            ident::Verdict::OtherUser => Err(CloseReason::OtherUser),
+        }
+    }
+
+    /// Everything is known: connects, or listens.
+    fn proceed(&mut self) -> Action {
+        let mut refusal = None;
+        for place in (0..self.candidates.len()).rev() {
+            let Candidate { ident, line, .. } = self.candidates[place];
+            if let Err(reason) = self.identify(ident) {
+                refusal.get_or_insert((reason, line));
+                self.candidates.remove(place);
             }
         }
+        if let Some((reason, line)) = refusal
+            && self.candidates.is_empty()
+        {
+            self.rule = line;
+            return self.reject(reason);
+        }
+        if self.command == Some(Command::Connect) {
+            self.tries = self.candidates.len() as u8;
+            return self.try_next();
+        }
+        self.enter(State::AwaitingBind);
+        self.rule = self.candidates.last().map_or(0, |candidate| candidate.line);
+        Action::Listen(self.candidates.last().map(|candidate| candidate.address))
+    }
+
+    /// Connects to the next address; there is one.
+    fn try_next(&mut self) -> Action {
+        let Some(Candidate { address, line, .. }) = self.candidates.pop() else {
+            return Action::Wait;
+        };
+        let target = SocketAddrV4::new(address, self.port);
+        (self.address, self.rule) = (Some(target), line);
+        self.enter(State::Connecting);
+        Action::Connect(target)
     }
 
     /// The connection to the target is made; `local` is its address at this end.
     pub fn handle_connected(&mut self, local: SocketAddrV4) -> Action {
         self.enter(State::Relaying);
+        self.candidates = Vec::new();
         self.answer(Reply::granted(local))
     }
 
@@ -292,41 +400,58 @@ impl Session {
         self.answer(Reply::granted(told))
     }
 
-    /// What the connection or the listener needed could not be had.
+    /// The connection failed, or what a BIND needs could not be had.
     pub fn handle_failed(&mut self, reason: CloseReason) -> Action {
+        if self.state == State::Connecting && !self.candidates.is_empty() {
+            debug!("id={} {}: {reason}", self.id, self.host.unwrap_or(Ipv4Addr::UNSPECIFIED));
+            return self.try_next();
+        }
         self.reject(reason)
     }
 
-    /// Somebody connected to the listener of a BIND.
-    pub fn handle_peer(&mut self, peer: SocketAddrV4, rules: &RuleSet) -> Action {
-        let State::AwaitingBind { expected } = self.state else { return Action::Wait };
+    /// Somebody connected to the listener of a BIND. The peer's address has to be one of those
+    /// expected; its port is its own affair.
+    pub fn handle_peer(&mut self, peer: SocketAddrV4, env: &Env<'_>) -> Action {
         self.address = Some(peer);
-        let welcome = if expected.is_unspecified() {
-            self.judge(*peer.ip(), rules)
-        } else if expected == *peer.ip() {
-            Ok(())
-        } else {
-            Err(CloseReason::WrongPeer)
+        let is_open = self.candidates.is_empty();
+        let expected = self.candidates.iter().find(|c| c.address == *peer.ip()).copied();
+        let welcome = match expected {
+            Some(candidate) => Ok(candidate),
+            None if is_open => self.judge(*peer.ip(), env),
+            None => Err((CloseReason::WrongPeer, self.rule)),
         };
+        let welcome = welcome.and_then(|Candidate { ident, line, .. }| {
+            self.identify(ident).map(|()| line).map_err(|reason| (reason, line))
+        });
         match welcome {
-            Ok(()) => {
+            Ok(line) => {
+                self.rule = line;
                 self.enter(State::Relaying);
+                self.candidates = Vec::new();
                 self.answer(Reply::granted(peer))
             }
-            Err(reason) => self.reject(reason),
+            Err((reason, line)) => {
+                self.rule = line;
+                self.reject(reason)
+            }
         }
     }
 
     /// The deadline of this kind has come.
     pub fn handle_deadline(&mut self, kind: Deadline) -> Action {
+        use Deadline::*;
         match kind {
-            Deadline::Request => self.reject(CloseReason::RequestTimeout),
-            Deadline::Connect => self.reject(CloseReason::ConnectTimeout),
-            Deadline::Bind => self.reject(CloseReason::BindTimeout),
-            Deadline::Leave => self.close(CloseReason::ClientLeft),
-            Deadline::Idle => self.close(CloseReason::IdleTimeout),
-            Deadline::HalfClose => self.close(CloseReason::HalfCloseTimeout),
-            Deadline::Linger => self.handle_rejected(),
+            Request => self.reject(CloseReason::RequestTimeout),
+            Ident => self.handle_ident(Outcome::Missing),
+            Resolve => self.reject(CloseReason::DnsTimeout),
+            Connect | ConnectHalf | ConnectQuarter | ConnectEighth | ConnectSixteenth => {
+                self.handle_failed(CloseReason::ConnectTimeout)
+            }
+            Bind => self.reject(CloseReason::BindTimeout),
+            Leave => self.close(CloseReason::ClientLeft),
+            Idle => self.close(CloseReason::IdleTimeout),
+            HalfClose => self.close(CloseReason::HalfCloseTimeout),
+            Linger => self.handle_rejected(),
         }
     }
 
@@ -349,6 +474,7 @@ impl Session {
         self.enter(State::Rejecting(reason));
         self.answer(Reply::refused(match reason {
             CloseReason::NoIdent => Code::NoIdent,
+            CloseReason::OtherUser => Code::OtherUser,
             _ => Code::Rejected,
         }))
     }

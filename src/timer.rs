@@ -14,8 +14,20 @@ pub type Millis = u64;
 pub enum Deadline {
     /// The whole request must have arrived.
     Request,
+    /// The client's identd must have answered.
+    Ident,
+    /// The name must have been resolved; the resolver has its own deadline, somewhat earlier.
+    Resolve,
     /// The target must have been reached.
     Connect,
+    /// One of 2 addresses must have been reached, in its share of that time.
+    ConnectHalf,
+    /// One of 3 or 4.
+    ConnectQuarter,
+    /// One of 5 to 8.
+    ConnectEighth,
+    /// One of more.
+    ConnectSixteenth,
     /// A client that closed its side while the target is being reached has this long to be
     /// taken for one that only half-closed.
     Leave,
@@ -33,12 +45,40 @@ impl Deadline {
     /// Every kind, in the order of its number.
     pub const ALL: [Deadline; KINDS] = {
         use Deadline::*;
-        [Request, Connect, Leave, Bind, Idle, HalfClose, Linger]
+        [
+            Request,
+            Ident,
+            Resolve,
+            Connect,
+            ConnectHalf,
+            ConnectQuarter,
+            ConnectEighth,
+            ConnectSixteenth,
+            Leave,
+            Bind,
+            Idle,
+            HalfClose,
+            Linger,
+        ]
     };
 }
 
+impl Deadline {
+    /// What one of `tries` addresses gets of the time to connect. The shares are few and fixed,
+    /// since all deadlines of a kind share one duration.
+    pub fn of_connect(tries: usize) -> Deadline {
+        match tries {
+            0 | 1 => Deadline::Connect,
+            2 => Deadline::ConnectHalf,
+            3 | 4 => Deadline::ConnectQuarter,
+            5..=8 => Deadline::ConnectEighth,
+            _ => Deadline::ConnectSixteenth,
+        }
+    }
+}
+
 /// Number of kinds.
-pub const KINDS: usize = 7;
+pub const KINDS: usize = 13;
 
 const NOBODY: u32 = u32::MAX;
 

@@ -2,11 +2,11 @@
 
 use super::{Event, Net};
 use crate::timer::Millis;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Registry, Token};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 /// Events taken from the kernel in one turn.
@@ -44,6 +44,7 @@ impl MioNet {
 impl Net for MioNet {
     type Stream = TcpStream;
     type Listener = TcpListener;
+    type Datagram = UdpSocket;
 
     fn now(&self) -> Millis {
         self.started.elapsed().as_millis() as Millis
@@ -91,16 +92,17 @@ impl Net for MioNet {
 
     fn connect(
         &mut self,
-        target: SocketAddrV4,
+        target: SocketAddr,
         source: Option<Ipv4Addr>,
         token: usize,
     ) -> io::Result<TcpStream> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
+        let domain = Domain::for_address(target);
+        let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
         keep_up(&SockRef::from(&socket))?;
         if let Some(source) = source {
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
-        match socket.connect(&SocketAddr::V4(target).into()) {
+        match socket.connect(&target.into()) {
             Err(error) if !in_progress(&error) => return Err(error),
             _ => {}
         }
@@ -110,7 +112,7 @@ impl Net for MioNet {
     }
 
     fn facing(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr> {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect((peer, FACING_PORT))?;
         Ok(*only_v4(socket.local_addr()?)?.ip())
     }
@@ -129,6 +131,24 @@ impl Net for MioNet {
 
     fn send(&mut self, mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         stream.write(bytes)
+    }
+
+    fn open_datagram(&mut self, peer: SocketAddr, token: usize) -> io::Result<UdpSocket> {
+        // Connecting chooses a port at random, and lets only this peer's datagrams in.
+        let domain = Domain::for_address(peer);
+        let socket = Socket::new(domain, Type::DGRAM.nonblocking(), None)?;
+        socket.connect(&peer.into())?;
+        let mut socket = UdpSocket::from_std(socket.into());
+        self.registry().register(&mut socket, Token(token), Interest::READABLE)?;
+        Ok(socket)
+    }
+
+    fn send_datagram(&mut self, socket: &UdpSocket, bytes: &[u8]) -> io::Result<()> {
+        socket.send(bytes).map(|_| ())
+    }
+
+    fn recv_datagram(&mut self, socket: &UdpSocket, into: &mut [u8]) -> io::Result<usize> {
+        socket.recv(into)
     }
 
     fn finish(&mut self, stream: &TcpStream) -> io::Result<()> {

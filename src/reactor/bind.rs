@@ -1,7 +1,7 @@
 //! BIND: the listener, and whoever comes to it.
 
 use super::accept::lacks_resources;
-use super::{Reactor, Target, token_of_target};
+use super::{Reactor, Target, token_of_target, with_env};
 use crate::net::Net;
 use crate::reason::CloseReason;
 use crate::relay::Side;
@@ -88,6 +88,8 @@ impl<N: Net> Reactor<N> {
             return entry.session.handle_failed(CloseReason::NoResources);
         }
         entry.target = Target::Stream(Side::new(stream));
-        entry.session.handle_peer(peer, &self.rules)
+        with_env(&self.net, &self.entrances, &self.rules, |env| {
+            entry.session.handle_peer(peer, env)
+        })
     }
 }

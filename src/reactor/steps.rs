@@ -1,16 +1,15 @@
 //! What a ready session does, state by state, and how its actions are performed.
 
 use super::accept::lacks_resources;
-use super::{Entrance, Entry, Reactor, Target, token_of_client, token_of_target};
+use super::{Entrance, Entry, Reactor, Target, token_of_client, token_of_target, with_env};
 use crate::net::Net;
 use crate::pool::Pool;
 use crate::reason::CloseReason;
 use crate::relay::{Outcome, Side, Step};
-use crate::session::{Action, Env, State};
-use crate::timer::Deadline;
+use crate::session::{Action, State};
 use rustix::io::Errno;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 /// Most reads of what a refused client still sends, in one turn.
 const DISCARDS_PER_TURN: u32 = 8;
@@ -23,12 +22,17 @@ impl<N: Net> Reactor<N> {
                 self.close_if_reset(slot);
             }
             State::ReadingRequest => self.read_request(slot),
+            State::Resolving | State::Identifying => {
+                if !self.watch_waiting_client(slot) {
+                    self.run_identd(slot);
+                }
+            }
             State::Connecting => {
                 if !self.watch_waiting_client(slot) {
                     self.check_connection(slot);
                 }
             }
-            State::AwaitingBind { .. } => {
+            State::AwaitingBind => {
                 if !self.watch_waiting_client(slot) {
                     let action = self.take_peer(slot);
                     self.perform(slot, action);
@@ -45,11 +49,28 @@ impl<N: Net> Reactor<N> {
         loop {
             action = match action {
                 Action::Wait => return,
+                Action::Resolve(name, ask) => {
+                    self.set_deadline(slot);
+                    let action = self.resolve(slot, &name);
+                    if !ask || !self.entries[slot].session.state().is_waiting() {
+                        action
+                    } else {
+                        // Nothing was resolved at once, or what was waits for the answer, too.
+                        debug_assert_eq!(action, Action::Wait);
+                        self.ask_identd(slot)
+                    }
+                }
+                Action::Ask => {
+                    self.set_deadline(slot);
+                    self.ask_identd(slot)
+                }
                 Action::Connect(target) => {
+                    self.close_identd(slot);
                     self.set_deadline(slot);
                     self.connect(slot, target)
                 }
                 Action::Listen(facing) => {
+                    self.close_identd(slot);
                     self.set_deadline(slot);
                     self.open_bind(slot, facing)
                 }
@@ -74,6 +95,7 @@ impl<N: Net> Reactor<N> {
             State::Relaying => self.relay(slot),
             State::Rejecting(_) => {
                 let entry = &mut self.entries[slot];
+                entry.target.discard(&mut self.pool);
                 entry.target = Target::None;
                 entry.relay.up.discard(&mut self.pool);
                 self.reject(slot);
@@ -101,9 +123,9 @@ impl<N: Net> Reactor<N> {
             if relay.up.held().len() == before {
                 continue;
             }
-            let is_own = |target| is_own(&self.net, &self.entrances, target);
-            let env = Env { rules: &self.rules, is_own: &is_own };
-            let (taken, action) = session.handle_request(relay.up.held(), &env);
+            let (taken, action) = with_env(&self.net, &self.entrances, &self.rules, |env| {
+                session.handle_request(relay.up.held(), env)
+            });
             relay.up.consume(&mut self.pool, taken);
             if action != Action::Wait {
                 return self.perform(slot, action);
@@ -113,6 +135,7 @@ impl<N: Net> Reactor<N> {
 
     fn connect(&mut self, slot: usize, target: SocketAddrV4) -> Action {
         let entry = &mut self.entries[slot];
+        let target = SocketAddr::V4(target);
         match self.net.connect(target, self.settings.outbound, token_of_target(slot)) {
             Ok(stream) => {
                 entry.target = Target::Stream(Side::new(stream));
@@ -144,19 +167,19 @@ impl<N: Net> Reactor<N> {
     /// Notices a client that leaves while its target or peer is awaited; `true` when it has.
     ///
     /// A FIN may also be the first half of a half-close. With bytes behind the request it is
-    /// taken for that; without, a CONNECT gets a moment to succeed, and a BIND ends.
+    /// taken for that; without, the request gets a moment to succeed, and a BIND that listens ends.
     fn watch_waiting_client(&mut self, slot: usize) -> bool {
         self.flush_reply(slot);
         let Entry { session, client, relay, .. } = &mut self.entries[slot];
         if client.read_closed && client.readable && !relay.up.has_ended() {
             relay.up.fill(&mut self.net, client, &mut self.pool, Pool::lend_small);
-            let left = relay.up.has_ended() && relay.up.is_empty();
-            if left && session.state() == State::Connecting {
-                self.timers.set(slot, Deadline::Leave, self.now);
-            } else if left {
+            if relay.up.has_left() && session.state() == State::AwaitingBind {
                 let action = session.close(CloseReason::ClientLeft);
                 self.perform(slot, action);
                 return true;
+            }
+            if relay.up.has_left() {
+                self.set_deadline(slot);
             }
         }
         self.close_if_reset(slot);
@@ -253,7 +276,11 @@ impl<N: Net> Reactor<N> {
 
 /// Whether a target is one of the listening sockets. One that listens on every address does so
 /// on those that this host reaches itself by: the address facing it is the target's own.
-fn is_own<N: Net>(net: &N, entrances: &[Entrance<N::Listener>], target: SocketAddrV4) -> bool {
+pub(super) fn is_own<N: Net>(
+    net: &N,
+    entrances: &[Entrance<N::Listener>],
+    target: SocketAddrV4,
+) -> bool {
     let reaches = |own: SocketAddrV4| match own.ip().is_unspecified() {
         true => target.ip().is_loopback() || net.facing(*target.ip()).ok() == Some(*target.ip()),
         false => own.ip() == target.ip(),

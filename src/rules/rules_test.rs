@@ -168,7 +168,9 @@ fn host_names_match_only_requests_by_that_name_and_never_lead_home() {
 fn a_request_that_no_rule_could_permit_is_known_before_any_address() {
     let could = |text: &str, name: Option<&str>| {
         let client = Ipv4Addr::new(10, 0, 0, 2);
-        rules(text).could_permit(Command::Connect, name.map(str::as_bytes), 80, client, b"bob")
+        rules(text)
+            .could_permit(Command::Connect, name.map(str::as_bytes), 80, client, b"bob")
+            .is_some()
     };
     for (text, expected) in [
         ("", false),
@@ -184,12 +186,23 @@ fn a_request_that_no_rule_could_permit_is_known_before_any_address() {
         ("deny c 1.0.0.0/8\npermit c 1.2.3.4", false),
         ("deny c 1.0.0.0/8\npermit c *.*.*.*", true),
         ("deny c *.example.com\npermit c 1.2.3.4", false),
+        ("deny c *.example.com\npermit c 127.0.0.1", true),
+        ("deny c 127.*.*.*\ndeny c 169.254.*.*\ndeny c *.example.com\npermit c *.*.*.*", false),
         ("deny c *.example.com\npermit c *.*.*.*", true),
-        ("deny c *.example.com\ndeny c *.*.*.*\npermit c *.*.*.*", true),
+        ("deny c *.example.com\ndeny c *.*.*.*\npermit c *.*.*.*", false),
     ] {
         assert_eq!(could(text, Some("www.example.com")), expected, "{text}");
     }
     assert!(!could("permit c www.example.com", None));
+    let ident =
+        |text: &str| rules(text).could_permit(Command::Connect, None, 80, Ipv4Addr::LOCALHOST, b"");
+    assert_eq!(ident("permit c 1.*.*.*"), Some(Ident::No));
+    assert_eq!(ident("permit c 1.*.*.* ident\npermit c 2.*.*.* ident-lax"), Some(Ident::Strict));
+    assert_eq!(ident("permit c 1.*.*.* ident\npermit c 2.*.*.*"), Some(Ident::Lax));
+    assert_eq!(
+        ident("deny c 2.*.*.*\npermit c 1.*.*.* ident\npermit c 2.*.*.*"),
+        Some(Ident::Strict)
+    );
 }
 
 #[test]
@@ -334,7 +347,7 @@ proptest! {
             let decision = decided_by(&set, &query);
             prop_assert_eq!(decision, reference(&text, &query), "{}\n{:?}", text, query);
             if decision.is_some_and(|(permit, _)| permit) {
-                prop_assert!(set.could_permit(query.command, query.name, query.port, query.client, query.user));
+                prop_assert!(set.could_permit(query.command, query.name, query.port, query.client, query.user).is_some());
             }
         }
     }
