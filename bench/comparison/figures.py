@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from .measure import SHORT
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -11,6 +13,7 @@ class Scenario:
     mode: str
     options: tuple = ()
     quick: bool = False  # part of --quick
+    timed: bool = True  # takes the options of the measured window
 
 
 SCENARIOS = [
@@ -20,7 +23,9 @@ SCENARIOS = [
     Scenario("bulk-16-up", "bulk", ("--sessions", "16", "--direction", "up"), quick=True),
     Scenario("bulk-64-down", "bulk", ("--sessions", "64", "--direction", "down")),
     Scenario("bulk-64-up", "bulk", ("--sessions", "64", "--direction", "up")),
-    Scenario("short", "short", ("--sessions", "64"), quick=True),
+    Scenario("copied-1-down", "bulk", ("--sessions", "1", "--sender", "copy")),
+    Scenario("copied-16-down", "bulk", ("--sessions", "16", "--sender", "copy")),
+    Scenario("short", "short", SHORT, quick=True, timed=False),
     Scenario("pingpong-1", "pingpong", ("--sessions", "1")),
     Scenario("pingpong-100", "pingpong", ("--sessions", "100"), quick=True),
     Scenario("pingpong-1000", "pingpong", ("--sessions", "1000")),
@@ -41,7 +46,8 @@ class Figure:
     value_target: float | None = None  # at most this value
     higher_is_better: bool = False
     floor_value: str | None = None  # what the run without proxy gives instead
-    plot: str | None = field(default=None)  # short label in the plots
+    compared: bool = True  # has a place among the ratios
+    plot: str | None = field(default=None)  # label in the plots
 
 
 def _bulk(streams, target):
@@ -57,6 +63,10 @@ def _bulk(streams, target):
             f"rate-{name}", f"throughput, {streams} stream{plural} {way}", name,
             "rate", "GB/s", higher_is_better=True,
         )
+        yield Figure(
+            f"load-{name}", f"load generator busy, {streams} stream{plural} {way}", name,
+            "load_busy", "%", 100, compared=False,
+        )
 
 
 def _ping(sessions, target):
@@ -71,10 +81,27 @@ def _ping(sessions, target):
     yield Figure(f"p99-{name}", f"round trip p99, {sessions} session{plural}", name, "p99_us", "us")
 
 
+def _growth():
+    for level in GROWTH:
+        beside = f"beside {level:,} idle session" + ("s" if level > 1 else "")
+        yield Figure(f"growth-session-{level}", f"CPU per short session {beside}",
+                     f"growth-{level}", "cpu_per_session", "us", 1e6)
+    for level in GROWTH:
+        beside = f"beside {level:,} idle session" + ("s" if level > 1 else "")
+        yield Figure(f"growth-gb-{level}", f"CPU per GB, 1 stream down, {beside}",
+                     f"growth-{level}", "cpu_per_gb", "s/GB")
+
+
+# Sessions that are open and idle while something else is measured.
+GROWTH = (1, 100, 1000, 9000)
+
 FIGURES = [
     *_bulk(1, 0.50),
     *_bulk(16, 0.22),
     *_bulk(64, None),
+    *(Figure(f"cpu-copied-{streams}", f"CPU per GB, {streams} down, sent with send(2)",
+             f"copied-{streams}-down", "cpu_per_unit", "s/GB", floor_value="load_cpu_per_unit")
+      for streams in (1, 16)),
     Figure("cpu-short", "CPU per short session", "short", "cpu_per_unit", "us", 1e6,
            ratio_target=0.88, floor_value="load_cpu_per_unit", plot="CPU per short session"),
     Figure("rate-short", "short sessions per second", "short", "rate", "/s",
@@ -93,5 +120,6 @@ FIGURES = [
            "per_session", "", value_target=0),
     Figure("allocs-relay", "allocations per second while relaying", "allocations",
            "per_second_relaying", "", value_target=0),
+    *_growth(),
     Figure("binary", "size of the program", "binary", "bytes", "KiB", 1 / 1024),
 ]

@@ -10,9 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from .proxies import ADDRESSES
+
 # System calls that only wait.
 WAITS = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6",
          "restart_syscall"}
+# Bounded by number: each leaves two connections in TIME_WAIT for a minute, of which the kernel keeps
+# 131,072; all proxies in turn should stay below that.
+SHORT = ("--sessions", "64", "--warmup-count", "1000", "--count", "4000")
 CALL_SESSIONS = 200
 ALLOCATION_SESSIONS = 1000
 
@@ -28,17 +33,18 @@ class Load:
         self.program = program
         self.core = core
 
-    def command(self, running, mode, options, deadline_s):
+    def command(self, running, mode, options, deadline_s, target=None):
         command = ["taskset", "-c", str(self.core), str(self.program), mode,
-                   "--target", running.target, "--deadline", str(deadline_s), *options]
+                   "--target", target or running.target, "--targets", str(ADDRESSES),
+                   "--sources", str(ADDRESSES), "--deadline", str(deadline_s), *options]
         if running.listen:
             command += ["--proxy", running.listen, "--protocol", running.proxy.protocol,
                         "--pid", str(running.pid)]
         return command
 
-    def run(self, running, mode, options=(), deadline_s=30):
+    def run(self, running, mode, options=(), deadline_s=30, target=None):
         """Runs to the end; the result as a dictionary."""
-        command = self.command(running, mode, options, deadline_s)
+        command = self.command(running, mode, options, deadline_s, target)
         done = subprocess.run(command, capture_output=True, text=True, timeout=deadline_s + 10)
         if done.returncode != 0:
             raise Failed(done.stderr.strip()[-300:])
@@ -83,29 +89,57 @@ class Strace:
         return calls
 
 
+class IdleSessions:
+    """Sessions that are open and do nothing while the block runs; `result` afterwards."""
+
+    def __init__(self, load, running, sessions):
+        options = ("--sessions", str(sessions), "--hold", "60")
+        self._run = load.start(running, "idle", options, deadline_s=120)
+        self.result = None
+
+    def __enter__(self):
+        if self._run.stdout.readline().strip() != "idle":
+            _, error = self._run.communicate(timeout=10)
+            raise Failed(error.strip()[-300:])
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if kind is None:
+                self.result = self._end()
+        finally:
+            if self._run.poll() is None:
+                self._run.kill()
+                self._run.communicate()
+
+    def _end(self):
+        output, error = self._run.communicate("go on\n", timeout=60)
+        if self._run.returncode != 0:
+            raise Failed(error.strip()[-300:])
+        result = _checked(json.loads(output.splitlines()[-1]))
+        if result["alive"] != result["sessions"]:
+            raise Failed(f"only {result['alive']:.0f} of {result['sessions']:.0f} sessions lived")
+        return result
+
+
 def idle(load, running, watch_s):
     """Memory of idle sessions, and the system calls they cause (none, one hopes)."""
-    sessions = running.proxy.idle_sessions
-    run = load.start(running, "idle", ("--sessions", str(sessions), "--hold", "30"))
-    try:
-        if run.stdout.readline().strip() != "idle":
-            _, error = run.communicate(timeout=10)
-            raise Failed(error.strip()[-300:])
+    with IdleSessions(load, running, running.proxy.idle_sessions) as sessions:
         strace = Strace(running)
         time.sleep(watch_s)
         calls = strace.stop()
-        output, error = run.communicate("go on\n", timeout=60)
-        if run.returncode != 0:
-            raise Failed(error.strip()[-300:])
-    finally:
-        if run.poll() is None:
-            run.kill()
-    result = _checked(json.loads(output.splitlines()[-1]))
-    if result["alive"] != result["sessions"]:
-        raise Failed(f"only {result['alive']:.0f} of {result['sessions']:.0f} sessions lived")
-    result["idle_calls"] = _split(calls)[0]
-    result["idle_calls_by_name"] = calls
-    return result
+    made, _ = _split(calls)
+    return {**sessions.result, "idle_calls": made, "idle_calls_by_name": calls}
+
+
+def growth(load, running, ports, level, window, repetitions):
+    """Cost of a session and of a byte beside idle sessions; a result for each repetition."""
+    with IdleSessions(load, running, level):
+        for _ in range(repetitions):
+            # The targets of the idle sessions are in their own process.
+            short = load.run(running, "short", SHORT, target=ports.address())
+            bulk = load.run(running, "bulk", ("--sessions", "1", *window), target=ports.address())
+            yield {"cpu_per_session": short["cpu_per_unit"], "cpu_per_gb": bulk["cpu_per_unit"]}
 
 
 def calls_per_session(load, running):

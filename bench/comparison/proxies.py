@@ -12,6 +12,9 @@ from pathlib import Path
 START_TIMEOUT_S = 10
 STOP_TIMEOUT_S = 5
 IDLE_SESSIONS = 9000
+# Clients come from, and targets listen on, that many addresses from 127.0.0.1 on: from one address
+# to one other there are 28,000 ports, and a few thousand sessions a second use them up.
+ADDRESSES = 16
 
 RULES = "permit cb 127.*.*.* from 127.*.*.*\n"
 
@@ -46,7 +49,7 @@ defaults
     {option}
 listen relay
     bind {listen} backlog 4096
-    server target {target}
+{servers}
 """
 
 NGINX = """\
@@ -59,9 +62,12 @@ pid {directory}/pid;
 error_log {directory}/log;
 events {{ worker_connections 19500; }}
 stream {{
+    upstream targets {{
+{upstream}
+    }}
     server {{
         listen {listen} backlog=4096;
-        proxy_pass {target};
+        proxy_pass targets;
         proxy_timeout 1h;
     }}
 }}
@@ -71,7 +77,7 @@ stream {{
 @dataclass(frozen=True)
 class Proxy:
     """A proxy to measure. `command` and `config` may use {directory}, {config}, {listen},
-    {listen_host}, {listen_port} and {target}."""
+    {listen_host} and {listen_port}; a relay's configuration also names its targets."""
 
     name: str
     note: str
@@ -82,6 +88,7 @@ class Proxy:
     core: bool = False  # measured in every round; the others in fewer
     idle_sessions: int = IDLE_SESSIONS
     option: str = ""  # for {option} of the configuration
+    needs_flag: str | None = None  # left out when --help does not name it
 
     @property
     def is_floor(self):
@@ -91,15 +98,26 @@ class Proxy:
     def program(self):
         return self.command[0] if self.command else None
 
+    def knows_its_flags(self):
+        """Whether the program has the flag that this entry is about."""
+        if not self.needs_flag:
+            return True
+        shown = subprocess.run([self.program, "--help"], capture_output=True, text=True)
+        return self.needs_flag in shown.stdout
 
-def known_proxies(socku, release):
-    """All proxies. `socku` is the directory of its release build, `release` that of bench/."""
+
+def known_proxies(socku, release, static=None):
+    """All proxies. `socku` is the directory of its release build, `release` that of bench/,
+    `static` another build of socku, if there is one."""
     haproxy = ("/usr/sbin/haproxy", "-db", "-q", "-f", "{config}")
-    socku = (f"{socku}/socku", "-l", "{listen}", "-c", "{config}")
+    arguments = ("-l", "{listen}", "-c", "{config}")
+    socku = (f"{socku}/socku", *arguments)
     return [
         Proxy("socku", "default settings", "socks4", socku, RULES, core=True),
         Proxy("socku-copy", "--splice off", "socks4", (*socku, "--splice", "off"), RULES,
-              core=True),
+              core=True, needs_flag="--splice"),
+        *([Proxy("socku-static", "the static build", "socks4", (str(static), *arguments), RULES)]
+          if static else []),
         Proxy("tokio", "twin, current_thread", "socks4",
               (f"{release}/tokio-twin", "--listen", "{listen}"), core=True),
         Proxy("tokio-multi", "twin, multi-thread runtime", "socks4",
@@ -160,6 +178,13 @@ class Ports:
             return f"127.0.0.1:{port}"
 
 
+def _lines(target, line):
+    """A line of configuration for each of the addresses where the targets listen."""
+    port = target.rpartition(":")[2]
+    return "\n".join(line.format(at=at, address=f"127.0.0.{at}:{port}")
+                     for at in range(1, ADDRESSES + 1))
+
+
 class Running:
     """A proxy that runs, pinned to a core."""
 
@@ -176,8 +201,9 @@ class Running:
         host, _, port = self.listen.rpartition(":")
         places = {
             "directory": directory, "config": directory / "config", "listen": self.listen,
-            "listen_host": host, "listen_port": port, "target": self.target,
-            "option": proxy.option,
+            "listen_host": host, "listen_port": port, "option": proxy.option,
+            "servers": _lines(self.target, "    server target{at} {address}"),
+            "upstream": _lines(self.target, "        server {address};"),
         }
         if proxy.config:
             text = proxy.config if proxy.config is RULES else proxy.config.format(**places)

@@ -44,6 +44,8 @@ def ratios(results, figures, proxies):
     names = [name for name in proxies if name != REFERENCE]
     rows = []
     for figure in figures:
+        if not figure.compared:
+            continue
         cells = []
         for name in names:
             found = results.ratio(figure, name)

@@ -34,6 +34,8 @@ pub struct Options {
     pub sessions: usize,
     /// Sessions in all, for [`Mode::Short`]; `None` until time is up.
     pub count: Option<u64>,
+    /// Sessions before those that count.
+    pub warmup_count: u64,
     /// [`Task::Upload`] instead of [`Task::Download`].
     pub upload: bool,
     /// Where clients connect; `None` for the target itself.
@@ -81,7 +83,8 @@ fn parser() -> Parser {
         .optflag("", "no-listen", "the targets are in another process")
         .optopt("", "pid", "report CPU and memory of this process and its descendants", "PID")
         .optopt("", "sessions", "sessions or streams at once [1]", "N")
-        .optopt("", "count", "short: end after N sessions, without warm-up", "N")
+        .optopt("", "count", "short: measure N sessions instead of some seconds", "N")
+        .optopt("", "warmup-count", "short: sessions before those of --count [0]", "N")
         .optopt("", "direction", "bulk: down or up [down]", "NAME")
         .optopt("", "sender", "bulk: sendfile or copy [sendfile]", "NAME")
         .optopt("", "warmup", "seconds before the measured window [0.3]", "S")
@@ -117,6 +120,7 @@ pub fn parse(arguments: &[String]) -> Result<Options, String> {
         mode,
         sessions: get(&matches, "sessions", 1_usize)?.max(1),
         count: optional(&matches, "count")?,
+        warmup_count: get(&matches, "warmup-count", 0)?,
         upload: match matches.opt_str("direction").as_deref() {
             None | Some("down") => false,
             Some("up") => true,

@@ -114,24 +114,30 @@ fn bulk(engine: &mut Engine, options: &Options) -> io::Result<Report> {
 }
 
 /// Unit: session, from connect to close.
+///
+/// With `--count`, that many sessions are measured and `--warmup-count` come before them; the
+/// last ones end without new ones beside them. Without, time decides.
 fn short(engine: &mut Engine, options: &Options) -> io::Result<Report> {
     let meter = Meter::new(options);
-    let busy = |engine: &mut Engine, until: Option<Instant>| {
-        let count = options.count.unwrap_or(u64::MAX);
+    let all = options.count.map_or(u64::MAX, |count| count + options.warmup_count);
+    let busy = |engine: &mut Engine, until: Option<Instant>, sessions: u64| {
         engine.turn_until(until, |engine| {
-            while engine.clients() < options.sessions && engine.started() < count {
+            while engine.clients() < options.sessions && engine.started() < all {
                 engine.start()?;
             }
-            Ok(engine.clients() == 0)
+            let ended = engine.started() - engine.clients() as u64;
+            Ok(ended >= sessions)
         })
     };
-    if options.count.is_none() {
-        busy(engine, Some(Instant::now() + options.warmup))?;
-    }
+    match options.count {
+        Some(_) => busy(engine, None, options.warmup_count)?,
+        None => busy(engine, Some(Instant::now() + options.warmup), all)?,
+    };
     let start = meter.read();
     let finished = engine.ledger().totals.finished;
     engine.ledger().sessions.clear();
-    busy(engine, options.count.is_none().then(|| start.at + options.window))?;
+    let until = options.count.is_none().then(|| start.at + options.window);
+    busy(engine, until, all)?;
     let finished = engine.ledger().totals.finished - finished;
     let report = meter.report(&start, finished as f64).number("sessions", finished as f64);
     let times = &engine.ledger().sessions;
