@@ -1,0 +1,206 @@
+"""Single measurements: the load generator, strace, and the allocation counter."""
+
+import json
+import mmap
+import os
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from .proxies import ADDRESSES
+
+# System calls that only wait.
+WAITS = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6",
+         "restart_syscall"}
+# Bounded by number: each leaves two connections in TIME_WAIT for a minute, of which the kernel keeps
+# 131,072; all proxies in turn should stay below that.
+SHORT = ("--sessions", "64", "--warmup-count", "1000", "--count", "4000")
+CALL_SESSIONS = 200
+ALLOCATION_SESSIONS = 1000
+
+
+class Failed(Exception):
+    """A measurement that gave no figure."""
+
+
+class Load:
+    """The load generator, pinned to a core."""
+
+    def __init__(self, program, core):
+        self.program = program
+        self.core = core
+
+    def command(self, running, mode, options, deadline_s, target=None):
+        command = ["taskset", "-c", str(self.core), str(self.program), mode,
+                   "--target", target or running.target, "--targets", str(ADDRESSES),
+                   "--sources", str(ADDRESSES), "--deadline", str(deadline_s), *options]
+        if running.listen:
+            command += ["--proxy", running.listen, "--protocol", running.proxy.protocol,
+                        "--pid", str(running.pid)]
+        return command
+
+    def run(self, running, mode, options=(), deadline_s=30, target=None):
+        """Runs to the end; the result as a dictionary."""
+        command = self.command(running, mode, options, deadline_s, target)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=deadline_s + 10)
+        if done.returncode != 0:
+            raise Failed(done.stderr.strip()[-300:])
+        return _checked(json.loads(done.stdout.splitlines()[-1]))
+
+    def start(self, running, mode, options=(), deadline_s=60):
+        """Starts a run that the caller talks to."""
+        return subprocess.Popen(self.command(running, mode, options, deadline_s), text=True,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
+
+
+def _checked(result):
+    if result.get("failed"):
+        raise Failed(f"{result['failed']:.0f} sessions failed: {result.get('failure')}")
+    return result
+
+
+class Strace:
+    """Counts the system calls of a proxy's processes between start and stop."""
+
+    def __init__(self, running):
+        self._file = tempfile.NamedTemporaryFile("r", suffix=".strace")
+        pids = [option for pid in running.descendants() for option in ("-p", str(pid))]
+        self._process = subprocess.Popen(
+            ["strace", "-f", "-c", "-U", "calls,name", "-o", self._file.name, *pids],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        # It says "Process N attached" for every task.
+        self._process.stderr.readline()
+        time.sleep(0.3)
+
+    def stop(self):
+        """The calls by name."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.communicate(timeout=10)
+        calls = {}
+        for line in self._file.read().splitlines():
+            fields = line.split()
+            if len(fields) == 2 and fields[0].isdigit() and fields[1] != "total":
+                calls[fields[1]] = int(fields[0])
+        self._file.close()
+        return calls
+
+
+class IdleSessions:
+    """Sessions that are open and do nothing while the block runs; `result` afterwards."""
+
+    def __init__(self, load, running, sessions):
+        options = ("--sessions", str(sessions), "--hold", "60")
+        self._run = load.start(running, "idle", options, deadline_s=120)
+        self.result = None
+
+    def __enter__(self):
+        if self._run.stdout.readline().strip() != "idle":
+            _, error = self._run.communicate(timeout=10)
+            raise Failed(error.strip()[-300:])
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if kind is None:
+                self.result = self._end()
+        finally:
+            if self._run.poll() is None:
+                self._run.kill()
+                self._run.communicate()
+
+    def _end(self):
+        output, error = self._run.communicate("go on\n", timeout=60)
+        if self._run.returncode != 0:
+            raise Failed(error.strip()[-300:])
+        result = _checked(json.loads(output.splitlines()[-1]))
+        if result["alive"] != result["sessions"]:
+            raise Failed(f"only {result['alive']:.0f} of {result['sessions']:.0f} sessions lived")
+        return result
+
+
+def idle(load, running, watch_s):
+    """Memory of idle sessions, and the system calls they cause (none, one hopes)."""
+    with IdleSessions(load, running, running.proxy.idle_sessions) as sessions:
+        strace = Strace(running)
+        time.sleep(watch_s)
+        calls = strace.stop()
+    made, _ = _split(calls)
+    return {**sessions.result, "idle_calls": made, "idle_calls_by_name": calls}
+
+
+def growth(load, running, ports, level, window, repetitions):
+    """Cost of a session and of a byte beside idle sessions; a result for each repetition."""
+    with IdleSessions(load, running, level):
+        for _ in range(repetitions):
+            # The targets of the idle sessions are in their own process.
+            short = load.run(running, "short", SHORT, target=ports.address())
+            bulk = load.run(running, "bulk", ("--sessions", "1", *window), target=ports.address())
+            yield {"cpu_per_session": short["cpu_per_unit"], "cpu_per_gb": bulk["cpu_per_unit"]}
+
+
+def calls_per_session(load, running):
+    """System calls of a short session, one session at a time."""
+    options = ("--sessions", "1", "--count", str(CALL_SESSIONS))
+    load.run(running, "short", options)
+    strace = Strace(running)
+    try:
+        load.run(running, "short", options)
+    finally:
+        calls = strace.stop()
+    made, waits = _split(calls)
+    return {"calls_per_session": made / CALL_SESSIONS, "waits_per_session": waits / CALL_SESSIONS,
+            "by_name": {name: count / CALL_SESSIONS for name, count in calls.items()}}
+
+
+def _split(calls):
+    waits = sum(count for name, count in calls.items() if name in WAITS)
+    return sum(calls.values()) - waits, waits
+
+
+class AllocationCounter:
+    """A library, loaded before the proxy's own, that counts calls of malloc and its kin."""
+
+    def __init__(self, source, directory):
+        self.library = Path(directory) / "count_allocations.so"
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", self.library, source], check=True)
+        self.counter = Path(directory) / "allocations"
+
+    def environment(self):
+        """What the proxy is to be started with."""
+        self.counter.write_bytes(bytes(mmap.PAGESIZE))
+        return {"LD_PRELOAD": str(self.library), "ALLOCATION_COUNTER": str(self.counter)}
+
+    def read(self):
+        """Allocations so far."""
+        return struct.unpack("=Q", self.counter.read_bytes()[:8])[0]
+
+
+def allocations(load, running, counter):
+    """Allocations of short sessions and of a relay, both warm."""
+    if counter.read() == 0:
+        raise Failed("the counter was not loaded, as for a static program")
+    options = ("--sessions", "16", "--count", str(ALLOCATION_SESSIONS))
+    load.run(running, "short", options)
+    before = counter.read()
+    load.run(running, "short", options)
+    per_session = (counter.read() - before) / ALLOCATION_SESSIONS
+    bulk = ("--sessions", "16", "--warmup", "0", "--seconds", "1.2")
+    load.run(running, "bulk", bulk)
+    run = load.start(running, "bulk", bulk)
+    time.sleep(0.5)
+    before, started = counter.read(), time.monotonic()
+    time.sleep(0.5)
+    per_second = (counter.read() - before) / (time.monotonic() - started)
+    _, error = run.communicate(timeout=30)
+    if run.returncode != 0:
+        raise Failed(error.strip()[-300:])
+    return {"per_session": per_session, "per_second_relaying": per_second}
+
+
+def binary_size(proxy):
+    """Bytes of the program's file."""
+    return {"bytes": os.stat(proxy.program).st_size}

@@ -1,0 +1,21 @@
+//! The twin on tokio's multi-thread runtime, as `#[tokio::main]` gives it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let address = match tokio_twin::listen_address() {
+        Ok(address) => address,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.and_then(|runtime| runtime.block_on(tokio_twin::serve(address))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("--listen {address}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The twin's own request parser, so that it builds without socku.
+
+use std::net::Ipv4Addr;
+
+/// Longest request: head, USERID of 512 bytes, name of 255 bytes, two NULs.
+pub const REQUEST_BYTES_MAX: usize = 8 + 512 + 1 + 255 + 1;
+
+/// Whom a request names.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Host<'a> {
+    Address(Ipv4Addr),
+    Name(&'a str),
+}
+
+/// A complete CONNECT request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    pub port: u16,
+    pub host: Host<'a>,
+}
+
+/// What the bytes so far are.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed<'a> {
+    /// A request, and how many bytes it took.
+    Done(Request<'a>, usize),
+    More,
+}
+
+/// Not a SOCKS4 CONNECT, or one beyond the limits.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotSocks4;
+
+pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, NotSocks4> {
+    let Some((head, rest)) = bytes.split_at_checked(8) else {
+        return Ok(Parsed::More);
+    };
+    if head[..2] != [4, 1] {
+        return Err(NotSocks4);
+    }
+    let port = u16::from_be_bytes([head[2], head[3]]);
+    let address = Ipv4Addr::new(head[4], head[5], head[6], head[7]);
+    let Some(user) = until_nul(rest) else {
+        return more(bytes);
+    };
+    let mut length = 8 + user.len() + 1;
+    let host = match address.octets() {
+        [0, 0, 0, last] if last != 0 => {
+            let Some(name) = until_nul(&bytes[length..]) else {
+                return more(bytes);
+            };
+            length += name.len() + 1;
+            Host::Name(str::from_utf8(name).map_err(|_| NotSocks4)?)
+        }
+        _ => Host::Address(address),
+    };
+    Ok(Parsed::Done(Request { port, host }, length))
+}
+
+fn more(bytes: &[u8]) -> Result<Parsed<'_>, NotSocks4> {
+    if bytes.len() >= REQUEST_BYTES_MAX { Err(NotSocks4) } else { Ok(Parsed::More) }
+}
+
+fn until_nul(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.iter().position(|&byte| byte == 0).map(|at| &bytes[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_and_early_payload() {
+        let bytes = b"\x04\x01\x00\x50\x7f\x00\x00\x01bob\x00GET";
+        let request = Request { port: 80, host: Host::Address(Ipv4Addr::LOCALHOST) };
+        assert_eq!(parse(bytes), Ok(Parsed::Done(request, 12)));
+        for cut in 0..12 {
+            assert_eq!(parse(&bytes[..cut]), Ok(Parsed::More));
+        }
+    }
+
+    #[test]
+    fn name() {
+        let bytes = b"\x04\x01\x01\xbb\x00\x00\x00\x01\x00localhost\x00";
+        let request = Request { port: 443, host: Host::Name("localhost") };
+        assert_eq!(parse(bytes), Ok(Parsed::Done(request, bytes.len())));
+    }
+
+    #[test]
+    fn refused() {
+        assert_eq!(parse(b"\x05\x01\x00\x50\x7f\x00\x00\x01\x00"), Err(NotSocks4));
+        let mut long = b"\x04\x01\x00\x50\x7f\x00\x00\x01".to_vec();
+        long.resize(REQUEST_BYTES_MAX, b'a');
+        assert_eq!(parse(&long), Err(NotSocks4));
+    }
+}
