@@ -1,0 +1,295 @@
+//! Runs the program itself on loopback. Everything has a deadline and nothing sleeps for a
+//! fixed time in the hope that it is enough.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than anything that works takes, even on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+/// Permits everything.
+pub const PERMIT_ALL: &str = "permit cb *.*.*.*\n";
+/// A closed port of loopback. Without a name server of its own, a proxy under test gets this
+/// one: no test may ask that of the machine.
+const NO_NAMESERVER: &str = "127.0.0.1:1";
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    grown: Condvar,
+}
+
+/// The program, running; killed when dropped.
+pub struct Proxy {
+    child: Child,
+    /// Where it listens (the first address).
+    pub address: SocketAddrV4,
+    /// Its rule file.
+    pub rule_file: PathBuf,
+    log: Arc<Log>,
+}
+
+/// An empty directory that no other test has.
+pub fn scratch_directory() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("test-{}-{count}", std::process::id());
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// The program with these arguments, in an empty directory, logging everything.
+pub fn socku(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_socku"));
+    command.args(arguments).env("RUST_LOG", "debug").stdin(Stdio::null());
+    command
+}
+
+impl Proxy {
+    /// Starts it on a free port of 127.0.0.1 with these rules and further flags, and waits until
+    /// it listens.
+    pub fn start(rules: &str, flags: &[&str]) -> Proxy {
+        let rule_file = scratch_directory().join("socks.conf");
+        fs::write(&rule_file, rules).unwrap();
+        let mut command = socku(flags);
+        command.arg("-c").arg(&rule_file);
+        if !flags.iter().any(|flag| matches!(*flag, "-l" | "--listen")) {
+            command.args(["-l", "127.0.0.1:0"]);
+        }
+        if !flags.contains(&"--nameserver") {
+            command.args(["--nameserver", NO_NAMESERVER]);
+        }
+        Proxy::spawn(command, rule_file)
+    }
+
+    /// Runs this command, which must come to run the program with `rule_file`.
+    pub fn spawn(mut command: Command, rule_file: PathBuf) -> Proxy {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Log::default());
+        let (stderr, shared) = (child.stderr.take().unwrap(), log.clone());
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                shared.lines.lock().unwrap().push(line);
+                shared.grown.notify_all();
+            }
+        });
+        let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        let mut proxy = Proxy { child, address, rule_file, log };
+        let line = proxy.wait_log("listening on ");
+        proxy.address = line.rsplit(' ').next().unwrap().parse().unwrap();
+        proxy
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal by name: HUP, TERM, INT, USR1, ...
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// All log lines so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lines.lock().unwrap().clone()
+    }
+
+    /// Waits for a log line that contains `text`; the first such line.
+    pub fn wait_log(&self, text: &str) -> String {
+        self.wait_logs(text, 1).remove(0)
+    }
+
+    /// Waits until `count` log lines contain `text`; these lines.
+    pub fn wait_logs(&self, text: &str, count: usize) -> Vec<String> {
+        let until = Instant::now() + DEADLINE;
+        let mut lines = self.log.lines.lock().unwrap();
+        loop {
+            let found: Vec<_> = lines.iter().filter(|line| line.contains(text)).cloned().collect();
+            if found.len() >= count {
+                return found;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero(),
+                "{count} x {text:?} expected in the log:\n{}",
+                lines.join("\n")
+            );
+            lines = self.log.grown.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// Waits for the access line of a session, counted from 1.
+    pub fn access(&self, id: u64) -> Access {
+        Access(self.wait_log(&format!(" access] id={id} ")))
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// CPU time it has used, in clock ticks (user and system).
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// Waits until it has ended; its exit code.
+    pub fn wait_exit(&mut self) -> Option<i32> {
+        wait_until("the program to end", || self.child.try_wait().unwrap()).code()
+    }
+
+    /// Whether it is still running.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// A connection to it.
+    pub fn dial(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        with_deadline(stream)
+    }
+
+    /// A CONNECT that must be granted; the connection to the target.
+    pub fn connect(&self, target: SocketAddrV4) -> TcpStream {
+        let mut stream = self.dial();
+        stream.write_all(&request(1, target, b"")).unwrap();
+        assert_eq!(read_reply(&mut stream).0, 90);
+        stream
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let panicked = self.log().into_iter().find(|line| line.contains("panicked"));
+        if let Some(line) = panicked
+            && !thread::panicking()
+        {
+            panic!("{line}");
+        }
+    }
+}
+
+/// An access line.
+#[derive(Debug)]
+pub struct Access(pub String);
+
+impl Access {
+    /// The value of a field; quotes around it are dropped.
+    pub fn field(&self, name: &str) -> &str {
+        let start = self.0.find(&format!(" {name}=")).unwrap_or_else(|| panic!("{name}: {self:?}"));
+        let value = self.0[start + name.len() + 2..].split(' ').next().unwrap();
+        value.trim_matches('"')
+    }
+}
+
+/// Gives a stream the deadline for reading and writing.
+pub fn with_deadline(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Calls `condition` until it gives something.
+pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The bytes of a SOCKS4 request, written here octet by octet so that program and test do not
+/// share a mistake. `command` is 1 for CONNECT, 2 for BIND.
+pub fn request(command: u8, target: SocketAddrV4, user: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![4, command];
+    bytes.extend(target.port().to_be_bytes());
+    bytes.extend(target.ip().octets());
+    bytes.extend(user);
+    bytes.push(0);
+    bytes
+}
+
+/// The bytes of a SOCKS4A request.
+pub fn request_4a(command: u8, name: &[u8], port: u16, user: &[u8]) -> Vec<u8> {
+    let marker = SocketAddrV4::new(Ipv4Addr::new(0, 0, 0, 1), port);
+    let mut bytes = request(command, marker, user);
+    bytes.extend(name);
+    bytes.push(0);
+    bytes
+}
+
+/// Reads a reply: code and address.
+pub fn read_reply(stream: &mut TcpStream) -> (u8, SocketAddrV4) {
+    let mut reply = [0; 8];
+    stream.read_exact(&mut reply).unwrap();
+    assert_eq!(reply[0], 0, "VN of a reply");
+    let port = u16::from_be_bytes([reply[2], reply[3]]);
+    let address = Ipv4Addr::new(reply[4], reply[5], reply[6], reply[7]);
+    (reply[1], SocketAddrV4::new(address, port))
+}
+
+/// Reads to the end, which must be a FIN.
+pub fn read_all(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Closes with a reset.
+pub fn reset(stream: TcpStream) {
+    let socket = socket2::Socket::from(stream);
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// A listener on a free port of 127.0.0.1, and its address.
+pub fn listener() -> (TcpListener, SocketAddrV4) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = match listener.local_addr().unwrap() {
+        std::net::SocketAddr::V4(address) => address,
+        std::net::SocketAddr::V6(_) => unreachable!(),
+    };
+    (listener, address)
+}
+
+/// Takes one connection.
+pub fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let stream = wait_until("a connection", || listener.accept().ok()).0;
+    stream.set_nonblocking(false).unwrap();
+    with_deadline(stream)
+}
+
+/// A server that sends everything back until FIN, on a thread per connection.
+pub fn echo_server() -> SocketAddrV4 {
+    let (listener, address) = listener();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut reader = stream.try_clone().unwrap();
+                let _ = std::io::copy(&mut reader, &mut &stream);
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+    address
+}
