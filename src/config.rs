@@ -62,6 +62,8 @@ pub struct Config {
     pub drain_timeout_ms: Millis,
     /// Size of one relay buffer.
     pub buffer_bytes: usize,
+    /// Sustained flows go through pipes.
+    pub splice: bool,
     /// `NAME[:GROUP]` to become once listening.
     pub user: Option<String>,
 }
@@ -122,6 +124,7 @@ fn options() -> Options {
     );
     o.optopt("", "drain-timeout", "after the first TERM or INT [30]", "S");
     o.optopt("", "buffer-size", "size of one relay buffer [65536]", "BYTES");
+    o.optopt("", "splice", "zero-copy relay for sustained flows [auto]", "auto|off");
     o.optopt("u", "user", "drop to this user once listening", "NAME[:GROUP]");
     o.optflag("V", "version", "print the version");
     o.optflag("h", "help", "print this help");
@@ -185,8 +188,17 @@ fn read(matches: &Matches) -> Result<Config, String> {
         half_close_timeout_ms: seconds("half-close-timeout", 300, 1)?,
         drain_timeout_ms: seconds("drain-timeout", 30, 0)?,
         buffer_bytes: number(matches, "buffer-size", buffer_bytes, "bytes")?.unwrap_or(65536),
+        splice: splice(matches)?,
         user: matches.opt_str("user"),
     })
+}
+
+fn splice(matches: &Matches) -> Result<bool, String> {
+    match matches.opt_str("splice").as_deref() {
+        None | Some("auto") => Ok(true),
+        Some("off") => Ok(false),
+        Some(other) => Err(format!("--splice {other:?}: expected auto or off")),
+    }
 }
 
 fn value<T: FromStr>(flag: &str, text: &str, expected: &str) -> Result<T, String> {
@@ -287,6 +299,8 @@ mod tests {
             "0",
             "--buffer-size",
             "1024",
+            "--splice",
+            "off",
             "-u",
             "nobody:daemon",
         ]);
@@ -297,6 +311,7 @@ mod tests {
         assert_eq!(config.bind_ports, Some(40000..=40001));
         assert_eq!((config.max_sessions, config.max_per_source), (Some(7), Some(3)));
         assert_eq!((config.idle_timeout_ms, config.buffer_bytes), (None, 1024));
+        assert!(!config.splice);
         assert_eq!(config.user.as_deref(), Some("nobody:daemon"));
     }
 
@@ -316,7 +331,8 @@ mod tests {
             (&["--drain-timeout", "99999999999"], "--drain-timeout", "expected whole seconds"),
             (&["--buffer-size", "1023"], "--buffer-size", "expected bytes from 1024 to 16777216"),
             (&["--nameserver", "ns.example"], "--nameserver", "expected ADDR[:PORT]"),
-            (&["--splice", "off"], "splice", "see --help"),
+            (&["--splice", "on"], "--splice \"on\"", "expected auto or off"),
+            (&["--status", "127.0.0.1:1"], "status", "see --help"),
             (&["-c"], "'c'", "see --help"),
             (&["-t", "-t"], "'test'", "see --help"),
             (&["file"], "\"file\"", "expected options only"),

@@ -35,6 +35,8 @@ pub trait Net {
     type Listener;
     /// A UDP socket that knows one peer.
     type Datagram;
+    /// A pipe, which moves bytes from one stream to another without copying them.
+    type Pipe;
 
     /// The time now, on a clock that only goes forward.
     fn now(&self) -> Millis;
@@ -61,6 +63,10 @@ pub trait Net {
     /// Watches an accepted connection.
     fn watch(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
 
+    /// Lets a connection that was made here be probed while it is idle, and given up when its peer
+    /// acknowledges nothing. Accepted connections have that from their listener.
+    fn keep_up(&mut self, stream: &Self::Stream) -> io::Result<()>;
+
     /// Starts to connect, from the address `source` if one is given, and watches. It has
     /// succeeded when an event says writable and [`Net::error`] has none.
     fn connect(
@@ -84,6 +90,27 @@ pub trait Net {
 
     /// Sends what there is room for.
     fn send(&mut self, stream: &Self::Stream, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Opens a pipe.
+    fn open_pipe(&mut self) -> io::Result<Self::Pipe>;
+
+    /// Moves what the stream has, at most `most` bytes, into an empty pipe; 0 is the peer's FIN.
+    /// A pipe is full after so many pieces, whatever their size: that fewer than `most` came does
+    /// not mean that the stream is drained. `WouldBlock` does, as long as the pipe is empty.
+    fn splice_in(
+        &mut self,
+        from: &Self::Stream,
+        pipe: &mut Self::Pipe,
+        most: usize,
+    ) -> io::Result<usize>;
+
+    /// Moves what there is room for, at most the `most` bytes that are in the pipe, to the stream.
+    fn splice_out(
+        &mut self,
+        pipe: &mut Self::Pipe,
+        to: &Self::Stream,
+        most: usize,
+    ) -> io::Result<usize>;
 
     /// Opens a UDP socket for one peer, on a port that the kernel chooses, and watches it.
     fn open_datagram(&mut self, peer: SocketAddr, token: usize) -> io::Result<Self::Datagram>;

@@ -4,6 +4,11 @@
 //! buffers, and large ones for relaying. The free lists are last in, first out: one hot buffer
 //! serves every session in turn. When the large ones lent reach their budget, small ones are
 //! lent in their place, so stalled sessions slow down instead of taking all memory.
+//!
+//! Pipes carry sustained flows without copying. They are few: when all are lent, or the kernel
+//! has none to give, bytes go through buffers. A pipe comes back only when it is empty.
+
+use std::io;
 
 /// Size of a small buffer: the longest request and the replies fit.
 pub const SMALL_BYTES: usize = 1024;
@@ -11,6 +16,11 @@ pub const SMALL_BYTES: usize = 1024;
 pub const LARGE_BUDGET_BYTES: usize = 64 << 20;
 /// Most free bytes that each list keeps for later.
 const SPARE_BYTES: usize = 1 << 20;
+/// Most pipes lent at a time. With 1 MiB each they come to what Linux lets one unprivileged user
+/// have (fs.pipe-user-pages-soft: 16,384 pages).
+pub const PIPES_MAX: usize = 64;
+/// Most free pipes kept for later; each is two descriptors.
+pub const SPARE_PIPES_MAX: usize = 4;
 
 /// A lent buffer and the bytes in it.
 pub struct Buffer {
@@ -23,6 +33,11 @@ impl Buffer {
     /// The bytes held.
     pub fn held(&self) -> &[u8] {
         &self.bytes[self.start as usize..self.end as usize]
+    }
+
+    /// Whether there is no room behind them.
+    pub fn is_full(&self) -> bool {
+        self.end as usize == self.bytes.len()
     }
 
     /// The room behind them.
@@ -43,20 +58,72 @@ impl Buffer {
     }
 }
 
-/// The free buffers of both sizes.
-pub struct Pool {
+/// The free buffers of both sizes, and the free pipes (`P`).
+pub struct Pool<P> {
     small: Vec<Box<[u8]>>,
     large: Vec<Box<[u8]>>,
+    pipes: Vec<P>,
     large_bytes: usize,
+    pipes_max: usize,
     lent_small: usize,
     lent_large: usize,
+    lent_pipes: usize,
 }
 
-impl Pool {
-    /// A pool whose large buffers have `large_bytes` bytes each.
-    pub fn new(large_bytes: usize) -> Pool {
+impl<P> Pool<P> {
+    /// A pool whose large buffers have `large_bytes` bytes each, and that lends at most
+    /// `pipes_max` pipes.
+    pub fn new(large_bytes: usize, pipes_max: usize) -> Pool<P> {
         assert!((SMALL_BYTES..=u32::MAX as usize).contains(&large_bytes));
-        Pool { small: Vec::new(), large: Vec::new(), large_bytes, lent_small: 0, lent_large: 0 }
+        Pool {
+            small: Vec::new(),
+            large: Vec::new(),
+            pipes: Vec::new(),
+            large_bytes,
+            pipes_max,
+            lent_small: 0,
+            lent_large: 0,
+            lent_pipes: 0,
+        }
+    }
+
+    /// Whether there may be a pipe to be lent.
+    pub fn has_pipe(&self) -> bool {
+        self.lent_pipes < self.pipes_max
+    }
+
+    /// Lends an empty pipe: a spare one, or what `open` makes.
+    pub fn lend_pipe(&mut self, open: impl FnOnce() -> io::Result<P>) -> Option<P> {
+        if !self.has_pipe() {
+            return None;
+        }
+        let pipe = self.pipes.pop().or_else(|| open().ok())?;
+        self.lent_pipes += 1;
+        Some(pipe)
+    }
+
+    /// Takes an empty pipe back.
+    pub fn give_back_pipe(&mut self, pipe: P) {
+        self.lent_pipes -= 1;
+        if self.pipes.len() < SPARE_PIPES_MAX {
+            self.pipes.push(pipe);
+        }
+    }
+
+    /// Closes a lent pipe that still has bytes in it.
+    pub fn drop_pipe(&mut self, pipe: P) {
+        self.lent_pipes -= 1;
+        drop(pipe);
+    }
+
+    /// The kernel does not move bytes through pipes: no more of them.
+    pub fn forbid_pipes(&mut self) {
+        self.pipes_max = 0;
+    }
+
+    /// How many pipes are lent, and how many are kept for later.
+    pub fn pipes(&self) -> (usize, usize) {
+        (self.lent_pipes, self.pipes.len())
     }
 
     /// Lends an empty small buffer.
@@ -103,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_last_returned_is_the_first_lent() {
-        let mut pool = Pool::new(4096);
+        let mut pool = Pool::<()>::new(4096, 0);
         let (first, second) = (pool.lend(), pool.lend());
         let address = second.bytes.as_ptr();
         pool.give_back(first);
@@ -115,7 +182,7 @@ mod tests {
     #[test]
     fn beyond_the_budget_small_ones_are_lent_and_the_lists_stay_bounded() {
         let large_bytes = 8 << 20;
-        let mut pool = Pool::new(large_bytes);
+        let mut pool = Pool::<()>::new(large_bytes, 0);
         let lent: Vec<_> = (0..12).map(|_| pool.lend()).collect();
         assert_eq!(pool.lent(), (4, 8));
         lent.into_iter().for_each(|buffer| pool.give_back(buffer));
@@ -125,11 +192,28 @@ mod tests {
 
     #[test]
     fn a_buffer_holds_what_was_filled_and_not_consumed() {
-        let mut buffer = Pool::new(4096).lend_small();
+        let mut buffer = Pool::<()>::new(4096, 0).lend_small();
         buffer.room()[..5].copy_from_slice(b"hello");
         buffer.filled(5);
         buffer.consume(2);
         assert_eq!(buffer.held(), b"llo");
         assert_eq!(buffer.room().len(), SMALL_BYTES - 5);
+    }
+
+    #[test]
+    fn pipes_are_lent_up_to_their_number_and_kept_up_to_theirs() {
+        let mut pool = Pool::new(4096, 6);
+        let mut opened = 0..;
+        let lent: Vec<i32> =
+            (0..8).filter_map(|_| pool.lend_pipe(|| Ok(opened.next().unwrap()))).collect();
+        assert_eq!((lent.as_slice(), pool.pipes()), (&[0, 1, 2, 3, 4, 5][..], (6, 0)));
+        pool.drop_pipe(5);
+        assert_eq!(pool.lend_pipe(|| Err(io::ErrorKind::Other.into())), None);
+        assert_eq!(pool.pipes(), (5, 0), "a pipe that could not be opened is not lent");
+        (0..5).for_each(|pipe| pool.give_back_pipe(pipe));
+        assert_eq!(pool.pipes(), (0, SPARE_PIPES_MAX));
+        assert_eq!(pool.lend_pipe(|| unreachable!("there are spare ones")), Some(3));
+        pool.forbid_pipes();
+        assert_eq!(pool.lend_pipe(|| Ok(9)), None);
     }
 }

@@ -53,6 +53,8 @@ pub struct Settings {
     pub max_per_source: Option<u32>,
     /// Bytes of one relay buffer.
     pub buffer_bytes: usize,
+    /// Most pipes lent to sustained flows at a time; 0: all bytes are copied.
+    pub pipes_max: usize,
     /// Duration of each deadline, indexed by [`Deadline`]; `None` is never.
     pub durations_ms: [Option<Millis>; KINDS],
     /// How long sessions may go on after [`Reactor::drain`].
@@ -85,9 +87,11 @@ struct Entry<N: Net> {
     session: Session,
     client: Side<N::Stream>,
     target: Target<N>,
-    relay: Relay,
+    relay: Relay<N::Pipe>,
     /// In the ready queue.
     queued: bool,
+    /// The target's connection is probed while it is idle.
+    kept_up: bool,
     /// Set once one side was reset and everything it sent was written to the other: what
     /// remains is that the other's kernel has sent it.
     settling: Option<CloseReason>,
@@ -102,7 +106,7 @@ pub struct Reactor<N: Net> {
     entrances: Vec<Entrance<N::Listener>>,
     entries: Slab<Entry<N>>,
     timers: Timers,
-    pool: Pool,
+    pool: Pool<N::Pipe>,
     stats: Stats,
     events: Vec<Event>,
     ready: VecDeque<u32>,
@@ -127,7 +131,7 @@ fn token_of_target(slot: usize) -> usize {
 
 impl<N: Net> Target<N> {
     /// Gives back the buffers that it holds.
-    fn discard(&mut self, pool: &mut Pool) {
+    fn discard(&mut self, pool: &mut Pool<N::Pipe>) {
         if let Target::Identd(asking) = self {
             asking.discard(pool);
         }
@@ -151,7 +155,7 @@ impl<N: Net> Reactor<N> {
         let now = net.now();
         Reactor {
             timers: Timers::new(settings.durations_ms),
-            pool: Pool::new(settings.buffer_bytes),
+            pool: Pool::new(settings.buffer_bytes, settings.pipes_max),
             next_bind_port: settings.bind_ports.as_ref().map_or(0, |ports| *ports.start()),
             net,
             settings,
@@ -204,6 +208,11 @@ impl<N: Net> Reactor<N> {
     /// Buffers lent: small, large.
     pub fn lent_buffers(&self) -> (usize, usize) {
         self.pool.lent()
+    }
+
+    /// Pipes lent, and kept for later.
+    pub fn pipes(&self) -> (usize, usize) {
+        self.pool.pipes()
     }
 
     /// The kernel's edge.
@@ -293,8 +302,14 @@ impl<N: Net> Reactor<N> {
     fn expire(&mut self) {
         // A deadline that is handled may set another, but only a later one: this ends.
         while let Some((slot, kind)) = self.timers.expired(self.now) {
-            if kind == Deadline::Ident {
-                self.close_identd(slot);
+            match kind {
+                Deadline::Ident => self.close_identd(slot),
+                Deadline::Quiet => {
+                    self.keep_up(slot);
+                    self.timers.set(slot, Deadline::Rest, self.now);
+                    continue;
+                }
+                _ => {}
             }
             let action = self.entries[slot].session.handle_deadline(kind);
             self.set_deadline(slot);
@@ -369,11 +384,11 @@ impl<N: Net> Reactor<N> {
     /// Writes the counters and one line per session to the log.
     pub fn dump(&self) {
         let stats = &self.stats;
-        let (small, large) = self.pool.lent();
+        let ((small, large), (pipes, _)) = (self.pool.lent(), self.pool.pipes());
         info!(
             target: "dump",
             "sessions={} opened={} closed={} up={} down={} accept-failures={} shed={} \
-             small-buffers={small} large-buffers={large} rules={}",
+             small-buffers={small} large-buffers={large} pipes={pipes} rules={}",
             self.entries.len(), stats.opened, stats.closed_total(), stats.up_bytes,
             stats.down_bytes, stats.accept_failures, stats.shed, self.rules.rules().len(),
         );
@@ -391,6 +406,7 @@ impl<N: Net> Reactor<N> {
         let entry = &self.entries[slot];
         let kind = match entry.session.deadline() {
             Some(Deadline::Idle) if entry.relay.is_half_closed() => Some(Deadline::HalfClose),
+            Some(Deadline::Idle) if !entry.kept_up => Some(Deadline::Quiet),
             // The client has closed its side and sent nothing: it has left, or will soon be told.
             Some(_) if entry.session.state().is_waiting() && entry.relay.up.has_left() => {
                 Some(Deadline::Leave)

@@ -7,13 +7,24 @@
 //!
 //! A direction holds a buffer only while it holds bytes. Its FIN is forwarded when it is empty;
 //! a reset is passed on as a reset once everything that came before it is delivered.
+//!
+//! Small and interactive traffic is copied: one call in, one call out. A flow that fills whole
+//! buffers goes through a pipe instead (splice), until it becomes a trickle again. A pipe is
+//! emptied before more is taken in, so that "would block" always means that the source has no
+//! more: with bytes in it, it could as well mean that the pipe is full.
 
 use crate::net::{Event, Net};
 use crate::pool::{Buffer, Pool};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 /// Most calls to read that one direction may make in a turn.
 const CALLS_PER_TURN: u32 = 8;
+/// Most bytes that one direction may take in in a turn, give or take one call.
+const BYTES_PER_TURN: usize = 1 << 20;
+/// Most bytes asked for in one splice.
+const SPLICE_BYTES: usize = 1 << 20;
+/// A splice of less shows that the flow has become small enough to be copied.
+const SPLICE_BYTES_MIN: usize = 32 << 10;
 
 /// One connection of a session and what is known of its readiness. A readiness bit is set by an
 /// event and cleared only by the kernel saying that it would block.
@@ -85,27 +96,44 @@ pub enum Step {
     More,
 }
 
-/// Bytes on their way from a source to a sink.
-pub struct Direction {
-    held: Option<Buffer>,
+/// What a direction has in hand.
+enum Held<P> {
+    Nothing,
+    Buffer(Buffer),
+    /// A pipe with so many bytes in it.
+    Pipe(P, usize),
+}
+
+/// Bytes on their way from a source to a sink, in a buffer or in a pipe (`P`).
+pub struct Direction<P> {
+    held: Held<P>,
     source: Source,
     fin_sent: bool,
+    /// The flow is sustained: what comes next goes through a pipe.
+    bulk: bool,
     /// How many of the bytes held are the proxy's own: replies.
     own_bytes: u8,
     /// Bytes of the source delivered to the sink.
     pub delivered: u64,
 }
 
-impl Default for Direction {
-    fn default() -> Direction {
-        Direction { held: None, source: Source::Open, fin_sent: false, own_bytes: 0, delivered: 0 }
+impl<P> Default for Direction<P> {
+    fn default() -> Direction<P> {
+        Direction {
+            held: Held::Nothing,
+            source: Source::Open,
+            fin_sent: false,
+            bulk: false,
+            own_bytes: 0,
+            delivered: 0,
+        }
     }
 }
 
-impl Direction {
+impl<P> Direction<P> {
     /// Whether no byte is held.
     pub fn is_empty(&self) -> bool {
-        self.held.is_none()
+        matches!(self.held, Held::Nothing)
     }
 
     /// Whether the source's FIN has been read.
@@ -120,17 +148,36 @@ impl Direction {
 
     /// Whether nothing more will come and everything is delivered.
     fn is_over(&self) -> bool {
-        self.source != Source::Open && self.held.is_none()
+        self.source != Source::Open && self.is_empty()
     }
 
-    /// The bytes held.
+    /// The bytes held in a buffer; those in a pipe cannot be seen.
     pub fn held(&self) -> &[u8] {
-        self.held.as_ref().map_or(&[], Buffer::held)
+        match &self.held {
+            Held::Buffer(buffer) => buffer.held(),
+            _ => &[],
+        }
+    }
+
+    /// Whether the source has filled the buffer: there may be much more to come.
+    fn is_full(&self) -> bool {
+        matches!(&self.held, Held::Buffer(buffer) if buffer.is_full())
+    }
+
+    /// The buffer held, or one that is lent now.
+    fn buffer(&mut self, lend: impl FnOnce() -> Buffer) -> &mut Buffer {
+        if self.is_empty() {
+            self.held = Held::Buffer(lend());
+        }
+        match &mut self.held {
+            Held::Buffer(buffer) => buffer,
+            _ => unreachable!("a pipe is emptied before bytes are put into a buffer"),
+        }
     }
 
     /// Puts bytes of the proxy's own (a reply) behind those held; `false` if there is no room.
-    pub fn push(&mut self, pool: &mut Pool, bytes: &[u8]) -> bool {
-        let buffer = self.held.get_or_insert_with(|| pool.lend_small());
+    pub fn push(&mut self, pool: &mut Pool<P>, bytes: &[u8]) -> bool {
+        let buffer = self.buffer(|| pool.lend_small());
         let Some(room) = buffer.room().get_mut(..bytes.len()) else { return false };
         room.copy_from_slice(bytes);
         buffer.filled(bytes.len());
@@ -139,8 +186,8 @@ impl Direction {
     }
 
     /// Drops the first `n` bytes held (a request that was read), and the buffer once it is empty.
-    pub fn consume(&mut self, pool: &mut Pool, n: usize) {
-        let Some(buffer) = &mut self.held else { return };
+    pub fn consume(&mut self, pool: &mut Pool<P>, n: usize) {
+        let Held::Buffer(buffer) = &mut self.held else { return };
         buffer.consume(n);
         if buffer.held().is_empty() {
             self.discard(pool);
@@ -148,14 +195,17 @@ impl Direction {
     }
 
     /// Drops what is held.
-    pub fn discard(&mut self, pool: &mut Pool) {
-        if let Some(buffer) = self.held.take() {
-            pool.give_back(buffer);
+    pub fn discard(&mut self, pool: &mut Pool<P>) {
+        match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Nothing => {}
+            Held::Buffer(buffer) => pool.give_back(buffer),
+            Held::Pipe(pipe, 0) => pool.give_back_pipe(pipe),
+            Held::Pipe(pipe, _) => pool.drop_pipe(pipe),
         }
     }
 
     /// Drops what is held and takes nothing more: the sink is gone.
-    fn cut(&mut self, pool: &mut Pool) {
+    fn cut(&mut self, pool: &mut Pool<P>) {
         self.discard(pool);
         if self.source == Source::Open {
             self.source = Source::Cut;
@@ -164,26 +214,66 @@ impl Direction {
 
     /// Reads once from the source, behind what is held. Marks the end of the source; clears its
     /// readiness when the kernel has no more. `lend` chooses the size of a fresh buffer.
-    pub fn fill<N: Net>(
+    pub fn fill<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
         from: &mut Side<N::Stream>,
-        pool: &mut Pool,
-        lend: fn(&mut Pool) -> Buffer,
-    ) {
-        let buffer = self.held.get_or_insert_with(|| lend(pool));
+        pool: &mut Pool<P>,
+        lend: fn(&mut Pool<P>) -> Buffer,
+    ) -> usize {
+        let buffer = self.buffer(|| lend(pool));
         let room = buffer.room();
         if room.is_empty() {
-            return;
+            return 0;
         }
         let wanted = room.len();
-        match net.recv(&from.stream, room) {
+        let read = net.recv(&from.stream, room);
+        if let Ok(n @ 1..) = read {
+            buffer.filled(n);
+            // A short count means drained, unless a FIN is behind it.
+            from.readable = n == wanted || from.read_closed;
+        }
+        if buffer.held().is_empty() {
+            self.discard(pool);
+        }
+        self.note(read, from)
+    }
+
+    /// Moves what the source has into a pipe; nothing is held before. Without a pipe the bytes
+    /// are copied.
+    fn splice<N: Net<Pipe = P>>(
+        &mut self,
+        net: &mut N,
+        from: &mut Side<N::Stream>,
+        pool: &mut Pool<P>,
+    ) -> usize {
+        let Some(mut pipe) = pool.lend_pipe(|| net.open_pipe()) else {
+            self.bulk = false;
+            return self.fill(net, from, pool, Pool::lend);
+        };
+        let read = net.splice_in(&from.stream, &mut pipe, SPLICE_BYTES);
+        match read {
+            Ok(n @ 1..) => {
+                self.bulk = n >= SPLICE_BYTES_MIN;
+                self.held = Held::Pipe(pipe, n);
+            }
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                // Not this kernel, or not these sockets.
+                pool.drop_pipe(pipe);
+                pool.forbid_pipes();
+                return self.fill(net, from, pool, Pool::lend);
+            }
+            _ => pool.give_back_pipe(pipe),
+        }
+        self.note(read, from)
+    }
+
+    /// Takes in what a call to read told of the source; how many bytes came.
+    fn note<S>(&mut self, read: io::Result<usize>, from: &mut Side<S>) -> usize {
+        match read {
             // After an error was told to a send, the kernel shows its end as if it were a FIN.
             Ok(0) => self.source = if from.reset { Source::Cut } else { Source::Ended },
-            Ok(n) => {
-                buffer.filled(n);
-                from.readable = n == wanted || from.read_closed;
-            }
+            Ok(n) => return n,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock && !from.reset => {
                 from.readable = false;
@@ -193,26 +283,24 @@ impl Direction {
                 self.source = Source::Cut;
             }
         }
-        if buffer.held().is_empty() {
-            self.discard(pool);
-        }
+        0
     }
 
     /// Writes what is held until it is delivered or the sink would block.
-    pub fn flush<N: Net>(&mut self, net: &mut N, to: &mut Side<N::Stream>, pool: &mut Pool) {
-        while let Some(buffer) = &mut self.held
-            && to.writable
-        {
-            let wanted = buffer.held().len();
-            match net.send(&to.stream, buffer.held()) {
-                Ok(n) => {
-                    let own_bytes = n.min(usize::from(self.own_bytes));
-                    self.own_bytes -= own_bytes as u8;
-                    self.delivered += (n - own_bytes) as u64;
-                    // A short count means that the kernel's buffer is full.
-                    to.writable = n == wanted;
-                    self.consume(pool, n);
-                }
+    pub fn flush<N: Net<Pipe = P>>(
+        &mut self,
+        net: &mut N,
+        to: &mut Side<N::Stream>,
+        pool: &mut Pool<P>,
+    ) {
+        while to.writable {
+            let sent = match &mut self.held {
+                Held::Nothing => return,
+                Held::Buffer(buffer) => net.send(&to.stream, buffer.held()),
+                Held::Pipe(pipe, bytes) => net.splice_out(pipe, &to.stream, *bytes),
+            };
+            match sent {
+                Ok(n) => self.sent(n, to, pool),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => to.writable = false,
                 Err(_) => {
@@ -223,27 +311,58 @@ impl Direction {
         }
     }
 
+    /// The sink has taken `n` of the bytes held.
+    fn sent<S>(&mut self, n: usize, to: &mut Side<S>, pool: &mut Pool<P>) {
+        let own_bytes = n.min(usize::from(self.own_bytes));
+        self.own_bytes -= own_bytes as u8;
+        self.delivered += (n - own_bytes) as u64;
+        match &mut self.held {
+            Held::Nothing => {}
+            Held::Buffer(buffer) => {
+                // A short count means that the kernel's buffer is full.
+                to.writable = n == buffer.held().len();
+                self.consume(pool, n);
+            }
+            Held::Pipe(_, bytes) => {
+                *bytes -= n;
+                if *bytes == 0 {
+                    self.discard(pool);
+                }
+            }
+        }
+    }
+
     /// Half-closes the sink after the last of the proxy's own bytes, once; `false` if it is gone.
-    pub fn finish_own<N: Net>(&mut self, net: &mut N, to: &mut Side<N::Stream>) -> bool {
+    pub fn finish_own<N: Net<Pipe = P>>(&mut self, net: &mut N, to: &mut Side<N::Stream>) -> bool {
         self.source = Source::Ended;
         self.forward_fin(net, to);
         !to.reset
     }
 
     /// Moves bytes until one side would block, the source has ended or the budget is spent.
-    fn pump<N: Net>(
+    fn pump<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
         from: &mut Side<N::Stream>,
         to: &mut Side<N::Stream>,
-        pool: &mut Pool,
+        pool: &mut Pool<P>,
     ) -> Step {
+        let mut taken = 0;
         for _ in 0..CALLS_PER_TURN {
             self.flush(net, to, pool);
-            if self.held.is_some() || self.source != Source::Open || !from.readable {
+            if !self.is_empty() || self.source != Source::Open || !from.readable {
                 return Step::Wait;
             }
-            self.fill(net, from, pool, Pool::lend);
+            if taken >= BYTES_PER_TURN {
+                return Step::More;
+            }
+            taken += if self.bulk {
+                self.splice(net, from, pool)
+            } else {
+                let n = self.fill(net, from, pool, Pool::lend);
+                self.bulk = n > 0 && self.is_full() && pool.has_pipe();
+                n
+            };
         }
         self.flush(net, to, pool);
         Step::More
@@ -264,15 +383,20 @@ pub enum Outcome {
 }
 
 /// Both directions of a session.
-#[derive(Default)]
-pub struct Relay {
+pub struct Relay<P> {
     /// From the client to the target.
-    pub up: Direction,
+    pub up: Direction<P>,
     /// From the target to the client.
-    pub down: Direction,
+    pub down: Direction<P>,
 }
 
-impl Relay {
+impl<P> Default for Relay<P> {
+    fn default() -> Relay<P> {
+        Relay { up: Direction::default(), down: Direction::default() }
+    }
+}
+
+impl<P> Relay<P> {
     /// Bytes delivered, both ways: what has changed when this has.
     pub fn delivered(&self) -> u64 {
         self.up.delivered + self.down.delivered
@@ -284,12 +408,12 @@ impl Relay {
     }
 
     /// Moves what can be moved, both ways, and forwards what has ended.
-    pub fn run<N: Net>(
+    pub fn run<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
         client: &mut Side<N::Stream>,
         target: &mut Side<N::Stream>,
-        pool: &mut Pool,
+        pool: &mut Pool<P>,
     ) -> Outcome {
         let up = self.up.pump(net, client, target, pool);
         let down = self.down.pump(net, target, client, pool);
@@ -318,7 +442,7 @@ impl Relay {
 
     /// After a reset of the source of `which`: what it had sent is still delivered, the other
     /// direction is given up.
-    fn deliver_rest(&mut self, pool: &mut Pool, which: Which) -> Outcome {
+    fn deliver_rest(&mut self, pool: &mut Pool<P>, which: Which) -> Outcome {
         let (rest, lost, outcome) = match which {
             Which::Up => (&mut self.up, &mut self.down, Outcome::ClientReset),
             Which::Down => (&mut self.down, &mut self.up, Outcome::TargetReset),
@@ -332,7 +456,7 @@ impl Relay {
     }
 
     /// Gives all buffers back.
-    pub fn discard(&mut self, pool: &mut Pool) {
+    pub fn discard(&mut self, pool: &mut Pool<P>) {
         self.up.discard(pool);
         self.down.discard(pool);
     }
@@ -344,10 +468,10 @@ enum Which {
     Down,
 }
 
-impl Direction {
+impl<P> Direction<P> {
     /// Half-closes the sink once the source has ended and everything is delivered.
-    fn forward_fin<N: Net>(&mut self, net: &mut N, to: &mut Side<N::Stream>) {
-        if self.source == Source::Ended && self.held.is_none() && !self.fin_sent {
+    fn forward_fin<N: Net<Pipe = P>>(&mut self, net: &mut N, to: &mut Side<N::Stream>) {
+        if self.source == Source::Ended && self.is_empty() && !self.fin_sent {
             self.fin_sent = true;
             if net.finish(&to.stream).is_err() {
                 to.set_reset();

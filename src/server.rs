@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::dns::{self, Hosts, Resolver};
 use crate::net::MioNet;
+use crate::pool::{PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
 use crate::reactor::{FIRST_FOREIGN_TOKEN, Reactor, Settings};
 use crate::rules::RuleSet;
@@ -24,6 +25,9 @@ const SESSIONS_MAX: u64 = 1 << 20;
 const LEAVE_MS: Millis = 400;
 /// A refused client has this long to close its side.
 const LINGER_MS: Millis = 2000;
+
+/// A relay that is idle for so long has its connections probed from then on.
+const QUIET_MS: Millis = 300_000;
 
 /// The resolver's own deadline comes first; this is for the case that it does not.
 const RESOLVE_SLACK_MS: Millis = 1000;
@@ -209,7 +213,10 @@ fn unpredictable() -> impl FnMut() -> u16 + Send {
 }
 
 fn settings(config: &Config, descriptors: u64) -> Settings {
-    let from_limit = (descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 2).clamp(1, SESSIONS_MAX);
+    // With few descriptors, they are for sessions rather than for pipes.
+    let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
+    let reserved = RESERVED_DESCRIPTORS + 2 * (pipes_max + SPARE_PIPES_MAX) as u64;
+    let from_limit = (descriptors.saturating_sub(reserved) / 2).clamp(1, SESSIONS_MAX);
     Settings {
         outbound: config.outbound,
         bind_address: config.bind_address,
@@ -217,6 +224,7 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
         max_sessions: config.max_sessions.unwrap_or(from_limit as usize),
         max_per_source: config.max_per_source,
         buffer_bytes: config.buffer_bytes,
+        pipes_max,
         durations_ms: durations_ms(config),
         drain_timeout_ms: config.drain_timeout_ms,
     }
@@ -235,6 +243,8 @@ fn durations_ms(config: &Config) -> [Option<Millis>; KINDS] {
         Deadline::Leave => Some(LEAVE_MS.min(config.connect_timeout_ms)),
         Deadline::Bind => Some(config.bind_timeout_ms),
         Deadline::Idle => config.idle_timeout_ms,
+        Deadline::Quiet => Some(QUIET_MS.min(config.idle_timeout_ms.unwrap_or(Millis::MAX))),
+        Deadline::Rest => config.idle_timeout_ms.map(|idle_ms| idle_ms.saturating_sub(QUIET_MS)),
         Deadline::HalfClose => Some(config.half_close_timeout_ms),
         Deadline::Linger => Some(LINGER_MS),
     })

@@ -449,7 +449,7 @@ impl Session {
             }
             Bind => self.reject(CloseReason::BindTimeout),
             Leave => self.close(CloseReason::ClientLeft),
-            Idle => self.close(CloseReason::IdleTimeout),
+            Idle | Quiet | Rest => self.close(CloseReason::IdleTimeout),
             HalfClose => self.close(CloseReason::HalfCloseTimeout),
             Linger => self.handle_rejected(),
         }

@@ -35,6 +35,10 @@ pub enum Deadline {
     Bind,
     /// A byte must have been relayed.
     Idle,
+    /// The first part of that time, for a relay whose connections are not probed yet.
+    Quiet,
+    /// The rest of it.
+    Rest,
     /// With one direction closed, a byte must have been relayed.
     HalfClose,
     /// A refused client must have closed its side.
@@ -57,6 +61,8 @@ impl Deadline {
             Leave,
             Bind,
             Idle,
+            Quiet,
+            Rest,
             HalfClose,
             Linger,
         ]
@@ -78,7 +84,7 @@ impl Deadline {
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 13;
+pub const KINDS: usize = 15;
 
 const NOBODY: u32 = u32::MAX;
 

@@ -4,9 +4,11 @@ use super::{Event, Net};
 use crate::timer::Millis;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Registry, Token};
+use rustix::pipe::{self, PipeFlags, SpliceFlags};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// Events taken from the kernel in one turn.
@@ -15,8 +17,18 @@ const EVENTS_PER_TURN: usize = 1024;
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
 /// An idle connection is probed after this long.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(600);
+const SPLICE_FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 /// Any port: FTP's is as good as another, since nothing is sent.
 const FACING_PORT: u16 = 21;
+
+/// Room in a pipe. It holds pages, not copies: what a pipe costs while it is empty is its ring.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// Both ends of a pipe.
+pub struct Pipe {
+    out: OwnedFd,
+    into: OwnedFd,
+}
 
 /// Sockets of this machine.
 pub struct MioNet {
@@ -45,6 +57,7 @@ impl Net for MioNet {
     type Stream = TcpStream;
     type Listener = TcpListener;
     type Datagram = UdpSocket;
+    type Pipe = Pipe;
 
     fn now(&self) -> Millis {
         self.started.elapsed().as_millis() as Millis
@@ -69,6 +82,7 @@ impl Net for MioNet {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
         socket.set_reuse_address(true)?;
         // Accepted connections inherit these, which saves the calls on each.
+        socket.set_tcp_nodelay(true)?;
         keep_up(&SockRef::from(&socket))?;
         socket.bind(&SocketAddr::V4(at).into())?;
         socket.listen(backlog)?;
@@ -90,6 +104,10 @@ impl Net for MioNet {
         self.registry().register(stream, Token(token), Interest::READABLE | Interest::WRITABLE)
     }
 
+    fn keep_up(&mut self, stream: &TcpStream) -> io::Result<()> {
+        keep_up(&SockRef::from(stream))
+    }
+
     fn connect(
         &mut self,
         target: SocketAddr,
@@ -98,7 +116,7 @@ impl Net for MioNet {
     ) -> io::Result<TcpStream> {
         let domain = Domain::for_address(target);
         let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
-        keep_up(&SockRef::from(&socket))?;
+        socket.set_tcp_nodelay(true)?;
         if let Some(source) = source {
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
@@ -131,6 +149,21 @@ impl Net for MioNet {
 
     fn send(&mut self, mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         stream.write(bytes)
+    }
+
+    fn open_pipe(&mut self) -> io::Result<Pipe> {
+        let (out, into) = pipe::pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+        // An unprivileged user gets only so much room in all its pipes; a smaller one works, too.
+        let _ = pipe::fcntl_setpipe_size(&into, PIPE_BYTES);
+        Ok(Pipe { out, into })
+    }
+
+    fn splice_in(&mut self, from: &TcpStream, pipe: &mut Pipe, most: usize) -> io::Result<usize> {
+        Ok(pipe::splice(from, None, &pipe.into, None, most, SPLICE_FLAGS)?)
+    }
+
+    fn splice_out(&mut self, pipe: &mut Pipe, to: &TcpStream, most: usize) -> io::Result<usize> {
+        Ok(pipe::splice(&pipe.out, None, to, None, most, SPLICE_FLAGS)?)
     }
 
     fn open_datagram(&mut self, peer: SocketAddr, token: usize) -> io::Result<UdpSocket> {
@@ -168,9 +201,8 @@ impl Net for MioNet {
     }
 }
 
-/// Small writes leave at once, and a peer that has vanished is noticed.
+/// A peer that has vanished is noticed.
 fn keep_up(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }

@@ -111,6 +111,7 @@ impl<N: Net> Reactor<N> {
             target: Target::None,
             relay: Relay::default(),
             queued: false,
+            kept_up: false,
             settling: None,
         });
         self.set_deadline(slot);

@@ -14,12 +14,12 @@ use std::net::{SocketAddr, SocketAddrV4};
 pub(super) struct Asking<N: Net> {
     pub(super) side: Side<N::Stream>,
     ports: Ports,
-    question: Direction,
-    answer: Direction,
+    question: Direction<N::Pipe>,
+    answer: Direction<N::Pipe>,
 }
 
 impl<N: Net> Asking<N> {
-    pub(super) fn discard(&mut self, pool: &mut Pool) {
+    pub(super) fn discard(&mut self, pool: &mut Pool<N::Pipe>) {
         self.question.discard(pool);
         self.answer.discard(pool);
     }

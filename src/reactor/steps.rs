@@ -7,12 +7,16 @@ use crate::pool::Pool;
 use crate::reason::CloseReason;
 use crate::relay::{Outcome, Side, Step};
 use crate::session::{Action, State};
+use crate::timer::Millis;
+use log::debug;
 use rustix::io::Errno;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 
 /// Most reads of what a refused client still sends, in one turn.
 const DISCARDS_PER_TURN: u32 = 8;
+/// A session that relays after this time is not a short one.
+const SHORT_MS: Millis = 1000;
 
 impl<N: Net> Reactor<N> {
     /// Runs one session as far as it comes within its budget.
@@ -206,6 +210,11 @@ impl<N: Net> Reactor<N> {
             }
             return;
         }
+        if !entry.kept_up && self.now - entry.session.started >= SHORT_MS {
+            self.keep_up(slot);
+        }
+        let entry = &mut self.entries[slot];
+        let Target::Stream(target) = &mut entry.target else { return };
         let before = (entry.relay.delivered(), entry.relay.is_half_closed());
         let outcome = entry.relay.run(&mut self.net, &mut entry.client, target, &mut self.pool);
         let after = (entry.relay.delivered(), entry.relay.is_half_closed());
@@ -224,6 +233,18 @@ impl<N: Net> Reactor<N> {
             }
             Outcome::ClientReset => self.settle(slot, CloseReason::ClientReset),
             Outcome::TargetReset => self.settle(slot, CloseReason::TargetReset),
+        }
+    }
+
+    /// Has the kernel notice when the target vanishes. A short session is over before that matters,
+    /// and is spared the calls.
+    pub(super) fn keep_up(&mut self, slot: usize) {
+        let entry = &mut self.entries[slot];
+        if let Target::Stream(target) = &entry.target {
+            entry.kept_up = true;
+            if let Err(error) = self.net.keep_up(&target.stream) {
+                debug!("id={} keeping the target's connection up: {error}", entry.session.id);
+            }
         }
     }
 
