@@ -1,5 +1,6 @@
 //! What the log says of a session, with everything from the network escaped and bounded.
 
+use crate::ident::Outcome;
 use crate::session::{Session, State};
 use crate::timer::Millis;
 use std::fmt::{self, Display, Formatter, Write};
@@ -42,7 +43,7 @@ impl Display for Line<'_> {
         let user = Escaped(session.user());
         write!(f, "id={} client={} user=\"{user}\"", session.id, session.client)?;
         if let Some(outcome) = session.identity() {
-            write!(f, " ident=\"{}\"", Escaped(outcome.user().unwrap_or(b"")))?;
+            write!(f, " ident={}", Identity(outcome))?;
         }
         write!(f, " command={}", OrDash(session.command()))?;
         match (session.name(), session.host()) {
@@ -58,6 +59,20 @@ impl Display for Line<'_> {
         }
         let ms = self.now.saturating_sub(session.started);
         write!(f, " up={} down={} ms={ms}", self.up, self.down)
+    }
+}
+
+/// What identd said: a user in quotes; otherwise a word without them, so that no user can be
+/// taken for it, and behind it the reason of an ERROR.
+struct Identity<'a>(&'a Outcome);
+
+impl Display for Identity<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match (self.0, self.0.user()) {
+            (_, Some(user)) => write!(f, "\"{}\"", Escaped(user)),
+            (Outcome::Error(reason), _) => write!(f, "{}:{}", self.0.word(), Escaped(reason)),
+            _ => f.write_str(self.0.word()),
+        }
     }
 }
 
@@ -86,6 +101,20 @@ mod tests {
         let long = Escaped(&[b'u'; 512]).to_string();
         assert_eq!(long.len(), SHOWN_BYTES_MAX + 3);
         assert!(long.ends_with("u..."));
+    }
+
+    #[test]
+    fn what_identd_said_cannot_be_mistaken() {
+        let user = |text: &[u8]| Outcome::User(text.into());
+        for (outcome, shown) in [
+            (user(b" bob"), "\"bob\""),
+            (user(b"ident-missing"), "\"ident-missing\""),
+            (user(b"a\" reply=90\x1b"), "\"a\\x22\\x20reply=90\\x1b\""),
+            (Outcome::Error(b"NO-USER x\xff".as_slice().into()), "ident-error:NO-USER\\x20x\\xff"),
+            (Outcome::Missing, "ident-missing"),
+        ] {
+            assert_eq!(Identity(&outcome).to_string(), shown);
+        }
     }
 
     #[test]

@@ -414,6 +414,8 @@ impl<N: Net> Reactor<N> {
             kind => kind,
         };
         match kind {
+            // Asking is one wait, whatever else becomes known meanwhile.
+            Some(Deadline::Ident) if self.timers.kind(slot) == kind => {}
             Some(kind) => self.timers.set(slot, kind, self.now),
             None => self.timers.clear(slot),
         }

@@ -123,7 +123,11 @@ impl Server {
         let requests: Vec<Request> = self.signals.pending().collect();
         for request in requests {
             match request {
-                Request::Reload => self.reload(),
+                Request::Reload => {
+                    self.reload();
+                    self.read_hosts_again();
+                    self.read_resolv_conf_again();
+                }
                 Request::Dump => self.reactor.dump(),
                 Request::Stop if self.reactor.is_draining() => self.reactor.stop(),
                 Request::Stop => {
@@ -147,10 +151,20 @@ impl Server {
             self.reload();
         }
         if hosts {
-            info!("{HOSTS}: read again");
-            self.reactor.resolver().set_hosts(read_hosts());
+            self.read_hosts_again();
         }
-        if resolv_conf && self.nameservers.is_empty() {
+        if resolv_conf {
+            self.read_resolv_conf_again();
+        }
+    }
+
+    fn read_hosts_again(&mut self) {
+        info!("{HOSTS}: read again");
+        self.reactor.resolver().set_hosts(read_hosts());
+    }
+
+    fn read_resolv_conf_again(&mut self) {
+        if self.nameservers.is_empty() {
             info!("{RESOLV_CONF}: read again");
             let settings = dns_settings(&self.nameservers, self.dns_timeout_ms);
             self.reactor.resolver().set_settings(settings);
@@ -183,7 +197,7 @@ fn watch_files(rule_file: &Path, registry: &Registry, token: usize) -> Option<Fi
     let complain = |file: &Path, error| warn!("{}: cannot be watched: {error}", file.display());
     let mut watch = FileWatch::new(registry, token).map_err(|e| complain(rule_file, e)).ok()?;
     for file in [rule_file, Path::new(HOSTS), Path::new(RESOLV_CONF)] {
-        watch.add(file).map_err(|error| complain(file, error)).ok()?;
+        watch.add(file).unwrap_or_else(|error| complain(file, error));
     }
     Some(watch)
 }
@@ -237,6 +251,7 @@ fn durations_ms(config: &Config) -> [Option<Millis>; KINDS] {
         Deadline::Resolve => Some(config.dns_timeout_ms + RESOLVE_SLACK_MS),
         Deadline::Connect => Some(config.connect_timeout_ms),
         Deadline::ConnectHalf => Some(config.connect_timeout_ms / 2),
+        Deadline::ConnectThird => Some(config.connect_timeout_ms / 3),
         Deadline::ConnectQuarter => Some(config.connect_timeout_ms / 4),
         Deadline::ConnectEighth => Some(config.connect_timeout_ms / 8),
         Deadline::ConnectSixteenth => Some(config.connect_timeout_ms / 16),

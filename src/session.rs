@@ -215,6 +215,7 @@ impl Session {
                 match name::classify(name) {
                     Ok(name::Target::Address(address)) => address,
                     Ok(name::Target::Name(name)) => return self.begin_resolving(name, env.rules),
+                    Err(NameError::TooLong) => return self.reject(CloseReason::NameTooLong),
                     Err(NameError::Empty) => return self.reject(CloseReason::EmptyName),
                     Err(_) => return self.reject(CloseReason::BadName),
                 }
@@ -403,7 +404,9 @@ impl Session {
     /// The connection failed, or what a BIND needs could not be had.
     pub fn handle_failed(&mut self, reason: CloseReason) -> Action {
         if self.state == State::Connecting && !self.candidates.is_empty() {
-            debug!("id={} {}: {reason}", self.id, self.host.unwrap_or(Ipv4Addr::UNSPECIFIED));
+            if let Some(address) = self.address {
+                debug!("id={} {address}: {reason}, trying the next address", self.id);
+            }
             return self.try_next();
         }
         self.reject(reason)
@@ -444,9 +447,8 @@ impl Session {
             Request => self.reject(CloseReason::RequestTimeout),
             Ident => self.handle_ident(Outcome::Missing),
             Resolve => self.reject(CloseReason::DnsTimeout),
-            Connect | ConnectHalf | ConnectQuarter | ConnectEighth | ConnectSixteenth => {
-                self.handle_failed(CloseReason::ConnectTimeout)
-            }
+            Connect | ConnectHalf | ConnectThird | ConnectQuarter | ConnectEighth
+            | ConnectSixteenth => self.handle_failed(CloseReason::ConnectTimeout),
             Bind => self.reject(CloseReason::BindTimeout),
             Leave => self.close(CloseReason::ClientLeft),
             Idle | Quiet | Rest => self.close(CloseReason::IdleTimeout),

@@ -22,7 +22,9 @@ pub enum Deadline {
     Connect,
     /// One of 2 addresses must have been reached, in its share of that time.
     ConnectHalf,
-    /// One of 3 or 4.
+    /// One of 3.
+    ConnectThird,
+    /// One of 4.
     ConnectQuarter,
     /// One of 5 to 8.
     ConnectEighth,
@@ -55,6 +57,7 @@ impl Deadline {
             Resolve,
             Connect,
             ConnectHalf,
+            ConnectThird,
             ConnectQuarter,
             ConnectEighth,
             ConnectSixteenth,
@@ -76,7 +79,8 @@ impl Deadline {
         match tries {
             0 | 1 => Deadline::Connect,
             2 => Deadline::ConnectHalf,
-            3 | 4 => Deadline::ConnectQuarter,
+            3 => Deadline::ConnectThird,
+            4 => Deadline::ConnectQuarter,
             5..=8 => Deadline::ConnectEighth,
             _ => Deadline::ConnectSixteenth,
         }
@@ -84,7 +88,7 @@ impl Deadline {
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 15;
+pub const KINDS: usize = 16;
 
 const NOBODY: u32 = u32::MAX;
 
@@ -177,6 +181,12 @@ impl Timers {
         self.links.get(slot).filter(|link| usize::from(link.kind) < KINDS).map(|link| link.at)
     }
 
+    /// What the deadline of `slot` is for.
+    pub fn kind(&self, slot: usize) -> Option<Deadline> {
+        let link = self.links.get(slot)?;
+        Deadline::ALL.get(usize::from(link.kind)).copied()
+    }
+
     fn heads(&self) -> impl Iterator<Item = usize> + '_ {
         self.queues
             .iter()
@@ -210,6 +220,21 @@ mod tests {
         assert_eq!(timers.expired(1000), Some((2, Deadline::Request)));
         assert_eq!(timers.expired(1000), Some((3, Deadline::Connect)));
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn each_of_several_addresses_has_a_share_and_together_they_keep_the_time() {
+        for tries in 1..=16 {
+            let parts = match Deadline::of_connect(tries) {
+                Deadline::Connect => 1,
+                Deadline::ConnectHalf => 2,
+                Deadline::ConnectThird => 3,
+                Deadline::ConnectQuarter => 4,
+                Deadline::ConnectEighth => 8,
+                _ => 16,
+            };
+            assert!(tries <= parts && parts < 2 * tries, "{tries} tries, a {parts}th each");
+        }
     }
 
     #[test]

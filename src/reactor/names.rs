@@ -13,6 +13,8 @@ use std::io::{self, ErrorKind};
 
 /// Most datagrams or pieces of an answer read from one socket in a turn.
 const READS_PER_TURN: u32 = 8;
+/// A bit for each query says whether it is ready.
+const _: () = assert!(QUERIES_MAX <= 64);
 /// A waiter is named by its slot in the low bits and its session's id above: what is answered
 /// late does not reach the next session in the slot.
 const SLOT_BITS: u32 = 20;
@@ -31,20 +33,22 @@ enum Socket<N: Net> {
 struct Query<N: Net> {
     key: u64,
     socket: Socket<N>,
-    ready: bool,
 }
 
 /// The resolver and the sockets of its queries.
 pub(super) struct Names<N: Net> {
     pub(super) resolver: Resolver,
     queries: Slab<Query<N>>,
+    /// Which of them may have something to be read, a bit each: next to nothing is to be looked
+    /// at in a turn without any.
+    ready: u64,
     /// A waiter was cancelled: there may be sockets to close, and others to open.
     stale: bool,
 }
 
 impl<N: Net> Names<N> {
     pub(super) fn new(resolver: Resolver) -> Names<N> {
-        Names { resolver, queries: Slab::new(), stale: false }
+        Names { resolver, queries: Slab::new(), ready: 0, stale: false }
     }
 
     pub(super) fn deadline(&self) -> Option<Millis> {
@@ -54,7 +58,7 @@ impl<N: Net> Names<N> {
     /// Takes in an event of a query's socket.
     pub(super) fn fold(&mut self, place: usize, event: &Event) {
         let Some(query) = self.queries.get_mut(place) else { return };
-        query.ready = true;
+        self.ready |= 1 << place;
         if let Socket::Stream(side, _) = &mut query.socket {
             side.fold(event);
         }
@@ -62,18 +66,19 @@ impl<N: Net> Names<N> {
 
     /// Forgets a session that waits for a name, if it does.
     pub(super) fn cancel(&mut self, now: Millis, slot: usize, id: u64) {
-        if self.resolver.waiters() > 0 {
+        let waiters = self.resolver.waiters();
+        if waiters > 0 {
             self.resolver.cancel(now, waiter(slot, id));
-            self.stale = true;
+            self.stale |= self.resolver.waiters() < waiters;
         }
     }
 
     /// Reads what has come, lets time pass, and opens and closes sockets as the resolver wants.
     fn drive(&mut self, net: &mut N, now: Millis) {
-        for place in 0..QUERIES_MAX.min(self.queries.capacity()) {
-            if self.queries.get(place).is_some_and(|query| query.ready) {
-                self.run(net, now, place);
-            }
+        let mut ready = self.ready;
+        while ready != 0 {
+            self.run(net, now, ready.trailing_zeros() as usize);
+            ready &= ready - 1;
         }
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.resolver.handle_timeout(now);
@@ -81,7 +86,7 @@ impl<N: Net> Names<N> {
         self.stale = false;
         loop {
             while let Some(key) = self.resolver.poll_close() {
-                self.queries.retain(|_, query| query.key != key);
+                self.close(key);
             }
             let Some(transmit) = self.resolver.poll_transmit() else { return };
             if let Err(error) = self.open(net, &transmit) {
@@ -104,8 +109,16 @@ impl<N: Net> Names<N> {
                 Socket::Stream(Side::new(stream), transmit.bytes.to_vec())
             }
         };
-        self.queries.insert(Query { key: transmit.key, socket, ready: false });
+        self.queries.insert(Query { key: transmit.key, socket });
         Ok(())
+    }
+
+    fn close(&mut self, key: u64) {
+        if let Some((place, _)) = self.queries.iter().find(|(_, query)| query.key == key) {
+            self.queries.remove(place);
+            // The next socket in this place is not ready because this one was.
+            self.ready &= !(1 << place);
+        }
     }
 
     /// Reads what one socket has.
@@ -127,11 +140,11 @@ impl<N: Net> Names<N> {
                 }
                 (Err(error), _) if error.kind() == ErrorKind::Interrupted => {}
                 (Err(error), _) if error.kind() == ErrorKind::WouldBlock => {
-                    query.ready = false;
+                    self.ready &= !(1 << place);
                     return;
                 }
                 _ => {
-                    query.ready = false;
+                    self.ready &= !(1 << place);
                     return self.resolver.handle_error(now, query.key);
                 }
             }
@@ -140,7 +153,7 @@ impl<N: Net> Names<N> {
 
     /// Whether there is something to do without an event.
     pub(super) fn is_ready(&self) -> bool {
-        self.stale || self.queries.iter().any(|(_, query)| query.ready)
+        self.stale || self.ready != 0
     }
 }
 
