@@ -1,0 +1,219 @@
+//! Scripted name servers and identds on loopback. Messages are put together octet by octet,
+//! so that program and test do not share a mistake.
+
+use super::{request, request_4a, with_deadline};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// Says by hand why a test does not run without root; in CI that is a failure.
+pub fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    assert!(is_root || std::env::var_os("CI").is_none(), "this test needs root");
+    if !is_root {
+        eprintln!("skipped: needs root");
+    }
+    is_root
+}
+
+/// A question as a name server sees it.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub bytes: Vec<u8>,
+    pub name: String,
+    pub tcp: bool,
+    pub from: SocketAddr,
+    /// How many came before.
+    pub number: usize,
+}
+
+/// A name server on a port of loopback, UDP and TCP.
+pub struct NameServer {
+    pub address: SocketAddrV4,
+    seen: Arc<Mutex<Vec<Question>>>,
+}
+
+impl NameServer {
+    /// Answers each question with the messages that `answer` gives. Over TCP the connection is
+    /// closed after them.
+    pub fn start(answer: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static) -> NameServer {
+        NameServer::start_at(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), answer)
+    }
+
+    pub fn start_at(
+        at: SocketAddrV4,
+        answer: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> NameServer {
+        let (tcp, udp) = bind_both(at);
+        let SocketAddr::V4(address) = udp.local_addr().unwrap() else { unreachable!() };
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let note = {
+            let seen = seen.clone();
+            move |bytes: &[u8], tcp, from| {
+                let mut seen = seen.lock().unwrap();
+                let number = seen.len();
+                let question =
+                    Question { bytes: bytes.to_vec(), name: name_in(bytes), tcp, from, number };
+                seen.push(question.clone());
+                question
+            }
+        };
+        let answer = Arc::new(answer);
+        let (note_tcp, answer_tcp) = (note.clone(), answer.clone());
+        thread::spawn(move || {
+            let mut bytes = [0; 2048];
+            while let Ok((length, from)) = udp.recv_from(&mut bytes) {
+                for message in answer(&note(&bytes[..length], false, from)) {
+                    let _ = udp.send_to(&message, from);
+                }
+            }
+        });
+        thread::spawn(move || {
+            for mut stream in tcp.incoming().map_while(Result::ok) {
+                let (note, answer) = (note_tcp.clone(), answer_tcp.clone());
+                thread::spawn(move || {
+                    let mut length = [0; 2];
+                    stream.read_exact(&mut length).ok()?;
+                    let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
+                    stream.read_exact(&mut bytes).ok()?;
+                    let from = stream.peer_addr().ok()?;
+                    for message in answer(&note(&bytes, true, from)) {
+                        stream.write_all(&(message.len() as u16).to_be_bytes()).ok()?;
+                        stream.write_all(&message).ok()?;
+                    }
+                    Some(())
+                });
+            }
+        });
+        NameServer { address, seen }
+    }
+
+    /// What has been asked so far.
+    pub fn seen(&self) -> Vec<Question> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The names asked for so far.
+    pub fn names(&self) -> Vec<String> {
+        self.seen().into_iter().map(|question| question.name).collect()
+    }
+}
+
+/// TCP and UDP on the same port.
+fn bind_both(at: SocketAddrV4) -> (TcpListener, UdpSocket) {
+    for _ in 0..100 {
+        let tcp = TcpListener::bind(at).unwrap();
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
+            return (tcp, udp);
+        }
+    }
+    panic!("no port of {at} is free for both TCP and UDP");
+}
+
+fn name_in(query: &[u8]) -> String {
+    let (mut at, mut labels) = (12, Vec::new());
+    while query[at] != 0 {
+        let end = at + 1 + usize::from(query[at]);
+        labels.push(String::from_utf8(query[at + 1..end].to_vec()).unwrap());
+        at = end;
+    }
+    labels.join(".")
+}
+
+/// A name on the wire; `&` is a pointer to the question.
+pub fn wire(name: &str) -> Vec<u8> {
+    if name == "&" {
+        return vec![0xc0, 12];
+    }
+    let labels = name.split('.').filter(|label| !label.is_empty());
+    let mut bytes: Vec<u8> =
+        labels.flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat()).collect();
+    bytes.push(0);
+    bytes
+}
+
+/// A record of class IN that holds for 60 seconds.
+pub fn record(owner: &str, kind: u16, data: &[u8]) -> Vec<u8> {
+    let mut bytes = wire(owner);
+    bytes.extend(kind.to_be_bytes());
+    bytes.extend([0, 1, 0, 0, 0, 60]);
+    bytes.extend((data.len() as u16).to_be_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+pub fn a(owner: &str, address: [u8; 4]) -> Vec<u8> {
+    record(owner, 1, &address)
+}
+
+pub fn cname(owner: &str, target: &str) -> Vec<u8> {
+    record(owner, 5, &wire(target))
+}
+
+/// An answer with these records; the low bits of `flags` are the code, 0x0200 is TC.
+pub fn reply(question: &Question, flags: u16, records: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = question.bytes[..2].to_vec();
+    for number in [0x8180 | flags, 1, records.len() as u16, 0, 0] {
+        bytes.extend(number.to_be_bytes());
+    }
+    bytes.extend(wire(&question.name));
+    bytes.extend([0, 1, 0, 1]);
+    bytes.extend(records.concat());
+    bytes
+}
+
+/// The answer that the name has these addresses.
+pub fn addresses(question: &Question, list: &[[u8; 4]]) -> Vec<Vec<u8>> {
+    let records: Vec<_> = list.iter().map(|address| a("&", *address)).collect();
+    vec![reply(question, 0, &records)]
+}
+
+/// A connection to the proxy from this address of loopback.
+pub fn dial_from(source: Ipv4Addr, proxy: SocketAddrV4) -> TcpStream {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.connect(&SocketAddr::from(proxy).into()).unwrap();
+    with_deadline(socket.into())
+}
+
+/// Sends a CONNECT by name on a fresh connection.
+pub fn ask(proxy: &super::Proxy, name: &[u8], port: u16) -> TcpStream {
+    let mut stream = proxy.dial();
+    stream.write_all(&request_4a(1, name, port, b"")).unwrap();
+    stream
+}
+
+/// Sends a CONNECT on a fresh connection from `source`.
+pub fn connect_from(
+    source: Ipv4Addr,
+    proxy: SocketAddrV4,
+    target: SocketAddrV4,
+    user: &[u8],
+) -> TcpStream {
+    let mut stream = dial_from(source, proxy);
+    stream.write_all(&request(1, target, user)).unwrap();
+    stream
+}
+
+/// An address of loopback that answers no SYN: a listener whose queue is full. Everything that
+/// holds it so is returned, too.
+pub fn dropping(ip: Ipv4Addr, port: u16) -> Vec<socket2::Socket> {
+    use socket2::{Domain, Socket, Type};
+    let at = SocketAddr::from((ip, port)).into();
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&at).unwrap();
+    listener.listen(0).unwrap();
+    let mut kept = vec![listener];
+    for _ in 0..8 {
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let connected = client.connect_timeout(&at, Duration::from_millis(200));
+        kept.push(client);
+        if connected.is_err() {
+            return kept;
+        }
+    }
+    panic!("the queue of {ip}:{port} does not fill");
+}

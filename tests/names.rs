@@ -1,0 +1,409 @@
+//! SOCKS4A through the program itself, against name servers that fail, lie and stall.
+
+mod common;
+
+use common::servers::*;
+use common::*;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const HOME: [u8; 4] = [127, 0, 0, 1];
+const SERVFAIL: u16 = 2;
+const NXDOMAIN: u16 = 3;
+const REFUSED: u16 = 5;
+const TC: u16 = 0x0200;
+
+fn proxy_with(servers: &[SocketAddrV4], rules: &str, flags: &[&str]) -> Proxy {
+    let servers: Vec<String> = servers.iter().map(SocketAddrV4::to_string).collect();
+    let mut all = flags.to_vec();
+    servers.iter().for_each(|server| all.extend(["--nameserver", server]));
+    Proxy::start(rules, &all)
+}
+
+fn asks(proxy: &Proxy, name: &[u8], port: u16) -> (u8, TcpStream) {
+    let mut stream = ask(proxy, name, port);
+    (read_reply(&mut stream).0, stream)
+}
+
+fn echoes(stream: &mut TcpStream) -> Duration {
+    let started = Instant::now();
+    stream.write_all(b"ping").unwrap();
+    let mut back = [0; 4];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"ping");
+    started.elapsed()
+}
+
+#[test]
+fn a_name_leads_to_its_address_over_aliases_too() {
+    let target = echo_server();
+    let server = NameServer::start(|question| {
+        vec![match question.name.as_str() {
+            "plain.test" => reply(question, 0, &[a("&", HOME)]),
+            "alias.test" => {
+                let records = [cname("&", "b.test"), cname("b.test", "c.test"), a("c.test", HOME)];
+                reply(question, 0, &records)
+            }
+            "empty.test" => reply(question, 0, &[]),
+            _ => reply(question, NXDOMAIN, &[]),
+        }]
+    });
+    let proxy = proxy_with(&[server.address], PERMIT_ALL, &[]);
+    for (id, (name, code, reason)) in [
+        ("plain.test", 90, "done"),
+        ("Alias.TEST.", 90, "done"),
+        ("empty.test", 91, "dns-no-data"),
+        ("missing.test", 91, "dns-not-found"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (got, mut stream) = asks(&proxy, name.as_bytes(), target.port());
+        assert_eq!(got, code, "{name}");
+        if code == 90 {
+            echoes(&mut stream);
+        }
+        drop(stream);
+        let access = proxy.access(id as u64 + 1);
+        if code == 91 {
+            assert_eq!(access.field("reason"), reason);
+        } else {
+            assert_eq!(access.field("address"), target.to_string());
+            assert_eq!(access.field("target"), format!("{name}:{}", target.port()));
+        }
+    }
+}
+
+/// One server that fails in its way: with a good second one the name is found, alone the client
+/// gets 91 in time with the reason.
+fn fails(
+    what: &str,
+    reason: &str,
+    answer: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static,
+) {
+    let target = echo_server();
+    let bad = NameServer::start(answer);
+    let good = NameServer::start(|question| addresses(question, &[HOME]));
+    let proxy = proxy_with(&[bad.address, good.address], PERMIT_ALL, &["--dns-timeout", "4"]);
+    let (code, mut stream) = asks(&proxy, b"name.test", target.port());
+    assert_eq!(code, 90, "{what}, and a good server behind it");
+    echoes(&mut stream);
+    assert!(!bad.names().is_empty(), "{what}: the first server was asked first");
+    let proxy = proxy_with(&[bad.address], PERMIT_ALL, &["--dns-timeout", "1"]);
+    let before = proxy.descriptors();
+    let started = Instant::now();
+    let (code, stream) = asks(&proxy, b"name.test", target.port());
+    assert_eq!(code, 91, "{what}");
+    // A second is allowed; the rest is for a busy machine.
+    assert!(started.elapsed() < Duration::from_secs(5), "{what}: {:?}", started.elapsed());
+    drop(stream);
+    assert_eq!(proxy.access(1).field("reason"), reason, "{what}");
+    wait_until("descriptors to be closed", || (proxy.descriptors() == before).then_some(()));
+}
+
+#[test]
+fn a_server_that_is_silent_is_left_for_the_next() {
+    fails("silent", "dns-timeout", |_| vec![]);
+}
+
+#[test]
+fn a_server_that_fails_or_refuses_is_left_for_the_next() {
+    fails("SERVFAIL", "dns-server-failure", |question| vec![reply(question, SERVFAIL, &[])]);
+    fails("REFUSED", "dns-server-failure", |question| vec![reply(question, REFUSED, &[])]);
+}
+
+#[test]
+fn a_server_whose_tcp_fails_is_left_for_the_next() {
+    fails("TC, then TCP closed without an answer", "dns-server-failure", |question| {
+        if question.tcp { vec![] } else { vec![reply(question, TC, &[])] }
+    });
+    fails("TC over TCP as well", "dns-server-failure", |question| vec![reply(question, TC, &[])]);
+    fails("64 KiB over TCP", "dns-server-failure", |question| {
+        let records = vec![a("&", HOME); 4_000];
+        let mut long = reply(question, 0, &records);
+        long.resize(65_535, 0);
+        if question.tcp { vec![long] } else { vec![reply(question, TC, &[])] }
+    });
+}
+
+#[test]
+fn a_server_with_endless_aliases_is_left_for_the_next() {
+    fails("a loop of aliases", "dns-server-failure", |question| {
+        vec![reply(question, 0, &[cname("&", "b.test"), cname("b.test", &question.name)])]
+    });
+    fails("1,000 aliases", "dns-server-failure", |question| {
+        let link = |n: usize| cname(&format!("n{n}.t"), &format!("n{}.t", n + 1));
+        let mut records = vec![cname("&", "n0.t")];
+        records.extend((0..999).map(link));
+        records.push(a("n999.t", HOME));
+        if question.tcp {
+            vec![reply(question, 0, &records)]
+        } else {
+            vec![reply(question, TC, &[])]
+        }
+    });
+}
+
+#[test]
+fn a_closed_port_is_left_for_the_next_at_once() {
+    let closed = {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, socket.local_addr().unwrap().port())
+    };
+    let target = echo_server();
+    let good = NameServer::start(|question| addresses(question, &[HOME]));
+    let proxy = proxy_with(&[closed, good.address], PERMIT_ALL, &["--dns-timeout", "100"]);
+    assert_eq!(asks(&proxy, b"name.test", target.port()).0, 90);
+    let proxy = proxy_with(&[closed], PERMIT_ALL, &["--dns-timeout", "100"]);
+    assert_eq!(asks(&proxy, b"name.test", target.port()).0, 91);
+    assert_eq!(proxy.access(1).field("reason"), "dns-server-failure");
+}
+
+#[test]
+fn a_lost_datagram_is_sent_again() {
+    let target = echo_server();
+    let server = NameServer::start(|question| match question.number {
+        0 => vec![],
+        _ => addresses(question, &[HOME]),
+    });
+    let proxy = proxy_with(&[server.address], PERMIT_ALL, &["--dns-timeout", "2"]);
+    assert_eq!(asks(&proxy, b"name.test", target.port()).0, 90);
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn a_truncated_answer_is_fetched_over_tcp() {
+    let target = echo_server();
+    let server = NameServer::start(|question| match question.tcp {
+        false => vec![reply(question, TC, &[])],
+        true => addresses(question, &[HOME]),
+    });
+    let proxy = proxy_with(&[server.address], PERMIT_ALL, &[]);
+    assert_eq!(asks(&proxy, b"name.test", target.port()).0, 90);
+    assert_eq!(server.seen().iter().map(|q| q.tcp).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn forged_and_broken_answers_are_dropped_and_the_right_one_still_counts() {
+    let target = echo_server();
+    let evil = [127, 6, 6, 6];
+    let server = NameServer::start(move |question| {
+        let wrong = reply(question, 0, &[a("&", evil)]);
+        let changed = |place: usize, octet: u8| {
+            let mut message = wrong.clone();
+            message[place] ^= octet;
+            message
+        };
+        // The right id and question from another port.
+        let elsewhere = UdpSocket::bind("127.0.0.1:0").unwrap();
+        elsewhere.send_to(&wrong, question.from).unwrap();
+        let mut loops = reply(question, 0, &[]);
+        loops[7] = 1;
+        let pointer = 0xc000 | loops.len() as u16;
+        loops.extend(pointer.to_be_bytes());
+        loops.extend([0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 6, 6, 6]);
+        let mut other = question.clone();
+        other.name = "other.test".into();
+        vec![
+            changed(0, 0x40),
+            changed(1, 1),
+            // QR, opcode, the first letter of the name, type, class.
+            changed(2, 0x80),
+            changed(2, 0x10),
+            changed(13, 1),
+            changed(12 + wire(&question.name).len() + 1, 2),
+            changed(12 + wire(&question.name).len() + 3, 2),
+            reply(&other, 0, &[a("&", evil)]),
+            loops,
+            wrong[..wrong.len() - 3].to_vec(),
+            vec![],
+            vec![0xff; 1232],
+            reply(question, 0, &[a("&", HOME)]),
+        ]
+    });
+    let proxy = proxy_with(&[server.address], PERMIT_ALL, &[]);
+    assert_eq!(asks(&proxy, b"name.test", target.port()).0, 90);
+    assert_eq!(server.seen().len(), 1, "the first query was good enough");
+}
+
+#[test]
+fn bad_names_are_refused_and_never_asked() {
+    let server = NameServer::start(|question| addresses(question, &[HOME]));
+    let proxy = proxy_with(&[server.address], PERMIT_ALL, &[]);
+    let label = |n: usize| "a".repeat(n);
+    let long = |n: usize| {
+        let text = [label(63), label(63), label(63), label(63)].join(".");
+        assert_eq!(text.len(), 255);
+        text.bytes().cycle().take(n).collect::<Vec<_>>()
+    };
+    let bad: Vec<(Vec<u8>, &str)> = vec![
+        (b"".to_vec(), "empty-name"),
+        (long(254), "name-too-long"),
+        (long(255), "name-too-long"),
+        (label(64).into_bytes(), "bad-name"),
+        ([label(64).as_bytes(), b".test"].concat(), "bad-name"),
+        (b"a..b".to_vec(), "bad-name"),
+        (b".a".to_vec(), "bad-name"),
+        (b".".to_vec(), "bad-name"),
+        (b"a\xff.test".to_vec(), "bad-name"),
+        (b"a b.test".to_vec(), "bad-name"),
+        (b"a\r\nb.test".to_vec(), "bad-name"),
+        (b"a\x1b[31m.test".to_vec(), "bad-name"),
+        (b"127.1".to_vec(), "bad-name"),
+        (b"0x7f.1".to_vec(), "bad-name"),
+        (b"2130706433".to_vec(), "bad-name"),
+        (b"017700000001".to_vec(), "bad-name"),
+        (b"127.0.0.1.".to_vec(), "bad-name"),
+        (b"[::1]".to_vec(), "bad-name"),
+    ];
+    for (id, (name, reason)) in bad.iter().enumerate() {
+        let shown = String::from_utf8_lossy(name);
+        assert_eq!(asks(&proxy, name, 80).0, 91, "{shown}");
+        assert_eq!(proxy.access(id as u64 + 1).field("reason"), *reason, "{shown}");
+    }
+    // 256 octets, and no NUL at all: the limit decides without the end.
+    for name in [long(256), vec![b'a'; 256]] {
+        let mut stream = proxy.dial();
+        let whole = request_4a(1, &name, 80, b"");
+        stream.write_all(&whole[..whole.len() - 1]).unwrap();
+        assert_eq!(read_reply(&mut stream).0, 91);
+    }
+    assert_eq!(server.names(), [""; 0], "nothing was asked");
+    let longest = [label(63), label(63), label(63), label(61)].join(".");
+    assert_eq!(longest.len(), 253);
+    let (_, refused) = listener();
+    asks(&proxy, longest.as_bytes(), refused.port());
+    assert_eq!(server.names(), [longest]);
+}
+
+#[test]
+fn ten_thousand_who_ask_the_same_take_one_query() {
+    const CLIENTS: usize = 10_000;
+    let most = rustix::process::Rlimit { current: Some(20_000), maximum: Some(20_000) };
+    if rustix::process::setrlimit(rustix::process::Resource::Nofile, most).is_err() {
+        assert!(std::env::var_os("CI").is_none(), "20,000 descriptors are needed");
+        return eprintln!("skipped: needs 20,000 descriptors");
+    }
+    let open = Arc::new(AtomicBool::new(false));
+    let gate = open.clone();
+    let server = NameServer::start(move |question| {
+        while !gate.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        addresses(question, &[HOME])
+    });
+    // The address is not permitted, so nothing is connected to.
+    let rules = "permit c 127.9.0.0/16\n";
+    let flags = ["--dns-timeout", "200", "--max-sessions", "12000", "-l", "127.0.0.1:0"];
+    let proxy = proxy_with(&[server.address], rules, &flags);
+    let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| ask(&proxy, b"name.test", 80)).collect();
+    let until = Instant::now() + DEADLINE;
+    while proxy.log().iter().filter(|l| l.contains("request -> resolving")).count() < CLIENTS {
+        assert!(Instant::now() < until, "all must wait for the name");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    open.store(true, Ordering::Relaxed);
+    clients.iter_mut().for_each(|client| assert_eq!(read_reply(client).0, 91));
+    assert_eq!(server.seen().len(), 1, "one query");
+}
+
+#[test]
+fn who_leaves_ends_the_query() {
+    let server = NameServer::start(|_| vec![]);
+    let proxy = proxy_with(&[server.address], PERMIT_ALL, &["--dns-timeout", "1000"]);
+    let before = proxy.descriptors();
+    for leave in [drop as fn(TcpStream), reset] {
+        let asked = server.seen().len();
+        let stream = ask(&proxy, b"name.test", 80);
+        wait_until("the question", || (server.seen().len() > asked).then_some(()));
+        leave(stream);
+        wait_until("the query's socket to close", || (proxy.descriptors() == before).then_some(()));
+    }
+}
+
+/// A median of round trips in microseconds.
+fn round_trip_us(stream: &mut TcpStream) -> u128 {
+    let mut times: Vec<_> = (0..2_000).map(|_| echoes(stream).as_micros()).collect();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[test]
+fn a_silent_server_does_not_slow_other_sessions() {
+    let server = NameServer::start(|_| vec![]);
+    let proxy = proxy_with(&[server.address], PERMIT_ALL, &["--dns-timeout", "1000"]);
+    let mut other = proxy.connect(echo_server());
+    round_trip_us(&mut other);
+    let without = round_trip_us(&mut other);
+    // Different names: as many queries as may be, and others in the queue.
+    let waiting: Vec<_> =
+        (0..100).map(|n| ask(&proxy, format!("n{n}.test").as_bytes(), 80)).collect();
+    wait_until("the queries", || (server.seen().len() >= 64).then_some(()));
+    let with = round_trip_us(&mut other);
+    println!(
+        "median round trip: {without} us; while 100 names wait for a silent server: {with} us"
+    );
+    assert!(with < 5 * without + 2_000, "{without} us became {with} us");
+    assert_eq!(waiting.len(), 100);
+}
+
+#[test]
+fn the_hosts_file_and_resolv_conf_count_and_are_read_again() {
+    if !is_root() {
+        return;
+    }
+    let target = echo_server();
+    let place = scratch_directory();
+    let [hosts, resolv_conf, rules] = ["hosts", "resolv.conf", "socks.conf"].map(|f| place.join(f));
+    fs::write(&rules, PERMIT_ALL).unwrap();
+    fs::write(&hosts, "127.0.0.1 known other # comment\n").unwrap();
+    let server_at = |last| SocketAddrV4::new(Ipv4Addr::new(127, 0, 53, last), 53);
+    let answer = |question: &Question| match question.name.ends_with(".search.test") {
+        true => addresses(question, &[HOME]),
+        false => vec![reply(question, NXDOMAIN, &[])],
+    };
+    let first = NameServer::start_at(server_at(1), answer);
+    let second = NameServer::start_at(server_at(2), answer);
+    fs::write(&resolv_conf, "nameserver 127.0.53.1\nsearch search.test\noptions ndots:2\n")
+        .unwrap();
+    let script = "mount --bind \"$1\" /etc/hosts && mount --bind \"$2\" /etc/resolv.conf && \
+                  exec \"$3\" -c \"$4\" -l 127.0.0.1:0";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, "sh"]).arg(&hosts).arg(&resolv_conf);
+    command.arg(env!("CARGO_BIN_EXE_socku")).arg(&rules).env("RUST_LOG", "debug");
+    let proxy = Proxy::spawn(command, rules);
+    for name in [&b"known"[..], b"KNOWN.", b"other"] {
+        assert_eq!(asks(&proxy, name, target.port()).0, 90);
+    }
+    assert_eq!(first.names(), [""; 0], "the hosts file is enough");
+    assert_eq!(asks(&proxy, b"short", target.port()).0, 90);
+    assert_eq!(asks(&proxy, b"one.dot", target.port()).0, 90);
+    assert_eq!(asks(&proxy, b"with.two.dots", target.port()).0, 90);
+    let expected = ["short.search.test", "one.dot.search.test", "with.two.dots"];
+    assert_eq!(first.names()[..3], expected);
+    assert_eq!(first.names()[3], "with.two.dots.search.test");
+    assert_eq!(asks(&proxy, b"final.", target.port()).0, 91, "a final dot ends the name");
+    // Written in place, as container runtimes do it.
+    fs::write(&hosts, "127.0.0.1 new\n").unwrap();
+    proxy.wait_log("/etc/hosts: read again");
+    wait_until("the new hosts file", || {
+        (asks(&proxy, b"new", target.port()).0 == 90).then_some(())
+    });
+    fs::write(&resolv_conf, "nameserver 127.0.53.2\nsearch search.test\n").unwrap();
+    proxy.wait_log("/etc/resolv.conf: read again");
+    wait_until("the new server", || {
+        asks(&proxy, b"known", target.port());
+        second.names().contains(&"known.search.test".to_owned()).then_some(())
+    });
+    let count = |proxy: &Proxy| {
+        proxy.log().iter().filter(|line| line.ends_with("/etc/hosts: read again")).count()
+    };
+    let before = count(&proxy);
+    proxy.signal("HUP");
+    wait_until("HUP to read it, too", || (count(&proxy) > before).then_some(()));
+}
