@@ -1,0 +1,256 @@
+//! Rules with `ident`, against identds that lie, stall and die. Each test has clients of its own
+//! address of loopback, where its identd listens.
+
+mod common;
+
+use common::servers::*;
+use common::*;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const STRICT: &str = "permit c *.*.*.* ident\n";
+const LAX: &str = "permit c *.*.*.* ident-lax\n";
+
+/// A connection to an identd and its question.
+struct Asked {
+    stream: TcpStream,
+    question: String,
+}
+
+impl Asked {
+    fn answer(&mut self, rest: &[u8]) {
+        let ports = self.question.trim_end().as_bytes().to_vec();
+        let _ = self.stream.write_all(&[&ports, rest].concat());
+    }
+}
+
+/// An identd at this address; returns the addresses that asked.
+fn identd(
+    ip: Ipv4Addr,
+    act: impl Fn(&mut Asked) + Send + 'static,
+) -> Arc<Mutex<Vec<(SocketAddr, String)>>> {
+    let listener = TcpListener::bind((ip, 113)).unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = seen.clone();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let from = stream.peer_addr().unwrap();
+            let mut question = Vec::new();
+            let mut octet = [0];
+            while !question.ends_with(b"\r\n") && stream.read(&mut octet).is_ok_and(|n| n > 0) {
+                question.push(octet[0]);
+            }
+            let question = String::from_utf8(question).unwrap();
+            noted.lock().unwrap().push((from, question.clone()));
+            act(&mut Asked { stream, question });
+        }
+    });
+    seen
+}
+
+/// What a client of `ip` is answered, and the access line.
+fn outcome(ip: Ipv4Addr, rules: &str, user: &[u8]) -> (u8, Access, Duration) {
+    let proxy = Proxy::start(rules, &["--ident-timeout", "1"]);
+    let target = echo_server();
+    let before = proxy.descriptors();
+    let started = Instant::now();
+    let mut stream = connect_from(ip, proxy.address, target, user);
+    let code = read_reply(&mut stream).0;
+    let took = started.elapsed();
+    if code == 90 {
+        stream.write_all(b"x").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+    }
+    drop(stream);
+    let access = proxy.access(1);
+    wait_until("descriptors to be closed", || (proxy.descriptors() == before).then_some(()));
+    (code, access, took)
+}
+
+/// Both kinds of rule against one identd: the codes, and what the access line calls the answer.
+fn both(ip: Ipv4Addr, user: &[u8], codes: (u8, u8), shown: &str) {
+    for (rules, code) in [(STRICT, codes.0), (LAX, codes.1)] {
+        let (got, access, took) = outcome(ip, rules, user);
+        assert_eq!(got, code, "{rules}{access:?}");
+        assert!(access.0.contains(&format!(" ident={shown} ")), "{shown}: {access:?}");
+        let reason = match code {
+            90 => "done",
+            92 => "no-ident",
+            _ => "other-user",
+        };
+        assert_eq!(access.field("reason"), reason);
+        // A second is allowed; the rest is for a busy machine.
+        assert!(took < Duration::from_secs(6), "{took:?}");
+    }
+}
+
+fn ip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 113, last)
+}
+
+#[test]
+fn the_right_user_is_let_in_and_another_is_not() {
+    if !is_root() {
+        return;
+    }
+    identd(ip(1), |asked| asked.answer(b" : USERID : UNIX : bob\r\n"));
+    both(ip(1), b"bob", (90, 90), "\"bob\"");
+    both(ip(1), b"alice", (93, 93), "\"bob\"");
+    both(ip(1), b"", (93, 93), "\"bob\"");
+    identd(ip(2), |asked| asked.answer(b":userid:other,utf-8:a:b\n"));
+    both(ip(2), b"a:b", (90, 90), "\"a:b\"");
+}
+
+#[test]
+fn an_identd_that_is_absent_or_says_nothing_useful_is_none() {
+    if !is_root() {
+        return;
+    }
+    both(ip(10), b"bob", (92, 90), "ident-missing");
+    identd(ip(11), |asked| asked.answer(b" : ERROR : HIDDEN-USER\r\n"));
+    both(ip(11), b"bob", (92, 90), "ident-error:HIDDEN-USER");
+    identd(ip(12), |_| {});
+    both(ip(12), b"bob", (92, 90), "ident-missing");
+    identd(ip(13), |asked| drop(asked.stream.write_all(b"1 , 2 : USERID : UNIX : bob\r\n")));
+    both(ip(13), b"bob", (92, 90), "ident-other-ports");
+    // Early close in the middle of the line.
+    identd(ip(14), |asked| asked.answer(b" : USERID : UNIX : bob"));
+    both(ip(14), b"bob", (92, 90), "ident-missing");
+    identd(ip(15), |asked| {
+        asked.answer(b" : USERID : UNIX : ");
+        let _ = asked.stream.write_all(&vec![b'b'; 1 << 20]);
+    });
+    both(ip(15), b"bob", (92, 90), "ident-too-long");
+}
+
+#[test]
+fn an_identd_that_is_silent_or_drips_has_the_ident_time_and_no_more() {
+    if !is_root() {
+        return;
+    }
+    identd(ip(20), |asked| {
+        let mut held = asked.stream.try_clone().unwrap();
+        thread::spawn(move || held.read(&mut [0]));
+    });
+    both(ip(20), b"bob", (92, 90), "ident-missing");
+    identd(ip(21), |asked| {
+        let mut stream = asked.stream.try_clone().unwrap();
+        thread::spawn(move || {
+            for _ in 0..200 {
+                thread::sleep(Duration::from_millis(100));
+                if stream.write_all(b" ").is_err() {
+                    return;
+                }
+            }
+        });
+    });
+    both(ip(21), b"bob", (92, 90), "ident-missing");
+}
+
+#[test]
+fn the_question_comes_from_the_address_that_the_client_connected_to() {
+    if !is_root() {
+        return;
+    }
+    let seen = identd(ip(30), |asked| asked.answer(b" : USERID : UNIX : bob\r\n"));
+    let proxy = Proxy::start(STRICT, &["-l", "0.0.0.0:0"]);
+    let at = SocketAddrV4::new(ip(200), proxy.address.port());
+    let mut stream = connect_from(ip(30), at, echo_server(), b"bob");
+    assert_eq!(read_reply(&mut stream).0, 90);
+    let (from, question) = seen.lock().unwrap()[0].clone();
+    assert_eq!(from.ip(), ip(200));
+    let port = stream.local_addr().unwrap().port();
+    assert_eq!(question, format!("{port} , {}\r\n", at.port()));
+}
+
+#[test]
+fn the_question_is_asked_only_by_a_rule_that_wants_it() {
+    if !is_root() {
+        return;
+    }
+    let seen = identd(ip(40), |asked| asked.answer(b" : USERID : UNIX : bob\r\n"));
+    let rules = "deny c *.*.*.* port 1\npermit c *.*.*.* port 1024-65535\npermit c *.*.*.* ident\n";
+    assert_eq!(outcome(ip(40), rules, b"bob").0, 90);
+    let proxy = Proxy::start(rules, &[]);
+    let target = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
+    let mut stream = connect_from(ip(40), proxy.address, target, b"bob");
+    assert_eq!(read_reply(&mut stream).0, 91);
+    assert_eq!(seen.lock().unwrap().len(), 0);
+}
+
+#[test]
+fn identd_is_asked_while_the_name_is_resolved_and_has_its_time_once() {
+    if !is_root() {
+        return;
+    }
+    let asked = Arc::new(Mutex::new(false));
+    let flag = asked.clone();
+    // It never answers. The name is known only once identd was asked, and late in its time.
+    identd(ip(50), move |asked| {
+        *flag.lock().unwrap() = true;
+        let mut held = asked.stream.try_clone().unwrap();
+        thread::spawn(move || held.read(&mut [0]));
+    });
+    let server = NameServer::start(move |question| {
+        wait_until("identd to be asked, too", || asked.lock().unwrap().then_some(()));
+        thread::sleep(Duration::from_millis(1500));
+        addresses(question, &[[127, 0, 0, 1]])
+    });
+    let address = server.address.to_string();
+    let flags = ["--nameserver", &address, "--ident-timeout", "3", "--dns-timeout", "8"];
+    let proxy = Proxy::start(STRICT, &flags);
+    let started = Instant::now();
+    let mut stream = dial_from(ip(50), proxy.address);
+    stream.write_all(&request_4a(1, b"name.test", 80, b"bob")).unwrap();
+    assert_eq!(read_reply(&mut stream).0, 92);
+    let took = started.elapsed();
+    drop(stream);
+    assert_eq!(proxy.access(1).field("reason"), "no-ident");
+    let log = proxy.log();
+    assert!(log.iter().any(|line| line.contains("resolving -> identifying")), "{log:#?}");
+    assert!(took < Duration::from_millis(4400), "{took:?}: its time began when it was asked");
+}
+
+#[test]
+fn whatever_the_network_says_leaves_one_bounded_line() {
+    if !is_root() {
+        return;
+    }
+    let nasty: Vec<u8> = (1..=255).filter(|octet| !matches!(octet, b'\r' | b'\n')).collect();
+    let bytes = nasty.clone();
+    identd(ip(60), move |asked| {
+        asked.answer(&[b" : USERID : UNIX : ".as_slice(), &bytes, b"\r\n"].concat());
+    });
+    identd(ip(61), |asked| {
+        asked.answer(b" : ERROR : a\x1b[31m id=7 \"x\xff\r\nid=9 second line\r\n")
+    });
+    identd(ip(62), |asked| asked.answer(b" : USERID : UNIX : a\0b\r\n"));
+    let server = NameServer::start(|question| addresses(question, &[[127, 0, 0, 1]]));
+    let address = server.address.to_string();
+    let proxy = Proxy::start(STRICT, &["--nameserver", &address]);
+    let user: Vec<u8> = [&nasty[..], b"\r\n id=8 reply=90"].concat();
+    let name = b"a\r\nid=9 \x1b[31m \"x\x80\xff";
+    for (id, last) in [(1, 60), (2, 61), (3, 62)] {
+        let mut stream = connect_from(ip(last), proxy.address, echo_server(), &user);
+        assert!(read_reply(&mut stream).0 >= 92);
+        drop(stream);
+        proxy.access(id);
+    }
+    let mut stream = dial_from(ip(60), proxy.address);
+    stream.write_all(&request_4a(1, name, 80, &user)).unwrap();
+    assert_eq!(read_reply(&mut stream).0, 91);
+    drop(stream);
+    proxy.access(4);
+    for line in proxy.log() {
+        assert!(line.starts_with('['), "a line of its own making: {line:?}");
+        assert!(line.bytes().all(|octet| (b' '..=b'~').contains(&octet)), "{line:?}");
+        assert!(line.len() < 1200, "{line}");
+    }
+    assert_eq!(proxy.access(2).0.matches(" id=").count(), 1);
+    assert!(proxy.access(1).0.contains("ident=\"\\x01\\x02"));
+    assert!(proxy.access(3).0.contains(" ident=ident-malformed "));
+    assert!(proxy.access(4).0.contains(" target=a\\x0d\\x0aid=9\\x20\\x1b[31m"));
+}

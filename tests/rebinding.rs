@@ -1,0 +1,209 @@
+//! Names that somebody else controls: only permitted addresses are tried, and never looked up
+//! again.
+
+mod common;
+
+use common::servers::*;
+use common::*;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+fn proxy_at(server: &NameServer, rules: &str, flags: &[&str]) -> Proxy {
+    let address = server.address.to_string();
+    Proxy::start(rules, &[flags, &["--nameserver", &address]].concat())
+}
+
+/// Listeners at these addresses of loopback, all on one port.
+fn listeners(addresses: &[[u8; 4]]) -> (Vec<TcpListener>, u16) {
+    for _ in 0..100 {
+        let (_, free) = listener();
+        let bound: Result<Vec<_>, _> = addresses
+            .iter()
+            .map(|&ip| TcpListener::bind(SocketAddr::from((Ipv4Addr::from(ip), free.port()))))
+            .collect();
+        if let Ok(listeners) = bound {
+            listeners.iter().for_each(|listener| listener.set_nonblocking(true).unwrap());
+            return (listeners, free.port());
+        }
+    }
+    panic!("no port is free at {addresses:?}");
+}
+
+fn was_visited(listener: &TcpListener) -> bool {
+    listener.accept().is_ok()
+}
+
+#[test]
+fn of_mixed_addresses_only_the_permitted_are_tried_and_nothing_is_asked_twice() {
+    let (home, away) = ([127, 0, 0, 1], [127, 5, 0, 1]);
+    let (listeners, port) = listeners(&[home, away]);
+    // The first answer is the only one that may count; later ones lead home.
+    let server = NameServer::start(move |question| {
+        let mut records = vec![a("&", home), a("&", away), a("&", home)];
+        if question.number > 0 {
+            records = vec![a("&", home)];
+        }
+        // A TTL of 0: not to be remembered.
+        for record in &mut records {
+            record[6..10].fill(0);
+        }
+        vec![reply(question, 0, &records)]
+    });
+    let proxy = proxy_at(&server, "permit c 127.5.0.0/16\n", &[]);
+    let mut stream = ask(&proxy, b"rebind.test", port);
+    assert_eq!(read_reply(&mut stream).0, 90);
+    assert_eq!(server.seen().len(), 1);
+    assert!(was_visited(&listeners[1]) && !was_visited(&listeners[0]));
+    let mut stream = ask(&proxy, b"rebind.test", port);
+    assert_eq!(read_reply(&mut stream).0, 91);
+    assert_eq!(server.seen().len(), 2, "each session asked once");
+    assert!(!was_visited(&listeners[0]), "the denied address is not even tried");
+    drop(stream);
+    assert_eq!(proxy.access(2).field("reason"), "no-rule");
+}
+
+#[test]
+fn a_host_name_rule_never_leads_home() {
+    let (home, away) = ([127, 0, 0, 1], [127, 5, 0, 2]);
+    let (listeners, port) = listeners(&[home, away]);
+    let server = NameServer::start(move |question| {
+        let link_local = a("&", [169, 254, 169, 254]);
+        vec![reply(question, 0, &[link_local, a("&", home), a("&", away)])]
+    });
+    let rules = "permit c *.example.com\npermit c name.test\n";
+    let proxy = proxy_at(&server, rules, &[]);
+    for name in ["a.example.com", "example.com", "NAME.test."] {
+        let mut stream = ask(&proxy, name.as_bytes(), port);
+        assert_eq!(read_reply(&mut stream).0, 91, "{name}");
+    }
+    assert_eq!(server.seen().len(), 3);
+    assert!(listeners.iter().all(|listener| !was_visited(listener)));
+    assert!(proxy.log().iter().all(|line| !line.contains("-> connecting")));
+    // An address rule does.
+    let proxy = proxy_at(&server, &format!("{rules}permit c 127.5.0.2/32\n"), &[]);
+    let mut stream = ask(&proxy, b"a.example.com", port);
+    assert_eq!(read_reply(&mut stream).0, 90);
+}
+
+#[test]
+fn a_request_that_no_rule_could_permit_asks_nothing() {
+    let server = NameServer::start(|question| addresses(question, &[[127, 0, 0, 1]]));
+    let rules = "deny c name.test\npermit c *.example.com port 80\npermit c other.test user bob\n\
+                 permit b *.*.*.*\n";
+    let proxy = proxy_at(&server, rules, &[]);
+    for (name, port) in [("name.test", 80), ("a.example.com", 81), ("other.test", 80), ("x", 80)] {
+        let mut stream = ask(&proxy, name.as_bytes(), port);
+        assert_eq!(read_reply(&mut stream).0, 91, "{name}:{port}");
+    }
+    assert_eq!(server.names(), [""; 0]);
+}
+
+#[test]
+fn what_is_never_a_target_is_refused_whoever_names_it() {
+    let bad = [[0, 0, 0, 0], [0, 1, 2, 3], [224, 0, 0, 1], [240, 0, 0, 1], [255, 255, 255, 255]];
+    let server = NameServer::start(move |question| addresses(question, &bad));
+    let proxy = proxy_at(&server, PERMIT_ALL, &[]);
+    let own = proxy.address.port();
+    for address in bad {
+        let mut stream = proxy.dial();
+        let target = SocketAddrV4::new(address.into(), 80);
+        stream.write_all(&request(1, target, b"")).unwrap();
+        // 0.0.0.x announces a name; there is none at 0.0.0.0.
+        assert_eq!(read_reply(&mut stream).0, 91, "{target}");
+    }
+    for (name, port) in [("127.0.0.1", own), ("bad.test", 80), ("127.0.0.1", 0), ("bad.test", 0)] {
+        let mut stream = ask(&proxy, name.as_bytes(), port);
+        assert_eq!(read_reply(&mut stream).0, 91, "{name}:{port}");
+    }
+    let mut stream = proxy.dial();
+    stream.write_all(&request(1, proxy.address, b"")).unwrap();
+    assert_eq!(read_reply(&mut stream).0, 91, "itself");
+    assert!(proxy.log().iter().all(|line| !line.contains("-> connecting")));
+}
+
+#[test]
+fn the_hosts_file_leads_nowhere_that_the_rules_forbid() {
+    if !is_root() {
+        return;
+    }
+    let place = scratch_directory();
+    let [hosts, rules] = ["hosts", "socks.conf"].map(|file| place.join(file));
+    let text = "127.0.0.1 home.example.com\n169.254.169.254 meta.example.com\n\
+                0.0.0.0 zero.example.com\n224.0.0.1 all.example.com\n";
+    fs::write(&hosts, text).unwrap();
+    fs::write(&rules, "permit c *.example.com\n").unwrap();
+    let script = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, "sh"]).arg(&hosts).arg(env!("CARGO_BIN_EXE_socku"));
+    command.args(["-l", "127.0.0.1:0", "--nameserver", "127.0.0.1:1", "-c"]).arg(&rules);
+    command.env("RUST_LOG", "debug");
+    let proxy = Proxy::spawn(command, rules);
+    let names = [
+        ("home", "no-rule"),
+        ("meta", "no-rule"),
+        ("zero", "impossible-target"),
+        ("all", "impossible-target"),
+    ];
+    for (id, (name, reason)) in names.into_iter().enumerate() {
+        let mut stream = ask(&proxy, format!("{name}.example.com").as_bytes(), 80);
+        assert_eq!(read_reply(&mut stream).0, 91, "{name}");
+        drop(stream);
+        assert_eq!(proxy.access(id as u64 + 1).field("reason"), reason, "{name}");
+    }
+    // A loop by the hosts file is one, too.
+    fs::write(&proxy.rule_file, PERMIT_ALL).unwrap();
+    proxy.wait_logs("rules in force", 1);
+    let mut stream = ask(&proxy, b"home.example.com", proxy.address.port());
+    assert_eq!(read_reply(&mut stream).0, 91);
+    drop(stream);
+    assert_eq!(proxy.access(5).field("reason"), "loop");
+}
+
+#[test]
+fn of_three_addresses_the_one_that_works_is_reached_in_time() {
+    let [dropped, refused, good] = [[127, 5, 1, 1], [127, 5, 1, 2], [127, 5, 1, 3]];
+    let (mut listeners, port) = listeners(&[dropped, refused, good]);
+    let third = listeners.pop().unwrap();
+    drop(listeners);
+    let _held = dropping(dropped.into(), port);
+    let server = NameServer::start(move |question| addresses(question, &[dropped, refused, good]));
+    let proxy = proxy_at(&server, PERMIT_ALL, &["--connect-timeout", "3"]);
+    let started = Instant::now();
+    let mut stream = ask(&proxy, b"three.test", port);
+    let _peer = accept(&third);
+    assert_eq!(read_reply(&mut stream).0, 90);
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(900), "{took:?}: the first had its third of the time");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn any_permitted_address_of_a_name_is_the_peer_of_a_bind() {
+    let [denied, one, two] = [[127, 6, 0, 1], [127, 5, 2, 1], [127, 5, 2, 2]];
+    let server = NameServer::start(move |question| addresses(question, &[denied, one, two]));
+    let proxy = proxy_at(&server, "permit b 127.5.0.0/16\n", &[]);
+    for (peer, code) in [(one, 90), (two, 90), (denied, 91), ([127, 5, 2, 3], 91)] {
+        let mut client = proxy.dial();
+        client.write_all(&request_4a(2, b"peer.test", 80, b"")).unwrap();
+        let (granted, at) = read_reply(&mut client);
+        assert_eq!(granted, 90);
+        let mut peer_stream = dial_from(peer.into(), at);
+        let (second, address) = read_reply(&mut client);
+        assert_eq!(second, code, "{peer:?}");
+        if code == 90 {
+            assert_eq!(address.ip(), &Ipv4Addr::from(peer));
+            check_relay(&mut peer_stream, &mut client);
+        }
+    }
+}
+
+fn check_relay(from: &mut TcpStream, to: &mut TcpStream) {
+    from.write_all(b"data").unwrap();
+    let mut bytes = [0; 4];
+    to.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"data");
+}
