@@ -1,0 +1,107 @@
+//! What fuzzing calls, and what `cargo test` calls with the seeds: each takes any bytes and
+//! panics when something is wrong with what the program makes of them.
+
+#[path = "dns.rs"]
+pub mod dns;
+
+use socku::access::{Escaped, SHOWN_BYTES_MAX};
+use socku::dns::Settings;
+use socku::ident::{Outcome, Ports, Strictness, judge};
+use socku::name::{self, Target};
+use socku::rules::{Query, RuleSet};
+use socku::wire::{Command, Host, Parsed, parse_request};
+use std::net::Ipv4Addr;
+
+/// All targets by the names of their seeds' directories.
+#[allow(dead_code, reason = "fuzzing calls them one by one")]
+pub const ALL: [(&str, fn(&[u8])); 5] = [
+    ("request", request),
+    ("dns_answer", dns::answer),
+    ("ident_answer", ident_answer),
+    ("rule_file", rule_file),
+    ("resolv_conf", resolv_conf),
+];
+
+/// A request is decided by its own bytes, not by those behind it nor by how they were cut.
+pub fn request(bytes: &[u8]) {
+    let whole = parse_request(bytes);
+    if let Ok(Parsed::Done(request, length)) = whole {
+        assert!(length <= 8 + 513 + 256);
+        assert_eq!(parse_request(&bytes[..length]), whole);
+        assert_eq!(parse_request(&bytes[..length - 1]), Ok(Parsed::More));
+        one_word(request.user);
+        if let Host::Name(name) = request.host {
+            one_word(name);
+            host_name(name);
+        }
+    }
+    for cut in 0..bytes.len().min(40) {
+        match parse_request(&bytes[..cut]) {
+            Ok(Parsed::More) => {}
+            early => assert_eq!(early, whole),
+        }
+    }
+}
+
+fn host_name(bytes: &[u8]) {
+    if let Ok(Target::Name(name)) = name::classify(bytes) {
+        assert!(name.as_str().len() <= 253);
+        assert!(name.as_str().split('.').all(|label| (1..=63).contains(&label.len())));
+        assert_eq!(name::classify(name.as_str().as_bytes()).is_ok(), true);
+    }
+}
+
+/// What the log shows is bounded and of printable ASCII without blanks and quotes.
+fn one_word(bytes: &[u8]) {
+    let shown = Escaped(bytes).to_string();
+    assert!(shown.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'"'));
+    assert!(shown.len() <= 4 * SHOWN_BYTES_MAX + 3);
+}
+
+/// More bytes do not change an answer that was complete.
+pub fn ident_answer(bytes: &[u8]) {
+    let asked = Ports { client: 51234, ours: 1080 };
+    let whole = Outcome::read(bytes, asked);
+    for cut in 0..bytes.len().min(1100) {
+        if let Some(early) = Outcome::read(&bytes[..cut], asked) {
+            assert_eq!(Some(early), whole);
+            break;
+        }
+    }
+    assert!(whole.is_some() || bytes.len() < 1000);
+    if let Some(outcome) = whole {
+        one_word(outcome.user().unwrap_or_default());
+        for strictness in [Strictness::Strict, Strictness::Lax] {
+            judge(&outcome, b"bob", strictness);
+        }
+    }
+}
+
+/// What is read is shown in a form that reads as the same.
+pub fn rule_file(bytes: &[u8]) {
+    let Ok(rules) = RuleSet::parse(bytes) else { return };
+    let text: String = rules.rules().iter().map(|rule| format!("{rule}\n")).collect();
+    let again = RuleSet::parse(text.as_bytes()).expect("what is shown can be read");
+    assert_eq!(again.rules().len(), rules.rules().len());
+    for (rule, again) in rules.rules().iter().zip(again.rules()) {
+        assert_eq!(rule.to_string(), again.to_string());
+    }
+    let (address, client) = (Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 1));
+    for command in [Command::Connect, Command::Bind] {
+        for name in [None, Some(&b"a.example.com"[..])] {
+            let query = Query { command, name, address, port: 80, client, user: b"bob" };
+            let possible = rules.could_permit(command, name, 80, client, b"bob").is_some();
+            let permits = matches!(rules.decide(&query), socku::rules::Verdict::Permit { .. });
+            assert!(possible || !permits, "refused without asking, though permitted");
+        }
+    }
+}
+
+/// Whatever the file says, the caps hold.
+pub fn resolv_conf(bytes: &[u8]) {
+    let settings = Settings::from_resolv_conf(bytes);
+    assert!((1..=3).contains(&settings.servers.len()));
+    assert!((1_000..=30_000).contains(&settings.timeout_ms));
+    assert!((1..=5).contains(&settings.attempts));
+    assert!(settings.ndots <= 15 && settings.search.len() <= 6);
+}
