@@ -12,9 +12,12 @@ use socku::rules::{Query, RuleSet};
 use socku::wire::{Command, Host, Parsed, parse_request};
 use std::net::Ipv4Addr;
 
+/// What looks at some bytes.
+pub type Run = fn(&[u8]);
+
 /// All targets by the names of their seeds' directories.
 #[allow(dead_code, reason = "fuzzing calls them one by one")]
-pub const ALL: [(&str, fn(&[u8])); 5] = [
+pub const ALL: [(&str, Run); 5] = [
     ("request", request),
     ("dns_answer", dns::answer),
     ("ident_answer", ident_answer),
@@ -47,7 +50,7 @@ fn host_name(bytes: &[u8]) {
     if let Ok(Target::Name(name)) = name::classify(bytes) {
         assert!(name.as_str().len() <= 253);
         assert!(name.as_str().split('.').all(|label| (1..=63).contains(&label.len())));
-        assert_eq!(name::classify(name.as_str().as_bytes()).is_ok(), true);
+        assert!(name::classify(name.as_str().as_bytes()).is_ok());
     }
 }
 
