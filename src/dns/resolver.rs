@@ -41,6 +41,8 @@ pub struct Resolver {
     /// Questions for which no query was free, in order.
     queue: BTreeMap<u64, Name>,
     queries: BTreeMap<u64, Query>,
+    /// When each query is given up.
+    expiries: BTreeSet<(u64, u64)>,
     transmits: VecDeque<u64>,
     closes: VecDeque<u64>,
     answers: VecDeque<(u64, Answer)>,
@@ -95,6 +97,7 @@ impl Resolver {
             questions: BTreeMap::new(),
             queue: BTreeMap::new(),
             queries: BTreeMap::new(),
+            expiries: BTreeSet::new(),
             transmits: VecDeque::new(),
             closes: VecDeque::new(),
             answers: VecDeque::new(),
@@ -175,9 +178,9 @@ impl Resolver {
 
     /// When to call [`Resolver::handle_timeout`], if nothing else happens.
     pub fn deadline(&self) -> Option<u64> {
-        let query = self.queries.values().map(|query| query.deadline).min();
-        let waiter = self.deadlines.first().map(|(deadline, _)| *deadline);
-        query.into_iter().chain(waiter).min()
+        // Every turn of the loop asks, however many queries are open.
+        let first = [self.expiries.first(), self.deadlines.first()];
+        first.into_iter().flatten().map(|(deadline, _)| *deadline).min()
     }
 
     /// A datagram has come for a query. Unknown keys are ignored here and below: the query may
@@ -214,8 +217,8 @@ impl Resolver {
             self.leave(now, waiter, late.asking);
             self.answers.push_back((waiter, Err(DnsError::Timeout)));
         }
-        let late = self.queries.iter().filter(|(_, query)| query.deadline <= now);
-        let keys: Vec<u64> = late.map(|(key, _)| *key).collect();
+        let late = self.expiries.iter().take_while(|(deadline, _)| *deadline <= now);
+        let keys: Vec<u64> = late.map(|(_, key)| *key).collect();
         for key in keys {
             if let Some(query) = self.end_query(key) {
                 self.next_try(now, query.name, DnsError::Timeout);
@@ -378,6 +381,7 @@ impl Resolver {
         question.place = Place::Asked(key);
         query.id = (self.random)();
         query.deadline = now + question.settings.try_timeout_ms();
+        self.expiries.insert((query.deadline, key));
         self.queries.insert(key, query);
         self.transmits.push_back(key);
     }
@@ -405,6 +409,7 @@ impl Resolver {
 
     fn end_query(&mut self, key: u64) -> Option<Query> {
         let query = self.queries.remove(&key)?;
+        self.expiries.remove(&(query.deadline, key));
         if query.transmitted {
             self.closes.push_back(key);
         }
