@@ -23,7 +23,11 @@ use crate::rules::{Ident, Query, RuleSet, Verdict};
 use crate::timer::{Deadline, Millis};
 use crate::wire::{self, Code, Command, Host, Parsed, Reply, Request, RequestError};
 use log::debug;
+use smallvec::SmallVec;
 use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// A USERID and a name of so many bytes together cost no allocation.
+const TEXT_BYTES: usize = 32;
 
 /// What the loop has to do for a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,12 +89,12 @@ pub struct Session {
     /// The address connected to, or the peer of a BIND.
     address: Option<SocketAddrV4>,
     /// USERID, and behind it the name of a SOCKS4A request.
-    text: Vec<u8>,
+    text: SmallVec<[u8; TEXT_BYTES]>,
     user_bytes: u16,
     identity: Identity,
     /// What is left to be tried, the next one last; the peers of a BIND. Empty while one address
     /// is all there is.
-    candidates: Vec<Candidate>,
+    candidates: SmallVec<[Candidate; 1]>,
     /// How many addresses share the time to connect.
     tries: u8,
     /// Line of the rule that decided; 0 when none did.
@@ -111,10 +115,10 @@ impl Session {
             port: 0,
             host: None,
             address: None,
-            text: Vec::new(),
+            text: SmallVec::new(),
             user_bytes: 0,
             identity: Identity::NotAsked,
-            candidates: Vec::new(),
+            candidates: SmallVec::new(),
             tries: 1,
             rule: 0,
             reply: None,
@@ -392,7 +396,7 @@ impl Session {
     /// The connection to the target is made; `local` is its address at this end.
     pub fn handle_connected(&mut self, local: SocketAddrV4) -> Action {
         self.enter(State::Relaying);
-        self.candidates = Vec::new();
+        self.candidates = SmallVec::new();
         self.answer(Reply::granted(local))
     }
 
@@ -430,7 +434,7 @@ impl Session {
             Ok(line) => {
                 self.rule = line;
                 self.enter(State::Relaying);
-                self.candidates = Vec::new();
+                self.candidates = SmallVec::new();
                 self.answer(Reply::granted(peer))
             }
             Err((reason, line)) => {
