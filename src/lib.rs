@@ -9,6 +9,7 @@ pub mod config;
 pub mod dns;
 pub mod explain;
 pub mod ident;
+pub mod logging;
 pub mod name;
 pub mod net;
 pub mod pool;

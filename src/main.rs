@@ -1,8 +1,8 @@
 //! The `socku` program.
 
-use env_logger::Env;
 use socku::config::{self, Config, Invocation};
 use socku::explain;
+use socku::logging;
 use socku::rules::RuleSet;
 use socku::server::{Server, read_rules};
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ fn perform(invocation: Invocation) -> Result<(), String> {
             println!("{}", answer.map_err(|error| format!("--explain: {error}"))?);
         }
         Invocation::Run(config) => {
-            env_logger::Builder::from_env(Env::default().default_filter_or("info")).init();
+            logging::init();
             let (file, rules) = load(&config)?;
             Server::start(&config, &file, rules)?.run()?;
         }

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::dns::{self, Hosts, Resolver};
+use crate::logging;
 use crate::net::MioNet;
 use crate::pool::{PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
@@ -105,6 +106,7 @@ impl Server {
         for address in &self.addresses {
             info!("listening on {address}");
         }
+        logging::flush();
         while !self.reactor.is_drained() {
             let woken =
                 self.reactor.turn().map_err(|error| format!("waiting for events: {error}"))?;
@@ -114,8 +116,10 @@ impl Server {
             if woken & 1 << FILES != 0 {
                 self.handle_changes();
             }
+            logging::flush();
         }
         info!("stopped");
+        logging::flush();
         Ok(())
     }
 
