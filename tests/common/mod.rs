@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub mod servers;
+pub mod traffic;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,6 +20,10 @@ use std::time::{Duration, Instant};
 pub const DEADLINE: Duration = Duration::from_secs(20);
 /// Permits everything.
 pub const PERMIT_ALL: &str = "permit cb *.*.*.*\n";
+/// The ways to relay, as flags: each must behave the same.
+pub const MODES: &[&[&str]] = &[&["--splice", "auto"], &["--splice", "off"]];
+/// Descriptors of the empty pipes that the proxy keeps for later, at most.
+const SPARE_PIPE_ENDS: usize = 8;
 /// A closed port of loopback. Without a name server of its own, a proxy under test gets this
 /// one: no test may ask that of the machine.
 const NO_NAMESERVER: &str = "127.0.0.1:1";
@@ -37,6 +42,7 @@ pub struct Proxy {
     /// Its rule file.
     pub rule_file: PathBuf,
     log: Arc<Log>,
+    descriptors_at_start: (usize, usize),
 }
 
 /// An empty directory that no other test has.
@@ -86,9 +92,10 @@ impl Proxy {
             }
         });
         let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
-        let mut proxy = Proxy { child, address, rule_file, log };
+        let mut proxy = Proxy { child, address, rule_file, log, descriptors_at_start: (0, 0) };
         let line = proxy.wait_log("listening on ");
         proxy.address = line.rsplit(' ').next().unwrap().parse().unwrap();
+        proxy.descriptors_at_start = proxy.descriptors_by_kind();
         proxy
     }
 
@@ -143,6 +150,46 @@ impl Proxy {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
+    /// Waits until it is as it was at the start: no session, no buffer or pipe lent, as many
+    /// descriptors, a few empty pipes kept for later aside. Ends every test that has closed all
+    /// its connections.
+    pub fn settled(&mut self) {
+        let (others_at_start, pipe_ends_at_start) = self.descriptors_at_start;
+        wait_until("its descriptors to be closed", || {
+            assert!(self.is_running(), "the program has ended");
+            let (others, pipe_ends) = self.descriptors_by_kind();
+            let is_spare = pipe_ends <= pipe_ends_at_start + SPARE_PIPE_ENDS;
+            (others == others_at_start && is_spare).then_some(())
+        });
+        let dump = self.dump();
+        for gone in [" sessions=0 ", " small-buffers=0 ", " large-buffers=0 ", " pipes=0 "] {
+            assert!(dump.contains(gone), "{gone:?} in {dump}");
+        }
+    }
+
+    /// How many descriptors it has open that are no pipes, and how many that are.
+    fn descriptors_by_kind(&self) -> (usize, usize) {
+        let directory = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let kinds = directory.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let (pipes, others): (Vec<_>, Vec<_>) =
+            kinds.partition(|kind| kind.to_string_lossy().starts_with("pipe:"));
+        (others.len(), pipes.len())
+    }
+
+    /// Asks for its counters; the line that has them.
+    pub fn dump(&self) -> String {
+        let before = self.log().iter().filter(|line| line.contains(" dump] sessions=")).count();
+        self.signal("USR1");
+        self.wait_logs(" dump] sessions=", before + 1).pop().unwrap()
+    }
+
+    /// Bytes of memory that it has resident.
+    pub fn resident_bytes(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+    }
+
     /// CPU time it has used, in clock ticks (user and system).
     pub fn cpu_ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
@@ -164,6 +211,20 @@ impl Proxy {
     pub fn dial(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         with_deadline(stream)
+    }
+
+    /// A connection to it from another address of loopback.
+    pub fn dial_from(&self, source: Ipv4Addr) -> TcpStream {
+        dial_from(source, self.address)
+    }
+
+    /// Sends these bytes; the reply, behind which the connection must end in order.
+    pub fn refusal(&self, bytes: &[u8]) -> (u8, SocketAddrV4) {
+        let mut stream = self.dial();
+        stream.write_all(bytes).unwrap();
+        let reply = read_reply(&mut stream);
+        assert_eq!(read_all(&mut stream), b"", "bytes behind a refusal");
+        reply
     }
 
     /// A CONNECT that must be granted; the connection to the target.
@@ -199,6 +260,14 @@ impl Access {
         let value = self.0[start + name.len() + 2..].split(' ').next().unwrap();
         value.trim_matches('"')
     }
+}
+
+/// A connection from an address of loopback.
+pub fn dial_from(source: Ipv4Addr, to: SocketAddrV4) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddrV4::new(source, 0).into()).unwrap();
+    socket.connect_timeout(&to.into(), DEADLINE).unwrap();
+    with_deadline(socket.into())
 }
 
 /// Gives a stream the deadline for reading and writing.

@@ -1,7 +1,7 @@
 //! Scripted name servers and identds on loopback. Messages are put together octet by octet,
 //! so that program and test do not share a mistake.
 
-use super::{request, request_4a, with_deadline};
+use super::{dial_from, request, request_4a};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -168,15 +168,6 @@ pub fn reply(question: &Question, flags: u16, records: &[Vec<u8>]) -> Vec<u8> {
 pub fn addresses(question: &Question, list: &[[u8; 4]]) -> Vec<Vec<u8>> {
     let records: Vec<_> = list.iter().map(|address| a("&", *address)).collect();
     vec![reply(question, 0, &records)]
-}
-
-/// A connection to the proxy from this address of loopback.
-pub fn dial_from(source: Ipv4Addr, proxy: SocketAddrV4) -> TcpStream {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
-    socket.connect(&SocketAddr::from(proxy).into()).unwrap();
-    with_deadline(socket.into())
 }
 
 /// Sends a CONNECT by name on a fresh connection.

@@ -1,0 +1,146 @@
+//! Bytes that tell where they belong, and what the kernel says of a connection.
+
+use super::{DEADLINE, wait_until, with_deadline};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::sync::OnceLock;
+use std::time::Duration;
+use std::{fs, io};
+
+/// A prime, so that the pattern never repeats in step with anybody's buffers.
+const PERIOD_BYTES: usize = 1_048_573;
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The bytes that everything sent here is a part of: the byte at place `n` of a stream is the
+/// one at `n` modulo the period. One more chunk is behind it, to take any slice in one piece.
+fn pattern() -> &'static [u8] {
+    static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
+    PATTERN.get_or_init(|| {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        };
+        let mut bytes: Vec<u8> = (0..PERIOD_BYTES).map(|_| random()).collect();
+        bytes.extend_from_within(..CHUNK_BYTES);
+        bytes
+    })
+}
+
+/// At most a chunk of the pattern, from place `at` of a stream on.
+fn slice(at: usize, length: usize) -> &'static [u8] {
+    let start = at % PERIOD_BYTES;
+    &pattern()[start..start + length.min(CHUNK_BYTES)]
+}
+
+/// The first `total` bytes of a stream.
+pub fn bytes(total: usize) -> Vec<u8> {
+    (0..total).step_by(CHUNK_BYTES).flat_map(|at| slice(at, total - at)).copied().collect()
+}
+
+/// Sends the places `from..to` of a stream.
+pub fn send(mut stream: &TcpStream, from: usize, to: usize) {
+    let mut at = from;
+    while at < to {
+        let chunk = slice(at, to - at);
+        stream.write_all(chunk).unwrap_or_else(|error| panic!("sending at {at} of {to}: {error}"));
+        at += chunk.len();
+    }
+}
+
+/// Sends from place `from` on until nothing more is taken for half a second; the place where
+/// that is. At most up to `to`.
+pub fn send_until_blocked(mut stream: &TcpStream, from: usize, to: usize) -> usize {
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut at = from;
+    while at < to {
+        match stream.write(slice(at, to - at)) {
+            Ok(n) => at += n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("sending at {at} of {to}: {error}"),
+        }
+    }
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    at
+}
+
+/// Reads what is there, at most up to place `to` of a stream; the place behind it.
+fn read_once(mut stream: &TcpStream, at: usize, to: usize, buffer: &mut [u8]) -> io::Result<usize> {
+    let wanted = buffer.len().min(to - at);
+    let n = stream.read(&mut buffer[..wanted])?;
+    assert!(buffer[..n] == *slice(at, n), "the {n} bytes at {at} are not those sent");
+    Ok(at + n)
+}
+
+/// Reads the places `from..to` of a stream.
+pub fn receive(stream: &TcpStream, from: usize, to: usize) {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut at = from;
+    while at < to {
+        let next = read_once(stream, at, to, &mut buffer)
+            .unwrap_or_else(|error| panic!("reading at {at} of {to}: {error}"));
+        assert_ne!(next, at, "a FIN before place {to}");
+        at = next;
+    }
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In order.
+    Fin,
+    /// Cut.
+    Reset,
+}
+
+/// Reads from place `from` of a stream to its end; which place that is, and how it ended.
+pub fn receive_to_end(stream: &TcpStream, from: usize) -> (usize, End) {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut at = from;
+    loop {
+        match read_once(stream, at, usize::MAX, &mut buffer) {
+            Ok(next) if next == at => return (at, End::Fin),
+            Ok(next) => at = next,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return (at, End::Reset),
+            Err(error) => panic!("reading at {at}: {error}"),
+        }
+    }
+}
+
+/// One byte there and back, through whatever is between.
+pub fn ping(mut stream: &TcpStream) {
+    stream.write_all(b"p").unwrap();
+    let mut answer = [0];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"p");
+}
+
+/// Waits until the peer's kernel has acknowledged everything sent.
+pub fn wait_delivered(stream: &TcpStream) {
+    let (local, peer) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+    let place = format!(" {} {} 01 00000000:", hex(local), hex(peer));
+    wait_until("everything to be acknowledged", || {
+        fs::read_to_string("/proc/net/tcp").unwrap().contains(&place).then_some(())
+    });
+}
+
+/// An address as /proc/net/tcp writes it.
+fn hex(address: SocketAddr) -> String {
+    let SocketAddr::V4(address) = address else { panic!("{address} is not of IPv4") };
+    format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port())
+}
+
+/// A listener whose queue is full, so that the kernel drops every SYN; and what fills it.
+pub fn full_listener() -> (TcpListener, SocketAddrV4, Vec<TcpStream>) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddrV4>().unwrap().into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket_ipv4().unwrap();
+    let mut fillers = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address.into(), Duration::from_millis(300)) {
+        fillers.push(with_deadline(stream));
+    }
+    (socket.into(), address, fillers)
+}
