@@ -1,0 +1,249 @@
+//! BIND through the program itself.
+
+mod common;
+
+use common::traffic::{self, End};
+use common::{
+    PERMIT_ALL, Proxy, accept, dial_from, listener, read_all, read_reply, request, request_4a,
+    reset, wait_until,
+};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+const PEER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// A BIND for any port of this peer; the client's connection and the address it was told.
+fn bind(proxy: &Proxy, peer: Ipv4Addr) -> (TcpStream, SocketAddrV4) {
+    let mut stream = proxy.dial();
+    stream.write_all(&request(2, SocketAddrV4::new(peer, 0), b"bob")).unwrap();
+    let (code, told) = read_reply(&mut stream);
+    assert_eq!(code, 90);
+    (stream, told)
+}
+
+/// The end of a connection that its other side closed or reset.
+fn assert_ended(mut stream: TcpStream) {
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert_eq!(rest, b"");
+}
+
+/// Waits until nobody listens there any more; how long that took.
+fn wait_free(address: SocketAddrV4) -> Duration {
+    let start = Instant::now();
+    wait_until("the port to be free", || TcpListener::bind(address).ok());
+    start.elapsed()
+}
+
+#[test]
+fn the_expected_peer_is_let_in_and_both_ways_are_relayed() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    let (mut stream, told) = bind(&proxy, PEER);
+    assert_eq!(*told.ip(), PEER);
+    // It listens already: no second try is needed.
+    let mut peer = dial_from(PEER, told);
+    let second = read_reply(&mut stream);
+    assert_eq!((second.0, second.1.into()), (90, peer.local_addr().unwrap()));
+    traffic::send(&stream, 0, 300_000);
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(traffic::receive_to_end(&peer, 0), (300_000, End::Fin));
+    peer.write_all(b"the other way").unwrap();
+    drop(peer);
+    assert_eq!(read_all(&mut stream), b"the other way");
+    let access = proxy.access(1);
+    assert_eq!((access.field("reason"), access.field("command")), ("done", "bind"));
+    assert_eq!((access.field("up"), access.field("down")), ("300000", "13"));
+    assert_eq!(access.field("address"), second.1.to_string());
+    proxy.settled();
+}
+
+#[test]
+fn the_address_told_faces_the_peer() {
+    for (flags, told_ip, real_ip) in [
+        (&[][..], PEER, PEER),
+        (&["--outbound", "127.0.0.7"], Ipv4Addr::new(127, 0, 0, 7), Ipv4Addr::new(127, 0, 0, 7)),
+        (&["--bind-address", "192.0.2.1"], Ipv4Addr::new(192, 0, 2, 1), PEER),
+    ] {
+        let mut proxy = Proxy::start(PERMIT_ALL, flags);
+        let (mut stream, told) = bind(&proxy, PEER);
+        assert_eq!(*told.ip(), told_ip);
+        let peer = dial_from(PEER, SocketAddrV4::new(real_ip, told.port()));
+        assert_eq!(read_reply(&mut stream).0, 90);
+        drop((stream, peer));
+        proxy.settled();
+    }
+}
+
+#[test]
+fn a_dotted_quad_as_name_names_the_peer() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut stream = proxy.dial();
+    stream.write_all(&request_4a(2, b"127.0.0.1", 0, b"")).unwrap();
+    let (code, told) = read_reply(&mut stream);
+    assert_eq!(code, 90);
+    let peer = dial_from(PEER, told);
+    assert_eq!(read_reply(&mut stream).0, 90);
+    drop((stream, peer));
+    proxy.settled();
+}
+
+#[test]
+fn somebody_else_gets_nothing_and_the_client_a_second_reply_91() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    let (mut stream, told) = bind(&proxy, PEER);
+    let stranger = dial_from(STRANGER, told);
+    assert_eq!(read_reply(&mut stream).0, 91);
+    assert_eq!(read_all(&mut stream), b"");
+    assert_ended(stranger);
+    wait_free(told);
+    drop(stream);
+    let access = proxy.access(1);
+    assert_eq!((access.field("reason"), access.field("reply")), ("wrong-peer", "91"));
+    proxy.settled();
+}
+
+#[test]
+fn one_peer_is_taken_and_the_listener_closed() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    let (mut stream, told) = bind(&proxy, PEER);
+    let peer = dial_from(PEER, told);
+    assert_eq!(read_reply(&mut stream).0, 90);
+    assert!(TcpStream::connect(told).is_err(), "a second peer");
+    traffic::send(&peer, 0, 10);
+    traffic::receive(&stream, 0, 10);
+    drop((stream, peer));
+    proxy.settled();
+}
+
+#[test]
+fn bytes_behind_the_request_wait_for_the_peer() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut stream = proxy.dial();
+    let mut bytes = request(2, SocketAddrV4::new(PEER, 0), b"");
+    bytes.extend(traffic::bytes(50_000));
+    stream.write_all(&bytes).unwrap();
+    let (code, told) = read_reply(&mut stream);
+    assert_eq!(code, 90);
+    let peer = dial_from(PEER, told);
+    assert_eq!(read_reply(&mut stream).0, 90);
+    traffic::send(&stream, 50_000, 60_000);
+    traffic::receive(&peer, 0, 60_000);
+    drop((stream, peer));
+    proxy.settled();
+}
+
+#[test]
+fn when_nobody_comes_the_second_reply_is_91_at_the_bind_timeout() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &["--bind-timeout", "1"]);
+    let (mut stream, told) = bind(&proxy, PEER);
+    assert_eq!(read_reply(&mut stream).0, 91);
+    assert_eq!(read_all(&mut stream), b"");
+    wait_free(told);
+    drop(stream);
+    let access = proxy.access(1);
+    assert_eq!(access.field("reason"), "bind-timeout");
+    let ms: u64 = access.field("ms").parse().unwrap();
+    assert!((1000..1900).contains(&ms), "{ms} ms");
+    proxy.settled();
+}
+
+#[test]
+fn the_port_is_free_as_soon_as_the_client_leaves() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    for (id, reason) in [(1, "client-left"), (2, "client-reset")] {
+        let (stream, told) = bind(&proxy, PEER);
+        assert!(TcpListener::bind(told).is_err());
+        match reason {
+            "client-reset" => reset(stream),
+            _ => drop(stream),
+        }
+        // A tenth of a second is meant; a busy machine may take longer to let the loop run.
+        assert!(wait_free(told) < Duration::from_millis(300));
+        assert_eq!(proxy.access(id).field("reason"), reason);
+    }
+    proxy.settled();
+}
+
+#[test]
+fn a_bind_for_anybody_judges_the_peer_that_comes() {
+    let rules = "deny b 127.0.0.2\npermit b 127.*.*.*\n";
+    let mut proxy = Proxy::start(rules, &[]);
+    for (id, source, code, reason, rule) in
+        [(1, PEER, 90, "done", "2"), (2, STRANGER, 91, "denied", "1")]
+    {
+        let (mut stream, told) = bind(&proxy, Ipv4Addr::UNSPECIFIED);
+        let peer = dial_from(source, told);
+        assert_eq!(read_reply(&mut stream).0, code);
+        let _ = peer.shutdown(Shutdown::Write);
+        assert_eq!(read_all(&mut stream), b"");
+        drop((stream, peer));
+        let access = proxy.access(id);
+        assert_eq!((access.field("reason"), access.field("rule")), (reason, rule));
+    }
+    // A peer that no rule could permit needs no listener.
+    assert_eq!(proxy.refusal(&request(2, SocketAddrV4::new(STRANGER, 0), b"")).0, 91);
+    assert_eq!(proxy.access(3).field("reason"), "denied");
+    proxy.settled();
+}
+
+#[test]
+fn a_bind_for_anybody_that_no_rule_could_permit_is_refused_at_once() {
+    let mut proxy = Proxy::start("permit c *.*.*.*\n", &[]);
+    assert_eq!(proxy.refusal(&request(2, "0.0.0.0:0".parse().unwrap(), b"")).0, 91);
+    assert_eq!(proxy.access(1).field("reason"), "no-rule");
+    proxy.settled();
+}
+
+/// Two neighbouring ports that are free just now.
+fn two_ports() -> (u16, u16) {
+    wait_until("two free ports", || {
+        let (_first, address) = listener();
+        let next = address.port().checked_add(1)?;
+        TcpListener::bind((PEER, next)).ok().map(|_| (address.port(), next))
+    })
+}
+
+#[test]
+fn ports_are_of_the_range_and_an_exhausted_range_is_a_refusal() {
+    let (low, high) = two_ports();
+    let mut proxy = Proxy::start(PERMIT_ALL, &["--bind-ports", &format!("{low}-{high}")]);
+    let (first, told) = bind(&proxy, PEER);
+    let (second, other) = bind(&proxy, PEER);
+    let mut ports = [told.port(), other.port()];
+    ports.sort_unstable();
+    assert_eq!(ports, [low, high]);
+    assert_eq!(proxy.refusal(&request(2, SocketAddrV4::new(PEER, 0), b"")).0, 91);
+    assert_eq!(proxy.access(3).field("reason"), "bind-failed");
+    // What one gives up, the next one gets.
+    drop(second);
+    assert_eq!(proxy.access(2).field("reason"), "client-left");
+    let (mut third, again) = bind(&proxy, PEER);
+    assert_eq!(again, other);
+    let peer = dial_from(PEER, again);
+    assert_eq!(read_reply(&mut third).0, 90);
+    drop((first, third, peer));
+    proxy.settled();
+}
+
+#[test]
+fn many_binds_of_one_client_are_limited_and_others_served() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &["--max-per-source", "50"]);
+    let open: Vec<_> = (0..50).map(|_| bind(&proxy, PEER)).collect();
+    for id in 51..=55 {
+        assert_eq!(proxy.refusal(&request(2, SocketAddrV4::new(PEER, 0), b"")).0, 91);
+        assert_eq!(proxy.access(id).field("reason"), "too-many-from-source");
+    }
+    let (target, address) = listener();
+    let mut other = proxy.dial_from(STRANGER);
+    other.write_all(&request(1, address, b"")).unwrap();
+    assert_eq!(read_reply(&mut other).0, 90);
+    drop((other, accept(&target)));
+    for (mut stream, told) in open {
+        let peer = dial_from(PEER, told);
+        assert_eq!(read_reply(&mut stream).0, 90);
+        drop(peer);
+    }
+    proxy.settled();
+}
