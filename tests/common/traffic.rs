@@ -144,3 +144,11 @@ pub fn full_listener() -> (TcpListener, SocketAddrV4, Vec<TcpStream>) {
     }
     (socket.into(), address, fillers)
 }
+
+/// One byte from one end to the other, through whatever is between.
+pub fn ping_one_way(mut from: &TcpStream, mut to: &TcpStream) {
+    from.write_all(b"p").unwrap();
+    let mut byte = [0];
+    to.read_exact(&mut byte).unwrap();
+    assert_eq!(&byte, b"p");
+}
