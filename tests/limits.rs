@@ -1,0 +1,195 @@
+//! Limits, fairness and what many sessions cost.
+
+mod common;
+
+use common::traffic::{self, ping};
+use common::{MODES, PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request};
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn beyond_max_sessions_clients_wait_and_are_served_when_one_ends() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &["--max-sessions", "2"]);
+    let target = echo_server();
+    let (first, second) = (proxy.connect(target), proxy.connect(target));
+    let mut waiting: Vec<_> = (0..5).map(|_| proxy.dial()).collect();
+    for stream in &mut waiting {
+        stream.write_all(&request(1, target, b"")).unwrap();
+    }
+    // The sessions that are open are served meanwhile, and nobody else.
+    ping(&first);
+    assert!(proxy.dump().contains(" sessions=2 opened=2 "));
+    let ticks = proxy.cpu_ticks();
+    thread::sleep(Duration::from_millis(300));
+    assert!(proxy.cpu_ticks() - ticks <= 3, "waiting clients keep it busy");
+    drop((first, second));
+    for mut stream in waiting {
+        assert_eq!(read_reply(&mut stream).0, 90);
+        ping(&stream);
+    }
+    assert_eq!(proxy.log().iter().filter(|line| line.contains("ERROR")).count(), 0);
+    proxy.settled();
+}
+
+#[test]
+fn beyond_max_per_source_clients_are_refused_then_reset_and_others_served() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &["--max-per-source", "3"]);
+    let target = echo_server();
+    let served: Vec<_> = (0..3).map(|_| proxy.connect(target)).collect();
+    // These get their refusal and stay: they count until they have closed.
+    let refused: Vec<_> = (0..3).map(|_| proxy.dial()).collect();
+    for mut stream in &refused {
+        let mut reply = [0; 8];
+        stream.read_exact(&mut reply).unwrap();
+        assert_eq!(reply[..2], [0, 91]);
+    }
+    let error = proxy.dial().read(&mut [0; 8]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let mut other = proxy.dial_from(Ipv4Addr::new(127, 0, 0, 2));
+    other.write_all(&request(1, target, b"")).unwrap();
+    assert_eq!(read_reply(&mut other).0, 90);
+    ping(&other);
+    assert!(proxy.dump().contains(" shed=1 "));
+    served.iter().for_each(ping);
+    drop((served, refused, other));
+    proxy.settled();
+    ping(&proxy.connect(target));
+    assert_eq!(proxy.wait_logs("reply=91 reason=too-many-from-source", 3).len(), 3);
+    proxy.settled();
+}
+
+#[test]
+fn a_flood_leaves_every_other_session_its_share() {
+    const OTHERS: usize = 50;
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    let target = echo_server();
+    let others: Vec<_> = (0..OTHERS).map(|_| proxy.connect(target)).collect();
+    let flood = proxy.connect(target);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                traffic::send(&flood, 0, MIB);
+            }
+            flood.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        scope.spawn(|| std::io::copy(&mut &flood, &mut std::io::sink()).unwrap());
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(2) {
+            let round = Instant::now();
+            for mut stream in &others {
+                stream.write_all(b"p").unwrap();
+            }
+            for mut stream in &others {
+                stream.read_exact(&mut [0]).unwrap();
+            }
+            assert!(round.elapsed() < Duration::from_secs(1), "{:?}", round.elapsed());
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    drop((others, flood));
+    proxy.settled();
+}
+
+/// Opens sessions whose client never reads, and fills each until nothing more is taken.
+fn stall(proxy: &Proxy, count: usize) -> Vec<(TcpStream, TcpStream)> {
+    let (listener, target) = listener();
+    let open = |_| {
+        // A small window: what fills up is the proxy, not the client's kernel.
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&proxy.address.into()).unwrap();
+        let mut client = common::with_deadline(socket.into());
+        client.write_all(&request(1, target, b"")).unwrap();
+        assert_eq!(read_reply(&mut client).0, 90);
+        let at_target = accept(&listener);
+        at_target.set_nonblocking(true).unwrap();
+        (client, at_target)
+    };
+    let sessions: Vec<_> = (0..count).map(open).collect();
+    let chunk = traffic::bytes(512 * 1024);
+    // Until no target can send any more, twice in a row.
+    let mut quiet = 0;
+    common::wait_until("the targets to be held up", || {
+        thread::sleep(Duration::from_millis(50));
+        let moved = sessions.iter().filter(|(_, target)| (&*target).write(&chunk).is_ok()).count();
+        quiet = if moved == 0 { quiet + 1 } else { 0 };
+        (quiet == 2).then_some(())
+    });
+    sessions
+}
+
+/// The kernel's buffers on loopback are megabytes per session, so this many have to do; with
+/// buffers of 1 MiB they are more than the budget covers.
+#[test]
+fn stalled_readers_take_bounded_memory_and_nobody_elses_service() {
+    const STALLED: usize = 150;
+    for mode in MODES {
+        let mut proxy = Proxy::start(PERMIT_ALL, &[*mode, &["--buffer-size", "1048576"]].concat());
+        let before = proxy.resident_bytes();
+        let stalled = stall(&proxy, STALLED);
+        let other = proxy.connect(echo_server());
+        for _ in 0..100 {
+            ping(&other);
+        }
+        // Pipes and large buffers up to their budgets, and a small one for everybody else.
+        let dump = proxy.dump();
+        let lent = [" pipes=", " large-buffers=", " small-buffers="].map(|key| -> usize {
+            dump.split(key).nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+        });
+        assert!(lent[0] <= 64 && lent[1] <= 64, "{dump}");
+        assert!(lent.iter().sum::<usize>() >= STALLED, "{dump}");
+        let grown = proxy.resident_bytes().saturating_sub(before);
+        assert!(grown < 64 * MIB + 4 * MIB, "{grown} bytes");
+        drop((stalled, other));
+        proxy.settled();
+    }
+}
+
+/// How often it has gone to sleep, and been made to wait for the processor.
+fn context_switches(proxy: &Proxy) -> Vec<String> {
+    let status = fs::read_to_string(format!("/proc/{}/status", proxy.pid())).unwrap();
+    status.lines().filter(|line| line.contains("ctxt_switches")).map(String::from).collect()
+}
+
+#[test]
+fn a_thousand_idle_sessions_cost_no_system_call() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    let (listener, target) = listener();
+    let open: Vec<_> = (0..1000).map(|_| (proxy.connect(target), accept(&listener))).collect();
+    // What the last of them needed is done once nothing has happened for a while.
+    let mut before = context_switches(&proxy);
+    common::wait_until("the loop to sleep", || {
+        thread::sleep(Duration::from_millis(50));
+        let now = context_switches(&proxy);
+        (std::mem::replace(&mut before, now.clone()) == now).then_some(())
+    });
+    let ticks = proxy.cpu_ticks();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!((context_switches(&proxy), proxy.cpu_ticks()), (before, ticks));
+    for (client, target) in &open {
+        traffic::ping_one_way(client, target);
+    }
+    drop(open);
+    proxy.settled();
+}
+
+#[test]
+fn a_second_proxy_is_no_loop() {
+    let (mut first, mut second) = (Proxy::start(PERMIT_ALL, &[]), Proxy::start(PERMIT_ALL, &[]));
+    let target: SocketAddrV4 = echo_server();
+    let mut stream = first.connect(second.address);
+    stream.write_all(&request(1, target, b"")).unwrap();
+    assert_eq!(read_reply(&mut stream).0, 90);
+    ping(&stream);
+    drop(stream);
+    first.settled();
+    second.settled();
+}
