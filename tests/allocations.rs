@@ -1,0 +1,119 @@
+//! What the loop allocates. One test alone in its program: the counter counts every thread.
+
+use socku::config::{self, Config, Invocation};
+use socku::rules::RuleSet;
+use socku::server::Server;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const TOTAL_BYTES: usize = 64 << 20;
+const SESSIONS: usize = 200;
+
+fn allocations() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.allocations + stats.reallocations
+}
+
+/// The proxy in a thread of this program, where nothing is logged.
+fn start(splice: &str) -> SocketAddrV4 {
+    let arguments = ["-l", "127.0.0.1:0", "--nameserver", "127.0.0.1:1", "--splice", splice];
+    let arguments = arguments.map(OsString::from);
+    let Ok(Invocation::Run(config)) = config::parse(arguments.into_iter()) else { panic!() };
+    let rules = RuleSet::parse(b"permit c 127.*.*.*\n").unwrap();
+    let config: Config = config;
+    let mut server = Server::start(&config, Path::new("socks.conf"), rules).unwrap();
+    let address = server.addresses()[0];
+    thread::spawn(move || server.run().unwrap());
+    address
+}
+
+/// A session through the proxy: the client's end and the target's.
+fn connect(proxy: SocketAddrV4, listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let Ok(SocketAddr::V4(target)) = listener.local_addr() else { panic!() };
+    let mut client = TcpStream::connect(proxy).unwrap();
+    let [high, low] = target.port().to_be_bytes();
+    let [a, b, c, d] = target.ip().octets();
+    client.write_all(&[4, 1, high, low, a, b, c, d, 0]).unwrap();
+    let mut reply = [0; 8];
+    client.read_exact(&mut reply).unwrap();
+    assert_eq!(reply[1], 90);
+    let target = listener.accept().unwrap().0;
+    for stream in [&client, &target] {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    }
+    (client, target)
+}
+
+/// Sends so much from one end to the other; how much was allocated meanwhile.
+fn relay(mut from: &TcpStream, mut to: &TcpStream, total: usize) -> usize {
+    let chunk = vec![7; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
+    let barrier = Barrier::new(2);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            barrier.wait();
+            for _ in 0..total / chunk.len() {
+                from.write_all(&chunk).unwrap();
+            }
+            // Not before all is counted: a thread that ends may allocate.
+            barrier.wait();
+        });
+        barrier.wait();
+        let before = allocations();
+        let mut left = total;
+        while left > 0 {
+            let most = left.min(buffer.len());
+            let n = to.read(&mut buffer[..most]).unwrap();
+            assert!(n > 0);
+            left -= n;
+        }
+        let allocated = allocations() - before;
+        barrier.wait();
+        allocated
+    })
+}
+
+/// Opens, uses and closes one session after another; how much was allocated meanwhile.
+fn sessions(proxy: SocketAddrV4, listener: &TcpListener) -> usize {
+    let before = allocations();
+    for _ in 0..SESSIONS {
+        let (mut client, mut target) = connect(proxy, listener);
+        client.write_all(b"x").unwrap();
+        target.read_exact(&mut [0]).unwrap();
+        drop(target);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+    allocations() - before
+}
+
+#[test]
+fn once_warm_a_relay_allocates_nothing_and_a_session_one_list() {
+    // The counter works.
+    let before = allocations();
+    drop(std::hint::black_box(Box::new(7)));
+    assert!(allocations() > before);
+    for splice in ["auto", "off"] {
+        let proxy = start(splice);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (client, target) = connect(proxy, &listener);
+        // The first bytes warm the pool.
+        relay(&client, &target, 1 << 20);
+        relay(&target, &client, 1 << 20);
+        assert_eq!(relay(&client, &target, TOTAL_BYTES), 0, "up, splice {splice}");
+        assert_eq!(relay(&target, &client, TOTAL_BYTES), 0, "down, splice {splice}");
+        sessions(proxy, &listener);
+        // The list of the addresses to try is all that a session takes from the heap.
+        let allocated = sessions(proxy, &listener);
+        assert!(allocated <= SESSIONS, "{allocated} for {SESSIONS} sessions");
+    }
+}
