@@ -135,6 +135,26 @@ fn bytes_behind_the_request_wait_for_the_peer() {
 }
 
 #[test]
+fn a_fin_behind_those_bytes_waits_with_them() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut stream = proxy.dial();
+    let request = request(2, SocketAddrV4::new(PEER, 0), b"");
+    stream.write_all(&[&request[..], b"early"].concat()).unwrap();
+    let (code, told) = read_reply(&mut stream);
+    assert_eq!(code, 90);
+    stream.shutdown(Shutdown::Write).unwrap();
+    // A round trip later the proxy has seen the FIN, too.
+    proxy.dump();
+    let mut peer = dial_from(PEER, told);
+    assert_eq!(read_reply(&mut stream).0, 90);
+    assert_eq!(read_all(&mut peer), b"early");
+    peer.write_all(b"answer").unwrap();
+    drop(peer);
+    assert_eq!(read_all(&mut stream), b"answer");
+    proxy.settled();
+}
+
+#[test]
 fn when_nobody_comes_the_second_reply_is_91_at_the_bind_timeout() {
     let mut proxy = Proxy::start(PERMIT_ALL, &["--bind-timeout", "1"]);
     let (mut stream, told) = bind(&proxy, PEER);
