@@ -78,11 +78,12 @@ class Process:
 class Proxy(Process):
     """socku on a free port of 127.0.0.1. `before` is a command to run it under."""
 
-    def __init__(self, program, directory, before=(), flags=(), rules=RULES):
+    def __init__(self, program, directory, before=(), flags=(), rules=RULES,
+                 nameserver=NO_NAMESERVER):
         rule_file = Path(directory) / "socks.conf"
         rule_file.write_text(rules)
         super().__init__([*before, program, "-l", "127.0.0.1:0", "-c", rule_file,
-                          "--nameserver", NO_NAMESERVER, *flags], {"RUST_LOG": "info"})
+                          "--nameserver", nameserver, *flags], {"RUST_LOG": "info"})
         self.address = self.wait_line(r"listening on (\S+)").group(1)
         self.port = int(self.address.rsplit(":")[-1])
         self._told = 0

@@ -1,0 +1,291 @@
+"""Every kind of session: what client and target do, and notes on the calls that the proxy makes.
+
+A note belongs to the first call, behind that of the note before it, that its pattern is found in.
+"""
+
+import socket
+import struct
+import time
+
+DEADLINE_S = 20
+SCENARIOS = []
+
+
+def scenario(title, text, notes, **options):
+    """Registers a kind of session."""
+    def register(act):
+        SCENARIOS.append((title, " ".join(text.split()), notes, options, act))
+        return act
+    return register
+
+
+def request(command, port, host="127.0.0.1", user=b"", name=None):
+    head = struct.pack(">BBH4s", 4, command, port, socket.inet_aton(host))
+    return head + user + b"\0" + (name + b"\0" if name else b"")
+
+
+def reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+class Stage:
+    """Client and target, and the proxy between them; after each step it is left to come to rest."""
+
+    def __init__(self, proxy, target, at_rest):
+        self.proxy, self.target, self.at_rest = proxy, target, at_rest
+        self.target_port = target.getsockname()[1]
+
+    def dial(self):
+        client = socket.create_connection(("127.0.0.1", self.proxy.port), DEADLINE_S)
+        self.at_rest()
+        return client
+
+    def send(self, connection, data):
+        connection.sendall(data)
+        self.at_rest()
+
+    def accept(self):
+        self.target.settimeout(DEADLINE_S)
+        connection = self.target.accept()[0]
+        connection.settimeout(DEADLINE_S)
+        return connection
+
+    def half_close(self, connection):
+        connection.shutdown(socket.SHUT_WR)
+        self.at_rest()
+
+    def close(self, connection):
+        connection.close()
+        self.at_rest()
+
+    def expect(self, connection, data):
+        got = connection.recv(len(data), socket.MSG_WAITALL)
+        if got != data:
+            raise ValueError(f"{got} came, expected {data}")
+
+    def granted(self, client):
+        reply = client.recv(8, socket.MSG_WAITALL)
+        if reply[:2] != b"\0\x5a":
+            raise ValueError(f"reply {reply}")
+        return struct.unpack(">H", reply[2:4])[0]
+
+    def relaying(self):
+        client = self.dial()
+        self.send(client, request(1, self.target_port))
+        target = self.accept()
+        self.granted(client)
+        self.at_rest()
+        return client, target
+
+
+@scenario("CONNECT", """A client connects, asks for the target, sends 5 bytes, gets 5 back and closes; then the target
+closes.""", [
+    (r"epoll_wait.*listener: IN", "Somebody is at the door."),
+    (r"accept4.*= client", "Flags and the listener's inherited options leave no call for setting any."),
+    (r"epoll_ctl.*client", "Watched once, for both directions, edge-triggered; never again."),
+    (r"accept4.*EAGAIN", "Nobody else: only EAGAIN clears the bit that somebody may be there."),
+    (r"epoll_wait.*client: OUT", "The edge that tells that a fresh socket is writable. A client that sends its request "
+     "at once spares this turn."),
+    (r"recvfrom.*request", "The whole request in one read; fewer bytes than asked for means no more are there."),
+    (r"connect\(target", "Non-blocking: the loop goes on."),
+    (r"epoll_wait.*target.*OUT", "Writable without an error: connected. No call asks for the error."),
+    (r"getsockname\(target", "The reply tells the address that the connection has."),
+    (r"sendto\(client, <reply 90", "Granted only now that the target has accepted."),
+    (r"recvfrom\(client.*hello", "One read, one write: the buffer goes back to the pool at once."),
+    (r"recvfrom\(target.*world", "The other direction is the same code."),
+    (r"recvfrom\(client, \"\".* = 0", "The client's FIN."),
+    (r"shutdown\(target", "Passed on, for nothing is held in its direction; the other one stays open."),
+    (r"epoll_wait.*target: OUT", "Edges that tell nothing new: the FIN is sent, and acknowledged."),
+    (r"recvfrom\(target, \"\".* = 0", "The target's FIN: both directions have ended, so no shutdown is needed."),
+    (r"access line", "The one line that a session writes."),
+    (r"close\(client", "Closing takes a socket out of the epoll set, too."),
+])
+def connect(stage):
+    client = stage.dial()
+    stage.send(client, request(1, stage.target_port, user=b"bob"))
+    target = stage.accept()
+    stage.granted(client)
+    stage.send(client, b"hello")
+    stage.expect(target, b"hello")
+    stage.send(target, b"world")
+    stage.expect(client, b"world")
+    stage.close(client)
+    stage.close(target)
+
+
+@scenario("CONNECT by name, from the hosts file", """SOCKS4A for `localhost`. The hosts file is in memory: it costs
+no call, and what follows is as with an address.""", [
+    (r"recvfrom.*request: CONNECT localhost", "A name, and the rules may permit it."),
+    (r"connect\(target, 127.0.0.1", "The address has been judged; it is never looked up again."),
+])
+def hosts(stage):
+    client = stage.dial()
+    stage.send(client, request(1, stage.target_port, "0.0.0.1", name=b"localhost"))
+    target = stage.accept()
+    stage.granted(client)
+    stage.close(client)
+    stage.close(target)
+
+
+@scenario("CONNECT by name, from the DNS", """SOCKS4A for a name that a name server knows: seven calls for one
+question, and the loop never waits for the answer.""", [
+    (r"socket.*= dns", "A fresh socket for each question: its port is hard to guess."),
+    (r"connect\(dns", "Connected: the kernel drops what others send to it."),
+    (r"(recvfrom|recv)\(dns", "The answer; its id, question and flags are checked."),
+    (r"close\(dns", "The question's socket goes."),
+    (r"connect\(target", "The first address that the rules permit."),
+])
+def dns(stage):
+    client = stage.dial()
+    stage.send(client, request(1, stage.target_port, "0.0.0.1", name=b"www.example.com"))
+    target = stage.accept()
+    stage.granted(client)
+    stage.close(client)
+    stage.close(target)
+
+
+@scenario("BIND", """The client expects a connection from 127.0.0.1, as for active FTP. It comes, sends 5 bytes and
+closes.""", [
+    (r"recvfrom.*request: BIND", "Which peer is expected."),
+    (r"connect\(facing", "The local address that faces the peer: the kernel's routes tell it; nothing is sent."),
+    (r"listen\(bind", "Listening comes before the first reply."),
+    (r"sendto\(client, <reply 90", "First reply: where the peer shall connect to."),
+    (r"accept4\(bind.*= peer", "Somebody has come. One is enough."),
+    (r"close\(bind", "The listener goes at once."),
+    (r"sendto\(client, <reply 90", "Second reply: who has come. From here on it is a relay like any other."),
+    (r"recvfrom\(peer", "Bytes, as in any relay."),
+])
+def bind(stage):
+    client = stage.dial()
+    stage.send(client, request(2, 21))
+    port = stage.granted(client)
+    peer = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+    stage.at_rest()
+    stage.granted(client)
+    stage.send(peer, b"hello")
+    stage.expect(client, b"hello")
+    stage.close(peer)
+    stage.close(client)
+
+
+@scenario("Refused by the rules", "No rule permits the target.", [
+    (r"recvfrom.*CONNECT", "The request. No socket is opened for it."),
+    (r"sendto\(client, <reply 91", "The reply ..."),
+    (r"shutdown\(client", "... and FIN. A close over bytes that nobody read would be a reset, which can overtake the reply."),
+    (r"recvfrom\(client, \"\".* = 0", "The client has it and closes."),
+])
+def refused(stage):
+    client = stage.dial()
+    stage.send(client, request(1, 80, "192.0.2.1"))
+    if client.recv(9)[:2] != b"\0\x5b":
+        raise ValueError("not refused")
+    stage.close(client)
+
+
+@scenario("Refused by the target", "Nobody listens at the target's port.", [
+    (r"connect\(target", "Non-blocking, even where the answer comes at once."),
+    (r"epoll_wait.*ERR", "The event tells of a failure ..."),
+    (r"getsockopt\(target.*SO_ERROR", "... so that it is worth a call to ask which."),
+    (r"sendto\(client, <reply 91", "As for every refusal: reply, FIN, and the client's FIN awaited."),
+])
+def refused_by_target(stage):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    client = stage.dial()
+    stage.send(client, request(1, port))
+    if client.recv(9)[:2] != b"\0\x5b":
+        raise ValueError("not refused")
+    stage.close(client)
+
+
+@scenario("Half-close", """`printf ... | ncat`: the client's FIN is right behind its request. The answer takes its
+time and arrives whole.""", [
+    (r"recvfrom\(client", "Request and bytes behind it in one read."),
+    (r"sendto\(target", "What came behind the request is the first that the target gets."),
+    (r"shutdown\(target", "Then the client's FIN. The direction towards the client goes on."),
+    (r"recvfrom\(target.*answer", "The answer, later."),
+    (r"sendto\(client, \"the answer", "It is delivered to a client that said all it had to say."),
+    (r"recvfrom\(target, \"\".* = 0", "The target's FIN ends it."),
+])
+def half_close(stage):
+    client = stage.dial()
+    client.sendall(request(1, stage.target_port) + b"a question")
+    stage.half_close(client)
+    target = stage.accept()
+    stage.granted(client)
+    stage.expect(target, b"a question")
+    stage.send(target, b"the answer")
+    stage.close(target)
+    stage.expect(client, b"the answer")
+    stage.close(client)
+
+
+@scenario("Reset by the target", """The target sends 5 bytes and is reset: they arrive, then the reset is passed
+on.""", [
+    (r"epoll_wait.*target.*(ERR|HUP)", "A reset. What had arrived before it was delivered already."),
+    (r"recvfrom\(target.*ECONNRESET", "The kernel tells it once."),
+    (r"SO_SNDBUF", "The smallest send buffer: the client's socket is writable once all but its last packet has "
+     "been acknowledged."),
+    (r"SO_LINGER.*l_onoff=1", "Closing with this set is a reset: a cut transfer must not look complete."),
+])
+def reset_by_target(stage):
+    client, target = stage.relaying()
+    stage.send(target, b"hello")
+    stage.expect(client, b"hello")
+    reset(target)
+    stage.at_rest()
+    client.close()
+
+
+@scenario("Reset by the client, while connected", "The same the other way round.", [
+    (r"recvfrom\(client.*ECONNRESET", "The client's reset."),
+    (r"SO_LINGER.*l_onoff=1", "Passed on."),
+])
+def reset_by_client(stage):
+    client, target = stage.relaying()
+    reset(client)
+    stage.at_rest()
+    target.close()
+
+
+@scenario("Idle", """Two seconds pass with an open session, from the grant on: no call at all. The single call
+below is what the proxy was waiting in; it returns when the client speaks again.""", [
+    (r"epoll_wait.*client: IN", "Two seconds later. There was no tick in between."),
+], from_line=r"sendto\(client, <reply 90", to_line=r"sendto\(target, \"hello")
+def idle(stage):
+    client, target = stage.relaying()
+    time.sleep(2)
+    stage.send(client, b"hello")
+    stage.expect(target, b"hello")
+    stage.close(client)
+    stage.close(target)
+
+
+@scenario("A sustained flow", """The target sends 2 MiB. This one depends on when the kernel delivers what, so it is a
+sample: its beginning, with reads and writes that repeat left out.""", [], is_sample=True,
+          from_line=r"sendto\(client, <reply 90")
+def flow(stage):
+    client, target = stage.relaying()
+    target.setblocking(False)
+    client.setblocking(False)
+    left = memoryview(bytes(2 << 20))
+    while left:
+        try:
+            left = left[target.send(left):]
+        except BlockingIOError:
+            drain(client)
+    stage.at_rest()
+    drain(client)
+    stage.close(client)
+    stage.close(target)
+
+
+def drain(client):
+    """Takes all that is there."""
+    try:
+        while client.recv(1 << 20):
+            pass
+    except BlockingIOError:
+        pass

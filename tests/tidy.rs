@@ -1,0 +1,226 @@
+//! Conventions of the house that a reader of the source would have to check by eye.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms that know no socket, no clock and no thread: `src/NAME.rs` and all of `src/NAME/`.
+const PURE_ROOMS: [&str; 10] =
+    ["wire", "name", "rules", "ident", "dns", "session", "reason", "timer", "stats", "access"];
+/// What only the rooms at the edge may name.
+const IMPURE: [&str; 14] = [
+    "mio::",
+    "socket2",
+    "rustix",
+    "signal_hook",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "Instant",
+    "SystemTime",
+    "std::thread",
+    "thread::",
+    "std::fs",
+    "std::env",
+    "std::process",
+];
+const LINES_MAX: usize = 500;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All files below these places that `wanted` takes, as paths from the root, sorted.
+fn files(places: &[&str], wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut open: Vec<PathBuf> = places.iter().map(PathBuf::from).collect();
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if root().join(&path).is_dir() {
+            if !matches!(name.as_str(), "target" | "__pycache__" | "corpus" | "corpora") {
+                let entries = fs::read_dir(root().join(&path)).unwrap();
+                open.extend(entries.map(|entry| path.join(entry.unwrap().file_name())));
+            }
+        } else if root().join(&path).is_file() && wanted(&name) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "nothing found in {places:?}");
+    found
+}
+
+fn is_rust(name: &str) -> bool {
+    name.ends_with(".rs")
+}
+
+/// Lines of code: no comments, and nothing behind the first `#[cfg(test)]`.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
+    lines
+        .take_while(|(_, line)| *line != "#[cfg(test)]")
+        .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
+}
+
+/// The sources of the pure rooms, without their tests.
+fn pure_files() -> Vec<PathBuf> {
+    let is_pure = |path: &PathBuf| {
+        let room = path.components().nth(1).unwrap().as_os_str().to_string_lossy().into_owned();
+        PURE_ROOMS.contains(&room.trim_end_matches(".rs"))
+    };
+    let sources = files(&["src"], |name| is_rust(name) && !name.ends_with("_test.rs"));
+    let pure: Vec<_> = sources.into_iter().filter(is_pure).collect();
+    assert!(pure.len() >= PURE_ROOMS.len());
+    pure
+}
+
+#[test]
+fn pure_rooms_know_no_socket_no_clock_and_no_thread() {
+    for path in pure_files() {
+        let text = read(&path);
+        for (number, line) in code(&text) {
+            for word in IMPURE {
+                assert!(!line.contains(word), "{}:{number}: `{word}`", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn pure_rooms_use_pure_rooms_only() {
+    for path in pure_files() {
+        let text = read(&path);
+        for (number, line) in code(&text) {
+            for used in line.split("crate::").skip(1) {
+                let room: String = used.chars().take_while(|c| c.is_ascii_lowercase()).collect();
+                let is_pure = PURE_ROOMS.contains(&room.as_str());
+                assert!(is_pure, "{}:{number}: uses `{room}`", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn no_source_file_is_longer_than_a_reader_holds() {
+    for path in files(&["src", "tests", "examples", "bench", "fuzz"], is_rust) {
+        let lines = read(&path).lines().count();
+        assert!(lines <= LINES_MAX, "{}: {lines} lines, {LINES_MAX} allowed", path.display());
+    }
+}
+
+#[test]
+fn every_source_file_says_what_it_is() {
+    for path in files(&["src", "tests"], |name| is_rust(name) && !name.ends_with("_test.rs")) {
+        let text = read(&path);
+        let first = text.lines().find(|line| !line.starts_with("#!["));
+        assert!(first.is_some_and(|line| line.starts_with("//!")), "{}", path.display());
+    }
+}
+
+#[test]
+fn no_code_is_unsafe() {
+    let manifest = read("Cargo.toml");
+    let (_, lints) = manifest.split_once("[lints.rust]").unwrap();
+    assert!(lints.contains("unsafe_code = \"forbid\""), "Cargo.toml: [lints.rust]");
+    for path in files(&["src"], is_rust) {
+        for (number, line) in code(&read(&path)) {
+            let is_unsafe = line
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .any(|word| matches!(word, "unsafe" | "unsafe_code"));
+            let is_ban = line.starts_with("#![forbid(unsafe_code)]");
+            assert!(!is_unsafe || is_ban, "{}:{number}", path.display());
+        }
+    }
+}
+
+/// The names of the dependencies in the parts of Cargo.toml that list any.
+fn dependencies() -> Vec<String> {
+    let text = read("Cargo.toml");
+    let mut names = Vec::new();
+    let mut listed = false;
+    for line in text.lines() {
+        if line.starts_with('[') {
+            listed = line.ends_with("dependencies]");
+        } else if let Some((name, _)) = line.split_once(['=', '.']).filter(|_| listed) {
+            names.push(name.trim().to_string());
+        }
+    }
+    assert!(names.iter().any(|name| name == "mio"));
+    names
+}
+
+#[test]
+fn every_dependency_has_its_reason_in_contributing() {
+    let text = read("CONTRIBUTING.md");
+    for name in dependencies() {
+        let row = text.lines().find(|line| line.starts_with(&format!("| {name} |")));
+        assert!(row.is_some(), "CONTRIBUTING.md has no row `| {name} | reason |`");
+    }
+}
+
+#[test]
+fn links_of_documents_lead_to_files() {
+    for path in documents() {
+        let folder = path.parent().unwrap();
+        let text = read(&path);
+        for rest in text.split("](").skip(1) {
+            let link = rest.split(')').next().unwrap().split('#').next().unwrap();
+            let is_file = !link.is_empty() && !link.contains("://");
+            assert!(
+                !is_file || root().join(folder).join(link).exists(),
+                "{}: `{link}` is not there",
+                path.display()
+            );
+        }
+    }
+}
+
+/// Where a document names a file or a test of this repository, there is one.
+#[test]
+fn what_the_architecture_points_at_is_there() {
+    let text = read("ARCHITECTURE.md");
+    let tests: String =
+        files(&["src", "tests"], is_rust).iter().map(read).collect::<Vec<_>>().join("\n");
+    for quoted in text.split('`').skip(1).step_by(2) {
+        let is_path = quoted.starts_with("src/") || quoted.starts_with("tests/");
+        assert!(!is_path || root().join(quoted).exists(), "`{quoted}` is not there");
+        let is_test = quoted.matches('_').count() >= 3 && !quoted.contains(['/', ' ', ':']);
+        assert!(!is_test || tests.contains(&format!("fn {quoted}(")), "no test `{quoted}`");
+    }
+    for path in files(&["src"], |name| is_rust(name) && !name.ends_with("_test.rs")) {
+        let path = path.display().to_string();
+        let folder = path.rsplit_once('/').unwrap().0.to_string() + "/";
+        let is_named = text.contains(&format!("`{path}`")) || text.contains(&format!("`{folder}`"));
+        assert!(is_named, "ARCHITECTURE.md does not say what `{path}` is for");
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Put together here, so that this file does not name them.
+    let words =
+        ["TO DO", "FIX ME", "X XX", "T BD", "W IP", "to do!", "unimple mented!", "place holder"];
+    let words = words.map(|word| word.replace(' ', ""));
+    let is_text = |name: &str| {
+        [".rs", ".md", ".py", ".conf", ".toml", ".java"].iter().any(|end| name.ends_with(end))
+            || !name.contains('.')
+    };
+    for path in files(&["src", "tests", "docs", "examples", "bench", ".ci"], is_text)
+        .into_iter()
+        .chain(documents())
+    {
+        let Ok(text) = fs::read_to_string(root().join(&path)) else { continue };
+        for word in &words {
+            assert!(!text.contains(word), "{}: `{word}`", path.display());
+        }
+    }
+}
+
+fn documents() -> Vec<PathBuf> {
+    let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs"];
+    files(&top, |name| name.ends_with(".md"))
+}
