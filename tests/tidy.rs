@@ -1,5 +1,9 @@
 //! Conventions of the house that a reader of the source would have to check by eye.
 
+use socku::config::{self, Invocation};
+use socku::explain;
+use socku::reason::CloseReason;
+use socku::rules::RuleSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -176,6 +180,47 @@ fn links_of_documents_lead_to_files() {
                 path.display()
             );
         }
+    }
+}
+
+#[test]
+fn the_readme_shows_the_shipped_rules_as_they_are() {
+    let readme = read("README.md");
+    let rules = RuleSet::parse(read("socks.conf").as_bytes()).unwrap();
+    for line in explain::listing(&rules).lines() {
+        assert!(readme.contains(&format!("\n    {line}\n")), "`socku -t` shows `{line}`");
+    }
+}
+
+#[test]
+fn the_readme_has_every_flag() {
+    let readme = read("README.md");
+    let Ok(Invocation::Help(help)) = config::parse(["-h".into()].into_iter()) else { panic!() };
+    let flags: Vec<_> = help.split_whitespace().filter(|word| word.starts_with("--")).collect();
+    assert!(flags.contains(&"--listen"));
+    for flag in flags {
+        let is_there =
+            readme.contains(&format!("`{flag} ")) || readme.contains(&format!("`{flag}`"));
+        assert!(is_there, "README.md says nothing of `{flag}`");
+    }
+}
+
+/// The table in the README has the words of the log, with what the source says of each.
+#[test]
+fn the_readme_has_every_reason() {
+    let (readme, source) = (read("README.md"), read("src/reason.rs"));
+    let mut meaning = String::new();
+    let mut rows = Vec::new();
+    for line in source.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("/// ") {
+            meaning = text.trim_end_matches('.').into();
+        } else if let Some((_, word)) = line.split_once(" = \"").filter(|_| !line.contains('$')) {
+            rows.push(format!("| `{}` | {meaning} |", word.trim_end_matches("\",")));
+        }
+    }
+    assert_eq!(rows.len(), CloseReason::ALL.len());
+    for row in rows {
+        assert!(readme.contains(&format!("\n{row}\n")), "README.md has no row `{row}`");
     }
 }
 

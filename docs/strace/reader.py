@@ -74,6 +74,8 @@ class Reader:
             events = re.search(r"events=([A-Z|]+)", arguments)
             text = f"epoll, {operation}, {self.parts.get(number, number)}"
             return text + (f", {short(events.group(1))}" if events else "")
+        if call.name == "pipe2":
+            return re.sub(r"\d+", lambda m: self.parts.get(m.group(), m.group()), arguments)
         arguments = re.sub(r"^\d+\b", lambda m: self.parts.get(m.group(), m.group()), arguments)
         if call.name == "splice":
             arguments = re.sub(r"(?<=NULL, )\d+\b(?=, NULL)",

@@ -250,10 +250,12 @@ def reset_by_client(stage):
     target.close()
 
 
-@scenario("Idle", """Two seconds pass with an open session, from the grant on: no call at all. The single call
-below is what the proxy was waiting in; it returns when the client speaks again.""", [
+@scenario("Idle", """Two seconds pass with an open session, from the grant on: no call at all. The first
+call below is what the proxy was waiting in; it returns when the client speaks again.""", [
     (r"epoll_wait.*client: IN", "Two seconds later. There was no tick in between."),
-], from_line=r"sendto\(client, <reply 90", to_line=r"sendto\(target, \"hello")
+    (r"SO_KEEPALIVE", "Not a short session, so the kernel shall notice if the target vanishes: once for a session, and "
+     "spared those that end within a second."),
+], from_line=r"sendto\(client, <reply 90")
 def idle(stage):
     client, target = stage.relaying()
     time.sleep(2)
@@ -264,8 +266,12 @@ def idle(stage):
 
 
 @scenario("A sustained flow", """The target sends 2 MiB. This one depends on when the kernel delivers what, so it is a
-sample: its beginning, with reads and writes that repeat left out.""", [], is_sample=True,
-          from_line=r"sendto\(client, <reply 90")
+sample, with what repeats left out.""", [
+    (r"recvfrom\(target", "A read that fills the whole buffer: more than small traffic."),
+    (r"pipe2", "From here on through a pipe, without copying; it is lent, and kept for the next flow."),
+    (r"splice\(target", "Pages of the target's socket into the pipe ..."),
+    (r"splice\(pipe-out", "... and out of it before more is taken in: so EAGAIN always means that the target has no more."),
+], is_sample=True, from_line=r"sendto\(client, <reply 90")
 def flow(stage):
     client, target = stage.relaying()
     target.setblocking(False)

@@ -133,16 +133,15 @@ class Threaded(socketserver.ThreadingTCPServer):
 class Lab:
     """Proxy and servers, and what a client's test says of them."""
 
-    def __init__(self, program, directory):
+    def __init__(self, program, directory, flags=()):
         self.directory = Path(directory)
-        self.program = program
         self.page = os.urandom(PAGE_BYTES // 2).hex().encode()
         www = self.directory / "www"
         www.mkdir()
         (www / "page.txt").write_bytes(self.page)
         self.web_port = Threaded(functools.partial(Page, directory=www)).port
         self.digest_port = Threaded(Digest).port
-        self.proxy = Proxy(program, directory)
+        self.proxy = Proxy(program, directory, flags=flags)
 
     def url(self, host="127.0.0.1"):
         """The page's address."""
