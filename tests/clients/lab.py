@@ -129,6 +129,9 @@ class Threaded(socketserver.ThreadingTCPServer):
         self.port = self.server_address[1]
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def handle_error(self, *_):
+        """A client that fails tells so itself."""
+
 
 class Lab:
     """Proxy and servers, and what a client's test says of them."""
