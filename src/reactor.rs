@@ -12,7 +12,7 @@ mod steps;
 use crate::access::Line;
 use crate::dns::{QUERIES_MAX, Resolver};
 use crate::net::{Event, Net};
-use crate::pool::Pool;
+use crate::pool::{LARGE_BUDGET_BYTES, PIPE_BYTES, Pool, SMALL_BYTES, SPARE_PIPES_MAX};
 use crate::reason::CloseReason;
 use crate::relay::{Relay, Side};
 use crate::rules::RuleSet;
@@ -38,6 +38,10 @@ const FIRST_QUERY_TOKEN: usize = 64;
 /// The first token of a session: one for its client, one for its target.
 const FIRST_SESSION_TOKEN: usize = FIRST_QUERY_TOKEN + QUERIES_MAX;
 
+/// What a session that is idle takes, with its deadline and its place in the queues. Twice that for
+/// a moment while their table grows.
+const SESSION_BYTES: usize = 2 * 512;
+
 /// What the loop is told at the start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -59,6 +63,18 @@ pub struct Settings {
     pub durations_ms: [Option<Millis>; KINDS],
     /// How long sessions may go on after [`Reactor::drain`].
     pub drain_timeout_ms: Millis,
+}
+
+impl Settings {
+    /// The most memory that sessions and what they hold can come to, in bytes: of the process, and
+    /// of the kernel's pipes. What the kernel keeps for sockets is its own affair (net.ipv4.tcp_mem).
+    pub fn memory_max_bytes(&self) -> (usize, usize) {
+        let directions = 2 * self.max_sessions;
+        // A direction holds one buffer at most: a small one, as long as the large ones are lent.
+        let large_bytes = LARGE_BUDGET_BYTES.min(directions.saturating_mul(self.buffer_bytes));
+        let process = self.max_sessions * SESSION_BYTES + directions * SMALL_BYTES + large_bytes;
+        (process, (self.pipes_max.min(directions) + SPARE_PIPES_MAX) * PIPE_BYTES)
+    }
 }
 
 /// A main listener and what is known of it.

@@ -14,15 +14,13 @@
 //! more: with bytes in it, it could as well mean that the pipe is full.
 
 use crate::net::{Event, Net};
-use crate::pool::{Buffer, Pool};
+use crate::pool::{Buffer, PIPE_BYTES, Pool};
 use std::io::{self, ErrorKind};
 
 /// Most calls to read that one direction may make in a turn.
 const CALLS_PER_TURN: u32 = 8;
 /// Most bytes that one direction may take in in a turn, give or take one call.
 const BYTES_PER_TURN: usize = 1 << 20;
-/// Most bytes asked for in one splice.
-const SPLICE_BYTES: usize = 1 << 20;
 /// A splice of less shows that the flow has become small enough to be copied.
 const SPLICE_BYTES_MIN: usize = 32 << 10;
 
@@ -251,7 +249,7 @@ impl<P> Direction<P> {
             self.bulk = false;
             return self.fill(net, from, pool, Pool::lend);
         };
-        let read = net.splice_in(&from.stream, &mut pipe, SPLICE_BYTES);
+        let read = net.splice_in(&from.stream, &mut pipe, PIPE_BYTES);
         match read {
             Ok(n @ 1..) => {
                 self.bulk = n >= SPLICE_BYTES_MIN;

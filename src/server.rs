@@ -11,7 +11,7 @@ use crate::rules::RuleSet;
 use crate::signals::{Request, Signals};
 use crate::timer::{Deadline, KINDS, Millis};
 use crate::watch::FileWatch;
-use log::{error, info, warn};
+use log::{debug, error, info, warn};
 use mio::Registry;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -75,7 +75,16 @@ impl Server {
             read_hosts(),
             Box::new(unpredictable()),
         );
-        let mut reactor = Reactor::new(net, settings(config, descriptors), rules, resolver);
+        let settings = settings(config, descriptors);
+        let (process_bytes, pipe_bytes) = settings.memory_max_bytes();
+        debug!(
+            "{} sessions, which with what they hold take at most {} KiB, and {} KiB in the \
+             kernel's pipes",
+            settings.max_sessions,
+            process_bytes / 1024,
+            pipe_bytes / 1024,
+        );
+        let mut reactor = Reactor::new(net, settings, rules, resolver);
         let mut addresses = Vec::new();
         for &at in &config.listen {
             addresses.push(reactor.listen(at).map_err(|error| format!("--listen {at}: {error}"))?);

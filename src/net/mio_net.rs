@@ -1,6 +1,7 @@
 //! [`Net`] over mio: one epoll, edge-triggered.
 
 use super::{Event, Net};
+use crate::pool::PIPE_BYTES;
 use crate::timer::Millis;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Registry, Token};
@@ -20,9 +21,6 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(600);
 const SPLICE_FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 /// Any port: FTP's is as good as another, since nothing is sent.
 const FACING_PORT: u16 = 21;
-
-/// Room in a pipe. It holds pages, not copies: what a pipe costs while it is empty is its ring.
-const PIPE_BYTES: usize = 1 << 20;
 
 /// Both ends of a pipe.
 pub struct Pipe {
