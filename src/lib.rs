@@ -2,9 +2,10 @@
 //!
 //! The pure rooms ([`wire`], [`name`], [`rules`], [`session`], [`timer`], [`stats`]) know no
 //! socket and no clock. [`relay`] and [`reactor`] work over the [`net::Net`] trait; [`server`]
-//! puts everything together.
+//! puts everything together. [`client`] is the other side, for programs that go through a proxy.
 
 pub mod access;
+pub mod client;
 pub mod config;
 pub mod dns;
 pub mod explain;

@@ -1,0 +1,66 @@
+//! A BIND between its two replies.
+
+use super::error::{Doing, Error};
+use super::proxy::Proxy;
+use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use std::time::Duration;
+
+/// A proxy that listens for one connection on our behalf: what [`Client::bind`] gives. Dropping
+/// it makes the proxy stop listening.
+///
+/// ```no_run
+/// # fn tell_the_server(address: std::net::SocketAddr) {}
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use socku::client::Client;
+///
+/// let client = Client::new("127.0.0.1:1080".parse()?);
+/// let bound = client.bind(("192.0.2.7", 21))?;
+/// tell_the_server(bound.address()); // FTP: the PORT command
+/// let (stream, peer) = bound.accept()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`Client::bind`]: super::Client::bind
+#[derive(Debug)]
+pub struct Bound {
+    proxy: Proxy,
+    address: SocketAddr,
+    reply_timeout: Duration,
+}
+
+impl Bound {
+    pub(super) fn new(
+        proxy: Proxy,
+        address: SocketAddrV4,
+        reply_timeout: Duration,
+    ) -> Result<Bound, Error> {
+        // "If the DSTIP in the reply is 0 [...], the client should replace it by the IP address
+        // of the SOCKS server" (Ying-Da Lee's text on BIND).
+        let ip = match address.ip() {
+            ip if ip.is_unspecified() => proxy.ip()?,
+            ip => (*ip).into(),
+        };
+        Ok(Bound { proxy, address: SocketAddr::new(ip, address.port()), reply_timeout })
+    }
+
+    /// The address to tell the peer: that of the first reply, with the proxy's own address in
+    /// place of 0.0.0.0. It is an IPv6 address only if the proxy said 0.0.0.0 and was itself
+    /// reached over IPv6.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for the peer, at most for the client's reply time-out from now on. Gives the stream
+    /// and the address the peer came from (as the proxy tells it).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`] when the proxy says that somebody else than the expected peer came, or
+    /// that nobody did in its own time. Any other [`Error`] but [`Error::Request`].
+    pub fn accept(mut self) -> Result<(TcpStream, SocketAddrV4), Error> {
+        self.proxy.set_deadline(self.reply_timeout);
+        let peer = self.proxy.granted(Doing::Peer)?;
+        Ok((self.proxy.into_stream()?, peer))
+    }
+}
