@@ -1,0 +1,452 @@
+//! The client library against the program itself, and against proxies that answer slowly, badly
+//! or not at all. The examples are run, too.
+
+mod common;
+
+use common::servers::*;
+use common::*;
+use socku::client::{Client, Doing, Error, Target};
+use socku::wire::EncodeError;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const TARGET: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 80);
+const GRANTED: [u8; 8] = [0, 90, 0, 80, 192, 0, 2, 1];
+const SHORT: Duration = Duration::from_secs(1);
+
+fn client(proxy: SocketAddrV4) -> Client {
+    Client::new(proxy.into()).connect_timeout(DEADLINE).reply_timeout(DEADLINE)
+}
+
+/// A proxy for one client, which does this once the client's first bytes are there.
+fn scripted(script: impl FnOnce(TcpStream) + Send + 'static) -> Client {
+    let (listener, address) = listener();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        if stream.read(&mut [0; 1024]).is_ok_and(|count| count > 0) {
+            script(stream);
+        }
+    });
+    client(address)
+}
+
+/// A proxy that answers with these bytes in one segment, then ends.
+fn answering(bytes: &'static [u8]) -> Client {
+    scripted(move |mut stream| stream.write_all(bytes).unwrap())
+}
+
+fn echoes(stream: &mut TcpStream) {
+    stream.write_all(b"ping").unwrap();
+    let mut back = [0; 4];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"ping");
+}
+
+fn no_timeouts(stream: &TcpStream) {
+    assert_eq!(stream.read_timeout().unwrap(), None);
+    assert_eq!(stream.write_timeout().unwrap(), None);
+}
+
+fn is_timeout(error: &Error, expected: Doing) -> bool {
+    matches!(error, Error::Io { doing, error, .. }
+        if *doing == expected && error.kind() == ErrorKind::TimedOut)
+}
+
+#[test]
+fn a_connect_by_address_reaches_the_target_under_the_user_id() {
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let (listener, address) = listener();
+    let (mut stream, local) = client(proxy.address).user("bob").connect(address).unwrap();
+    no_timeouts(&stream);
+    let mut target = accept(&listener);
+    assert_eq!(target.peer_addr().unwrap(), local.into());
+    stream.write_all(b"up").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut target), b"up");
+    target.write_all(b"down").unwrap();
+    drop(target);
+    assert_eq!(read_all(&mut with_deadline(stream)), b"down");
+    let access = proxy.access(1);
+    assert_eq!((access.field("user"), access.field("reason")), ("bob", "done"));
+    assert_eq!(access.field("target"), address.to_string());
+}
+
+#[test]
+fn a_connect_by_name_leaves_the_name_to_the_proxy() {
+    let server = NameServer::start(|question| vec![reply(question, 0, &[a("&", [127, 0, 0, 1])])]);
+    let nameserver = server.address.to_string();
+    let proxy = Proxy::start(PERMIT_ALL, &["--nameserver", &nameserver]);
+    let port = echo_server().port();
+    let (stream, _) = client(proxy.address).connect(("plain.test", port)).unwrap();
+    echoes(&mut with_deadline(stream));
+    assert_eq!(server.names()[0], "plain.test");
+    assert_eq!(proxy.access(1).field("target"), format!("plain.test:{port}"));
+}
+
+#[test]
+fn a_refusal_by_rule_is_rejected() {
+    let proxy = Proxy::start("permit cb *.*.*.* user alice\n", &[]);
+    let (listener, address) = listener();
+    let bob = client(proxy.address).user("bob");
+    assert!(matches!(bob.connect(address), Err(Error::Rejected)));
+    assert!(matches!(bob.bind(address), Err(Error::Rejected)));
+    assert!(client(proxy.address).user("alice").connect(address).is_ok());
+    drop(listener);
+    let refused = client(proxy.address).user("alice").connect(address);
+    assert!(matches!(refused, Err(Error::Rejected)));
+}
+
+#[test]
+fn a_bind_tells_its_address_and_accept_gives_stream_and_peer() {
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let bound = client(proxy.address).bind((Ipv4Addr::LOCALHOST, 21)).unwrap();
+    assert!(bound.address().ip().is_loopback());
+    let mut peer = with_deadline(TcpStream::connect(bound.address()).unwrap());
+    peer.write_all(b"hello").unwrap();
+    let (stream, address) = bound.accept().unwrap();
+    no_timeouts(&stream);
+    assert_eq!(peer.local_addr().unwrap(), address.into());
+    let mut stream = with_deadline(stream);
+    stream.write_all(b"welcome").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut peer), b"welcome");
+    drop(peer);
+    assert_eq!(read_all(&mut stream), b"hello");
+}
+
+#[test]
+fn a_bind_that_somebody_else_answers_is_rejected() {
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let bound = client(proxy.address).bind((Ipv4Addr::new(127, 0, 0, 9), 21)).unwrap();
+    let _stranger = TcpStream::connect(bound.address()).unwrap();
+    assert!(matches!(bound.accept(), Err(Error::Rejected)));
+    assert_eq!(proxy.access(1).field("reason"), "wrong-peer");
+}
+
+#[test]
+fn a_bind_that_nobody_answers_ends_with_the_proxys_time_or_ours() {
+    let proxy = Proxy::start(PERMIT_ALL, &["--bind-timeout", "1"]);
+    let bound = client(proxy.address).bind((Ipv4Addr::LOCALHOST, 21)).unwrap();
+    assert!(matches!(bound.accept(), Err(Error::Rejected)));
+
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let hasty = client(proxy.address).reply_timeout(SHORT);
+    let bound = hasty.bind((Ipv4Addr::LOCALHOST, 21)).unwrap();
+    let error = bound.accept().unwrap_err();
+    assert!(is_timeout(&error, Doing::Peer), "{error:?}");
+}
+
+#[test]
+fn a_bind_that_is_dropped_ends_the_listening() {
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let bound = client(proxy.address).bind((Ipv4Addr::LOCALHOST, 21)).unwrap();
+    let address = bound.address();
+    drop(bound);
+    assert_eq!(proxy.access(1).field("reason"), "client-left");
+    wait_until("the end of the listening", || TcpStream::connect(address).err());
+}
+
+#[test]
+fn an_address_of_zeros_to_tell_becomes_the_proxys_own() {
+    let listener = TcpListener::bind("127.0.0.3:0").unwrap();
+    let proxy = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&[0, 90, 0x12, 0x34, 0, 0, 0, 0]).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let bound = Client::new(proxy).reply_timeout(DEADLINE).bind(TARGET).unwrap();
+    assert_eq!(bound.address(), SocketAddr::new(proxy.ip(), 0x1234));
+
+    let other = answering(&[0, 90, 0x12, 0x34, 192, 0, 2, 9]).bind(TARGET).unwrap();
+    assert_eq!(other.address(), "192.0.2.9:4660".parse().unwrap());
+}
+
+#[test]
+fn every_code_of_a_refusal_is_an_error_of_its_own() {
+    let error = |bytes| answering(bytes).connect(TARGET).unwrap_err();
+    assert!(matches!(error(&[0, 91, 0, 0, 0, 0, 0, 0]), Error::Rejected));
+    assert!(matches!(error(&[0, 92, 0, 0, 0, 0, 0, 0]), Error::NoIdent));
+    assert!(matches!(error(&[0, 93, 0, 0, 0, 0, 0, 0]), Error::OtherUser));
+}
+
+#[test]
+fn what_is_no_reply_is_a_violation_with_its_bytes() {
+    let answers: [&[u8]; 6] = [
+        &[4, 90, 0, 80, 192, 0, 2, 1],
+        &[0, 94, 0, 80, 192, 0, 2, 1],
+        b"HTTP/1.1",
+        &[5, 255],
+        &[0, 90, 0, 80, 192, 0, 2],
+        &[],
+    ];
+    for bytes in answers {
+        for bind in [false, true] {
+            let client = answering(bytes);
+            let error = match bind {
+                false => client.connect(TARGET).map(drop).unwrap_err(),
+                true => client.bind(TARGET).map(drop).unwrap_err(),
+            };
+            assert!(matches!(&error, Error::Protocol(got) if got == bytes), "{error:?}");
+        }
+    }
+    let bound = scripted(|mut stream| {
+        stream.write_all(&GRANTED).unwrap();
+        stream.write_all(&[0, 90, 1]).unwrap();
+    })
+    .bind(TARGET)
+    .unwrap();
+    assert!(matches!(bound.accept(), Err(Error::Protocol(got)) if got == [0, 90, 1]));
+}
+
+#[test]
+fn payload_in_one_segment_with_the_reply_is_not_lost() {
+    let client = answering(b"\0\x5a\0\0\0\0\0\0payload directly behind it");
+    let (stream, _) = client.connect(TARGET).unwrap();
+    assert_eq!(read_all(&mut with_deadline(stream)), b"payload directly behind it");
+
+    let client = answering(b"\0\x5a\0\x15\x7f\0\0\x01\0\x5a\0\x16\x7f\0\0\x02both at once");
+    let bound = client.bind(TARGET).unwrap();
+    assert_eq!(bound.address(), "127.0.0.1:21".parse().unwrap());
+    let (stream, peer) = bound.accept().unwrap();
+    assert_eq!(peer, "127.0.0.2:22".parse().unwrap());
+    assert_eq!(read_all(&mut with_deadline(stream)), b"both at once");
+}
+
+/// Sends these bytes one by one, as long as the client is there.
+fn drip(stream: &mut TcpStream, bytes: &[u8], pause: Duration) {
+    for byte in bytes {
+        thread::sleep(pause);
+        if stream.write_all(&[*byte]).is_err() {
+            return;
+        }
+    }
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn a_dripping_reply_is_read_whole() {
+    let client = scripted(|mut stream| drip(&mut stream, &GRANTED, Duration::from_millis(5)));
+    assert_eq!(client.connect(TARGET).unwrap().1, TARGET);
+}
+
+#[test]
+fn a_dripping_reply_does_not_stretch_the_time_out() {
+    // Each byte comes within the time-out, all of them do not.
+    let pause = SHORT / 3;
+    let client = scripted(move |mut stream| drip(&mut stream, &GRANTED, pause));
+    let error = client.reply_timeout(SHORT).connect(TARGET).unwrap_err();
+    assert!(is_timeout(&error, Doing::Reply), "{error:?}");
+
+    let client = scripted(move |mut stream| {
+        stream.write_all(&GRANTED).unwrap();
+        drip(&mut stream, &GRANTED, pause);
+    });
+    let bound = client.reply_timeout(SHORT).bind(TARGET).unwrap();
+    let error = bound.accept().unwrap_err();
+    assert!(is_timeout(&error, Doing::Peer), "{error:?}");
+}
+
+#[test]
+fn accept_has_its_time_from_its_call() {
+    let bound = answering(b"\0\x5a\0\x15\x7f\0\0\x01\0\x5a\0\x16\x7f\0\0\x02")
+        .reply_timeout(SHORT)
+        .bind(TARGET)
+        .unwrap();
+    thread::sleep(SHORT + SHORT / 10);
+    assert!(bound.accept().is_ok());
+}
+
+#[test]
+fn a_time_out_may_be_none_or_for_ever() {
+    let error = answering(&GRANTED).connect_timeout(Duration::ZERO).connect(TARGET).unwrap_err();
+    assert!(is_timeout(&error, Doing::Connecting), "{error:?}");
+    let error = answering(&GRANTED).reply_timeout(Duration::ZERO).connect(TARGET).unwrap_err();
+    assert!(is_timeout(&error, Doing::Sending), "{error:?}");
+    let patient = answering(&GRANTED).connect_timeout(Duration::MAX).reply_timeout(Duration::MAX);
+    assert_eq!(patient.connect(TARGET).unwrap().1, TARGET);
+}
+
+#[test]
+fn a_proxy_that_takes_no_connection_costs_the_connect_time_out() {
+    // With its queue full, a listener on Linux answers no further SYN.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let _waiting = TcpStream::connect(address).unwrap();
+    let started = Instant::now();
+    let client = Client::new(address).connect_timeout(SHORT).reply_timeout(DEADLINE);
+    let error = client.connect(TARGET).unwrap_err();
+    assert!(is_timeout(&error, Doing::Connecting), "{error:?}");
+    assert!((SHORT..DEADLINE).contains(&started.elapsed()));
+}
+
+#[test]
+fn failures_of_the_connection_say_what_was_being_done() {
+    let (listener, address) = listener();
+    drop(listener);
+    let error = client(address).connect(TARGET).unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { doing: Doing::Connecting, proxy, error }
+            if *proxy == address.into() && error.kind() == ErrorKind::ConnectionRefused),
+        "{error:?}"
+    );
+    let error = scripted(reset).connect(TARGET).unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { doing: Doing::Reply, error, .. }
+            if error.kind() == ErrorKind::ConnectionReset),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_before_a_connection_is_made() {
+    let (listener, address) = listener();
+    let user = |user: &[u8]| client(address).user(user).connect(TARGET);
+    for text in [&b"a\0b"[..], b"\0", &[b'u'; 513]] {
+        assert!(matches!(user(text), Err(Error::Request(EncodeError::User))));
+        let bound = client(address).user(text).bind(TARGET);
+        assert!(matches!(bound, Err(Error::Request(EncodeError::User))));
+    }
+    for name in ["", "a\0b", &"n".repeat(256)] {
+        let error = client(address).connect((name, 80)).unwrap_err();
+        assert!(matches!(error, Error::Request(EncodeError::Name)), "{name:?}");
+    }
+    let marked = client(address).connect((Ipv4Addr::new(0, 0, 0, 7), 80));
+    assert!(matches!(marked, Err(Error::Request(EncodeError::Address))));
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn what_is_sent_is_the_request_to_the_byte_and_at_the_limits_too() {
+    let name = "n".repeat(255);
+    let cases = [
+        (Target::Address(TARGET), vec![b'u'; 512]),
+        (Target::Name(&name, 80), vec![b'u'; 512]),
+        (Target::Name("127.0.0.1", 80), vec![]),
+        (Target::from(("127.0.0.1", 80)), vec![0xff, b' ', b'\n']),
+    ];
+    for (target, user) in cases {
+        let (address_4, name_4a) = match target {
+            Target::Address(address) => (address, None),
+            Target::Name(name, _) => (TARGET, Some(name)),
+        };
+        for command in [1, 2] {
+            let expected = match name_4a {
+                None => request(command, address_4, &user),
+                Some(name) => request_4a(command, name.as_bytes(), 80, &user),
+            };
+            let (listener, address) = listener();
+            let user = user.clone();
+            let asking = thread::spawn(move || {
+                let mut stream = accept(&listener);
+                let mut bytes = vec![0; expected.len()];
+                stream.read_exact(&mut bytes).unwrap();
+                assert_eq!(bytes, expected);
+                stream.write_all(&GRANTED).unwrap();
+                assert_eq!(read_all(&mut stream), b"", "behind the request");
+            });
+            let client = client(address).user(user);
+            match command {
+                1 => drop(client.connect(target).unwrap()),
+                _ => drop(client.bind(target).unwrap()),
+            }
+            asking.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_error_tells_a_person_what_is_wrong() {
+    let proxy = "127.0.0.1:1080".parse().unwrap();
+    let io = |doing, kind: ErrorKind| Error::Io { doing, proxy, error: kind.into() };
+    let cases = [
+        (Error::Request(EncodeError::User), "the user id holds a NUL or exceeds 512 bytes"),
+        (Error::Rejected, "the SOCKS proxy refused, or could not make the connection (reply 91)"),
+        (Error::Protocol(vec![]), "the SOCKS proxy closed the connection without a reply"),
+        (
+            Error::Protocol(vec![5, 255]),
+            "the SOCKS proxy closed the connection within its reply: 05 ff",
+        ),
+        (
+            Error::Protocol(b"HTTP/1.1".to_vec()),
+            "this is not how a SOCKS4 proxy replies: 48 54 54 50 2f 31 2e 31",
+        ),
+        (
+            io(Doing::Reply, ErrorKind::TimedOut),
+            "time-out while waiting for the reply of the SOCKS proxy at 127.0.0.1:1080",
+        ),
+        (
+            io(Doing::Connecting, ErrorKind::ConnectionRefused),
+            "error while connecting to the SOCKS proxy at 127.0.0.1:1080: connection refused",
+        ),
+    ];
+    for (error, text) in cases {
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+/// Runs an example as the README does.
+fn example(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--offline", "--example"]).args(arguments);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
+}
+
+#[test]
+fn the_example_fetch_prints_the_page() {
+    let proxy = Proxy::start("permit c *.*.*.* user bob\n", &[]);
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let mut stream = accept(&listener);
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        stream.write_all(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\nthe\npage\n").unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    let (proxy_text, url) = (proxy.address.to_string(), format!("http://{address}/a/b"));
+    let output = example(&["fetch", "--", "--proxy", &proxy_text, "--user", "bob", &url]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"the\npage\n");
+    assert!(server.join().unwrap().starts_with("GET /a/b HTTP/1.0\r\nHost: "));
+
+    let output = example(&["fetch", "--", "--proxy", &proxy_text, &url]);
+    assert_eq!(output.status.code(), Some(1));
+    // Warnings of the compiler may come before it.
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.ends_with(&format!("fetch: {}\n", Error::Rejected)), "{text}");
+}
+
+#[test]
+fn the_example_bind_transfers_a_file() {
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let output = example(&["bind", "--", "--proxy", &proxy.address.to_string()]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"hello from behind the proxy\n");
+    let access = proxy.wait_log("command=bind");
+    assert!(access.contains(" reply=90 reason=done up=0 down=28 "), "{access}");
+}
+
+#[test]
+fn the_readme_shows_the_example_that_is_compiled() {
+    let readme = include_str!("../README.md");
+    let documentation = include_str!("../src/client.rs");
+    let example = documentation.split("```").nth(1).unwrap();
+    let lines = example.lines().skip(1).filter_map(|line| line.strip_prefix("//!"));
+    let block: String = lines
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| format!("    {}\n", line.strip_prefix(' ').unwrap()))
+        .collect();
+    let without_blanks: String =
+        readme.lines().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
+    assert!(without_blanks.contains(&block), "{block}");
+}
