@@ -32,14 +32,17 @@ pub fn explain(rules: &RuleSet, question: &str) -> Result<String, String> {
     let question = parse(question)?;
     let Question { command, name, address, port, client, user } = question;
     let (name, user) = (name.map(str::as_bytes), user.as_bytes());
-    if let Some(address) = address {
+    // BIND for 0.0.0.0 is for any peer that the rules permit.
+    let is_open =
+        command == Command::Bind && name.is_none() && address == Some(Ipv4Addr::UNSPECIFIED);
+    if let Some(address) = address.filter(|_| !is_open) {
         return Ok(show(
             rules,
             rules.decide(&Query { command, name, address, port, client, user }),
         ));
     }
     if rules.could_permit(command, name, port, client, user).is_none() {
-        return Ok("deny: no rule permits this for any address; no name server is asked".into());
+        return Ok("deny: no rule permits this for any address, so none is looked up".into());
     }
     Ok(depends(rules, &question))
 }
@@ -156,6 +159,10 @@ mod tests {
             ("c www.example.com=127.0.0.1:443", "deny: no rule matches"),
             ("c www.example.com:443", "depends on the address; in this order:\n   1: permit"),
             ("b www.example.com:443", "deny: no rule permits this for any address"),
+            ("b 0.0.0.0:0", "deny: no rule permits this for any address"),
+            ("b 0.0.0.0:0 from 10.0.0.2", "depends on the address; in this order:\n   4: permit b"),
+            ("c 0.0.0.0:80", "deny: 0/8, 224/4, 240/4 and port 0 are never"),
+            ("b www.example.com=0.0.0.0:0 from 10.0.0.2", "deny: 0/8"),
         ] {
             let answer = answer(question).unwrap();
             assert!(answer.starts_with(expected), "{question}: {answer}");
