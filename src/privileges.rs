@@ -1,7 +1,7 @@
 //! Giving up root, and taking all the descriptors that are allowed.
 
 use rustix::process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit};
-use rustix::thread;
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::path::Path;
 use std::{fs, io};
 
@@ -24,7 +24,8 @@ pub fn find_identity(text: &str) -> Result<Identity, String> {
     let (users, groups) = (Path::new("/etc/passwd"), Path::new("/etc/group"));
     let (uid, own_gid) = match (find_in(users, user, &[2, 3])?.as_deref(), user.parse()) {
         (Some(&[uid, gid]), _) => (uid, Some(gid)),
-        (_, Ok(uid)) => (uid, None),
+        // The kernel takes the last number for "leave it as it is": root would stay root.
+        (_, Ok(uid)) if uid != u32::MAX => (uid, None),
         _ => return Err(format!("no user {user:?} in {}", users.display())),
     };
     let gid = match group {
@@ -33,7 +34,7 @@ pub fn find_identity(text: &str) -> Result<Identity, String> {
         }
         Some(group) => match (find_in(groups, group, &[2])?.as_deref(), group.parse()) {
             (Some(&[gid]), _) => gid,
-            (_, Ok(gid)) => gid,
+            (_, Ok(gid)) if gid != u32::MAX => gid,
             _ => return Err(format!("no group {group:?} in {}", groups.display())),
         },
     };
@@ -43,8 +44,9 @@ pub fn find_identity(text: &str) -> Result<Identity, String> {
 /// The numeric fields of the line of `file` that begins with `name`, or, of a user, has it as
 /// its id.
 fn find_in(file: &Path, name: &str, fields: &[usize]) -> Result<Option<Vec<u32>>, String> {
-    let text =
-        fs::read_to_string(file).map_err(|error| format!("reading {}: {error}", file.display()))?;
+    let text = fs::read(file).map_err(|error| format!("reading {}: {error}", file.display()))?;
+    // Real names may be in any character set; nobody asks for them.
+    let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let found = lines.find(|line| line.first() == Some(&name) || line.get(2) == Some(&name));
     Ok(found.and_then(|line| {
@@ -58,8 +60,11 @@ pub fn drop_to(identity: Identity) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     thread::set_thread_groups(&[])?;
     thread::set_thread_res_gid(gid, gid, gid)?;
-    // Leaving user id 0 drops every capability.
     thread::set_thread_res_uid(uid, uid, uid)?;
+    // Leaving user id 0 drops every capability; this is for whoever had some without being root.
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    thread::set_capabilities(None, sets)?;
     thread::set_no_new_privs(true)?;
     Ok(())
 }
@@ -85,6 +90,9 @@ mod tests {
         assert_eq!(find_identity("54321:12345"), Ok(Identity { uid: 54321, gid: 12345 }));
         assert_eq!(find_identity("root:12345"), Ok(Identity { uid: 0, gid: 12345 }));
         assert!(find_identity("54321").unwrap_err().contains("expected UID:GROUP"));
+        for minus_one in ["4294967295:1", "1:4294967295"] {
+            assert!(find_identity(minus_one).is_err(), "{minus_one} would leave root as it is");
+        }
         assert!(find_identity("no-such-user").unwrap_err().contains("no user \"no-such-user\""));
         assert!(find_identity("root:no-such").unwrap_err().contains("no group \"no-such\""));
     }
