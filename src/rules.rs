@@ -228,39 +228,38 @@ impl RuleSet {
         if !beyond_loopback {
             return Vec::new();
         }
-        let open = self.rules.iter().find(|rule| rule.permit && rule.from.is_none()).map(|rule| {
+        let is_open = |rule: &&Rule| rule.permit && rule.from.is_none_or(|from| from.mask == 0);
+        let open = self.rules.iter().find(is_open).map(|rule| {
             format!(
                 "line {}: permits every client (`{rule}`); add `from` unless that is meant",
                 rule.line
             )
         });
-        let exposed = self.rules.iter().enumerate().find(|(place, rule)| {
-            rule.permit && rule.exposes_loopback() && !self.shields_loopback(*place)
-        });
-        let exposed = exposed.map(|(_, rule)| {
+        let commands: [fn(&Rule) -> bool; 2] = [|rule| rule.connect, |rule| rule.bind];
+        let exposing = commands.into_iter().filter_map(|command| self.exposing(command));
+        let exposed = exposing.min_by_key(|rule| rule.line).map(|rule| {
             format!("line {}: lets other hosts reach services of this one (`{rule}`)", rule.line)
         });
         open.into_iter().chain(exposed).collect()
     }
 
-    /// Whether a rule before `place` denies 127/8 to everybody that the rule there permits.
-    fn shields_loopback(&self, place: usize) -> bool {
-        let permit = &self.rules[place];
-        self.rules[..place].iter().any(|rule| {
-            !rule.permit
-                && (rule.connect || !permit.connect)
-                && (rule.bind || !permit.bind)
-                && rule.ports.is_empty()
-                && rule.user.is_none()
-                && rule
-                    .from
-                    .is_none_or(|from| permit.from.is_some_and(|permitted| from.cover(permitted)))
-                && matches!(rule.target, Target::Addresses(a) if a.cover(Addresses::LOOPBACK))
+    /// The first permit rule for this command that lets other hosts reach 127/8, unless a rule
+    /// before it denies that to everybody whom it permits.
+    fn exposing(&self, is_about: fn(&Rule) -> bool) -> Option<&Rule> {
+        let mut shields: Vec<Option<Addresses>> = Vec::new();
+        self.rules.iter().filter(|rule| is_about(rule)).find(|rule| {
+            if rule.shields_loopback() && shields.len() < DENIED_MAX {
+                shields.push(rule.from);
+            }
+            let covers = |from: &Option<Addresses>| {
+                from.is_none_or(|from| rule.from.is_some_and(|permitted| from.cover(permitted)))
+            };
+            rule.permit && rule.exposes_loopback() && !shields.iter().any(covers)
         })
     }
 }
 
-/// Deny rules that [`RuleSet::could_permit`] looks back at: all of any sane file, and a bound on
+/// Deny rules that a permit rule is compared with: all of any sane file, and a bound on
 /// its time with any other.
 const DENIED_MAX: usize = 64;
 
@@ -302,6 +301,14 @@ impl Rule {
     fn exposes_loopback(&self) -> bool {
         let reaches = matches!(self.target, Target::Addresses(addresses) if addresses.meet(Addresses::LOOPBACK));
         reaches && self.from.is_none_or(|from| !Addresses::LOOPBACK.cover(from))
+    }
+
+    /// Whether it denies all of 127/8, to whomever it is about.
+    fn shields_loopback(&self) -> bool {
+        !self.permit
+            && self.ports.is_empty()
+            && self.user.is_none()
+            && matches!(self.target, Target::Addresses(a) if a.cover(Addresses::LOOPBACK))
     }
 }
 

@@ -111,6 +111,16 @@ fn a_hundred_thousand_rules_are_read() {
     assert_eq!(rules(&text).rules().len(), 100_000);
 }
 
+/// Once a rule was compared with all before it, and this took minutes.
+#[test]
+fn warnings_about_a_long_file_take_no_time() {
+    let mut text = "deny c 10.1.1.1\n".repeat(50_000) + "deny c 127.*.*.*\n";
+    text += &"permit c *.*.*.7 from 10.*.*.*\n".repeat(50_000);
+    let (set, started) = (rules(&text), std::time::Instant::now());
+    assert!(set.open_proxy_warnings(true).is_empty());
+    assert!(started.elapsed().as_secs() < 5);
+}
+
 #[test]
 fn the_first_rule_that_matches_decides_and_none_is_no() {
     let set = rules("deny c 10.0.0.0/8\npermit c 10.1.*.*\npermit c 9.*.*.* port 80");
@@ -213,6 +223,12 @@ fn warnings_tell_of_open_proxies_and_of_exposed_loopback() {
     assert_eq!(count("deny cb 127.*.*.*\npermit c *.*.*.* from 10.0.0.0/8"), 0);
     assert_eq!(count("deny b 127.*.*.*\npermit c *.*.*.* from 10.0.0.0/8"), 1);
     assert_eq!(count("deny c 127.*.*.* port 80\npermit c *.*.*.* from 10.0.0.0/8"), 1);
+    assert_eq!(count("deny c 127.*.*.*\ndeny b 127.*.*.*\npermit cb *.*.*.* from 10.0.0.0/8"), 0);
+    assert_eq!(count("deny c 127.*.*.*\npermit cb *.*.*.* from 10.0.0.0/8"), 1);
+    assert_eq!(count("deny cb 127.*.*.* from 10.*.*.*\npermit c *.*.*.* from 10.0.0.0/8"), 0);
+    assert_eq!(count("deny cb 127.*.*.* from 10.1.*.*\npermit c *.*.*.* from 10.0.0.0/8"), 1);
+    assert_eq!(count("permit c *.*.*.* from 10.0.0.0/8\ndeny cb 127.*.*.*"), 1);
+    assert_eq!(count("permit c 9.*.*.* from *.*.*.*"), 1, "everybody is no limit");
     assert_eq!(count("permit c 127.*.*.* from 127.*.*.*"), 0);
     assert_eq!(count("permit c 9.*.*.*"), 1);
     assert!(rules("permit c *.*.*.*").open_proxy_warnings(false).is_empty());
