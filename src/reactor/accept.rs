@@ -6,7 +6,8 @@ use crate::reason::CloseReason;
 use crate::relay::{Relay, Side};
 use crate::session::Session;
 use crate::timer::Millis;
-use log::{error, warn};
+use crate::wire::{Code, Reply};
+use log::error;
 use rustix::io::Errno;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -24,7 +25,7 @@ impl<N: Net> Reactor<N> {
     /// Listens for clients; returns the address, with the port that was chosen.
     pub fn listen(&mut self, at: SocketAddrV4) -> io::Result<SocketAddrV4> {
         if self.entrances.len() == LISTENERS_MAX {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "too many listening addresses"));
+            return Err(io::Error::new(ErrorKind::InvalidInput, "expected at most 32 addresses"));
         }
         let listener = self.net.listen(at, BACKLOG, self.entrances.len())?;
         let address = self.net.listening_on(&listener)?;
@@ -81,7 +82,7 @@ impl<N: Net> Reactor<N> {
         if self.complained.is_none_or(|at| at + COMPLAIN_EVERY_MS <= self.now) {
             self.complained = Some(self.now);
             error!(
-                "accepting clients: {error}; {} sessions are open, clients wait until some close",
+                "accepting clients: {error}; {} sessions are open, others wait or are refused",
                 self.entries.len()
             );
         }
@@ -97,8 +98,9 @@ impl<N: Net> Reactor<N> {
         }
         let slot = self.entries.vacant_key();
         if let Err(error) = self.net.watch(&mut stream, token_of_client(slot)) {
-            warn!("client={client} cannot be watched: {error}");
-            return self.net.abort(stream);
+            self.stats.accept_failures += 1;
+            self.complain(&error);
+            return self.refuse_unwatched(&stream);
         }
         self.stats.opened += 1;
         let session = Session::new(self.stats.opened, client, self.now);
@@ -121,6 +123,14 @@ impl<N: Net> Reactor<N> {
         }
     }
 
+    /// Answers a client without waiting for its request: nothing would tell that it has come.
+    fn refuse_unwatched(&mut self, stream: &N::Stream) {
+        // Bytes that nobody has read would turn the close into a reset. Neither call waits, and
+        // when one fails the client is gone.
+        let _ = self.net.recv(stream, &mut [0; 1024]);
+        let _ = self.net.send(stream, &Reply::refused(Code::Rejected).encode());
+    }
+
     pub(super) fn forget_source(&mut self, client: Ipv4Addr) {
         if let Some(sessions) = self.per_source.get_mut(&client) {
             *sessions -= 1;
@@ -133,6 +143,7 @@ impl<N: Net> Reactor<N> {
 
 /// Whether a call failed because descriptors or memory for sockets have run out.
 pub(super) fn lacks_resources(error: &io::Error) -> bool {
-    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    // epoll_ctl says NOSPC when the user watches as much as one may.
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
     error.raw_os_error().is_some_and(|code| lacking.iter().any(|e| e.raw_os_error() == code))
 }

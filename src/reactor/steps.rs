@@ -296,14 +296,19 @@ impl<N: Net> Reactor<N> {
 }
 
 /// Whether a target is one of the listening sockets. One that listens on every address does so
-/// on those that this host reaches itself by: the address facing it is the target's own.
+/// on those that this host reaches itself by: the address facing it is the target's own. When
+/// there is no descriptor to find that out with, the answer is the safe one.
 pub(super) fn is_own<N: Net>(
     net: &N,
     entrances: &[Entrance<N::Listener>],
     target: SocketAddrV4,
 ) -> bool {
     let reaches = |own: SocketAddrV4| match own.ip().is_unspecified() {
-        true => target.ip().is_loopback() || net.facing(*target.ip()).ok() == Some(*target.ip()),
+        true if target.ip().is_loopback() => true,
+        true => match net.facing(*target.ip()) {
+            Ok(facing) => facing == *target.ip(),
+            Err(error) => lacks_resources(&error),
+        },
         false => own.ip() == target.ip(),
     };
     entrances.iter().any(|e| e.address.port() == target.port() && reaches(e.address))
