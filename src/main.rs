@@ -5,36 +5,50 @@ use socku::explain;
 use socku::logging;
 use socku::rules::RuleSet;
 use socku::server::{Server, read_rules};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// What went wrong: the exit code, and one line.
+struct Failure(u8, String);
+
+/// An error at run time, or in the rules.
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure(1, message)
+    }
+}
+
 fn main() -> ExitCode {
-    let invocation = match config::parse(std::env::args_os().skip(1)) {
-        Ok(invocation) => invocation,
-        Err(error) => {
-            eprintln!("socku: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match perform(invocation) {
+    let invocation = config::parse(std::env::args_os().skip(1)).map_err(wrong_command_line);
+    match invocation.and_then(perform) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // FILE:LINE comes first, where editors look for it.
-            eprintln!("{error}");
-            ExitCode::from(1)
+        Err(Failure(code, message)) => {
+            logging::flush();
+            // One line, whatever a flag or a file is called. With standard error gone as well
+            // there is nobody left to tell, and the exit code says it.
+            let line = message.replace(|c: char| c.is_control(), "?");
+            let _ = writeln!(std::io::stderr(), "{line}");
+            ExitCode::from(code)
         }
     }
 }
 
-fn perform(invocation: Invocation) -> Result<(), String> {
+fn wrong_command_line(message: String) -> Failure {
+    Failure(2, format!("socku: {message}"))
+}
+
+fn perform(invocation: Invocation) -> Result<(), Failure> {
     match invocation {
-        Invocation::Help(text) => print!("{text}"),
-        Invocation::Version => println!("socku {}", env!("CARGO_PKG_VERSION")),
-        Invocation::Test(config) => print!("{}", explain::listing(&load(&config)?.1)),
+        Invocation::Help(text) => print(&text)?,
+        Invocation::Version => print(&format!("socku {}\n", env!("CARGO_PKG_VERSION")))?,
+        Invocation::Test(config) => print(&explain::listing(&load(&config)?.1))?,
         Invocation::Explain(config, query) => {
             let (_, rules) = load(&config)?;
             let answer = explain::explain(&rules, &query);
-            println!("{}", answer.map_err(|error| format!("--explain: {error}"))?);
+            let answer =
+                answer.map_err(|error| wrong_command_line(format!("--explain: {error}")))?;
+            print(&(answer + "\n"))?;
         }
         Invocation::Run(config) => {
             logging::init();
@@ -45,9 +59,19 @@ fn perform(invocation: Invocation) -> Result<(), String> {
     Ok(())
 }
 
+/// Writes to standard output, which may be a closed pipe or a full disk.
+fn print(text: &str) -> Result<(), String> {
+    let mut stdout = std::io::stdout();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| format!("writing to standard output: {error}"))
+}
+
 /// Finds and reads the rule file.
 fn load(config: &Config) -> Result<(PathBuf, RuleSet), String> {
     let candidates = config.rule_files();
-    let file = candidates.iter().find(|file| file.exists()).unwrap_or(&candidates[0]);
+    let Some(file) = candidates.iter().find(|file| file.exists()) else {
+        let tried: Vec<_> = candidates.iter().map(|file| file.display().to_string()).collect();
+        return Err(format!("{}: no such file, expected a rule file", tried.join(", ")));
+    };
     Ok((file.clone(), read_rules(file)?))
 }
