@@ -13,10 +13,11 @@ use crate::timer::{Deadline, KINDS, Millis};
 use crate::watch::FileWatch;
 use log::{debug, error, info, warn};
 use mio::Registry;
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// Descriptors kept for what is not a session: log, poll, signals, listeners, the rule file.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -49,6 +50,9 @@ pub struct Server {
     nameservers: Vec<SocketAddr>,
     dns_timeout_ms: Millis,
     addresses: Vec<SocketAddrV4>,
+    /// Given up while the rule file is read, so that there is a descriptor for it even when
+    /// sessions have taken all others.
+    spare: Option<OwnedFd>,
 }
 
 /// Reads and parses a rule file. The error is one line with the file, and the line where there
@@ -90,7 +94,11 @@ impl Server {
             addresses.push(reactor.listen(at).map_err(|error| format!("--listen {at}: {error}"))?);
         }
         if let Some(identity) = identity {
-            privileges::drop_to(identity).map_err(|error| format!("--user: {error}"))?;
+            privileges::drop_to(identity)
+                .map_err(|error| format!("--user: {error}, expected to be started as root"))?;
+            if let Err(error) = fs::File::open(rule_file) {
+                warn!("{}: changes will not be read as --user: {error}", rule_file.display());
+            }
         }
         let server = Server {
             reactor,
@@ -100,6 +108,7 @@ impl Server {
             nameservers: config.nameservers.clone(),
             dns_timeout_ms: config.dns_timeout_ms,
             addresses,
+            spare: spare_descriptor(),
         };
         server.warn_about_rules();
         Ok(server)
@@ -186,7 +195,10 @@ impl Server {
 
     /// All or nothing: a file with an error changes nothing.
     fn reload(&mut self) {
-        match read_rules(&self.rule_file) {
+        drop(self.spare.take());
+        let read = read_rules(&self.rule_file);
+        self.spare = spare_descriptor();
+        match read {
             Ok(rules) => {
                 info!("{}: {} rules in force", self.rule_file.display(), rules.rules().len());
                 self.reactor.set_rules(rules);
@@ -202,6 +214,11 @@ impl Server {
             warn!("{}: {warning}", self.rule_file.display());
         }
     }
+}
+
+/// Any descriptor; standard error is there to be copied without opening a file.
+fn spare_descriptor() -> Option<OwnedFd> {
+    io::stderr().as_fd().try_clone_to_owned().ok()
 }
 
 /// Watches the rule file, the hosts file and resolv.conf, in this order. What cannot be watched
