@@ -78,7 +78,7 @@ reasons! {
     Refused = "refused",
     /// No route to the target, or its network says so.
     Unreachable = "unreachable",
-    /// A firewall on the way, or this host, forbids the connection.
+    /// A route or firewall of this host forbids the connection.
     Prohibited = "prohibited",
     /// The connection could not be made for another reason.
     ConnectFailed = "connect-failed",
