@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub mod servers;
+pub mod tools;
 pub mod traffic;
 
 use std::fs;

@@ -1,0 +1,83 @@
+//! What some tests need of the machine: root, and programs of the system.
+
+use super::{DEADLINE, wait_until};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Whether this test can run: as root, and with these programs. When it cannot, it says so
+/// where it is run by hand, and fails where `CI` is set.
+pub fn can_run(programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = |program: &&str| std::env::split_paths(&path).any(|d| d.join(program).exists());
+    let mut missing: Vec<&str> = programs.iter().copied().filter(|p| !is_there(p)).collect();
+    if !rustix::process::geteuid().is_root() {
+        missing.push("root");
+    }
+    let missing = missing.join(", ");
+    assert!(missing.is_empty() || std::env::var_os("CI").is_none(), "this test needs {missing}");
+    if !missing.is_empty() {
+        eprintln!("skipped: needs {missing}");
+    }
+    missing.is_empty()
+}
+
+/// The value of a field of /proc/PID/status.
+pub fn status_field(pid: u32, field: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
+    line.unwrap_or_else(|| panic!("no {field}")).trim().to_string()
+}
+
+/// strace, attached to a running program; detached when dropped.
+pub struct Strace {
+    child: Child,
+    pid: u32,
+    /// Where it writes the calls.
+    pub calls: PathBuf,
+}
+
+impl Strace {
+    /// Attaches and waits until it has. The `-e` expressions say what to trace and to inject;
+    /// counts of calls begin here.
+    pub fn attach(pid: u32, directory: &Path, expressions: &[&str]) -> Strace {
+        let calls = directory.join("calls");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-p", &pid.to_string(), "-o"]).arg(&calls);
+        for expression in expressions {
+            command.args(["-e", expression]);
+        }
+        let child = command.stdin(Stdio::null()).spawn().unwrap();
+        let strace = Strace { child, pid, calls };
+        let tracer = strace.child.id().to_string();
+        wait_until("strace", || (status_field(pid, "TracerPid") == tracer).then_some(()));
+        strace
+    }
+
+    /// Waits until a call of this form has been seen; the line.
+    pub fn wait_call(&self, text: &str) -> String {
+        wait_until(&format!("{text:?} from strace"), || {
+            let calls = fs::read_to_string(&self.calls).unwrap_or_default();
+            calls.lines().find(|line| line.contains(text)).map(String::from)
+        })
+    }
+
+    /// How many calls were made to fail.
+    pub fn injected(&self) -> usize {
+        fs::read_to_string(&self.calls).unwrap_or_default().matches("(INJECTED)").count()
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let until = std::time::Instant::now() + DEADLINE;
+        while Path::new(&format!("/proc/{}", self.pid)).exists()
+            && status_field(self.pid, "TracerPid") == self.child.id().to_string()
+            && std::time::Instant::now() < until
+        {
+            std::thread::yield_now();
+        }
+        let _ = self.child.wait();
+    }
+}
