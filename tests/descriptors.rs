@@ -1,0 +1,233 @@
+//! Descriptors: when they run out, and that none is passed on to other programs.
+
+mod common;
+
+use common::tools::{can_run, status_field};
+use common::{
+    PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request, scratch_directory,
+    wait_until, with_deadline,
+};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Set on a descriptor that a program started later does not get (octal, in fdinfo).
+const CLOSE_ON_EXEC: u32 = 0o2000000;
+
+/// The program with room for this many descriptors, and far more sessions allowed than that.
+fn start_with_room_for(descriptors: u32) -> Proxy {
+    let rule_file = scratch_directory().join("socks.conf");
+    fs::write(&rule_file, PERMIT_ALL).unwrap();
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--nofile={descriptors}:{descriptors}"));
+    command.arg(env!("CARGO_BIN_EXE_socku")).arg("-c").arg(&rule_file).env("RUST_LOG", "info");
+    command.args(["-l", "127.0.0.1:0", "--nameserver", "127.0.0.1:1", "--max-sessions", "1000"]);
+    Proxy::spawn(command, rule_file)
+}
+
+/// How many descriptors below this number are in use. Above the limit there may be some that
+/// the program was started with.
+fn below(proxy: &Proxy, number: u32) -> usize {
+    numbers(proxy.pid()).iter().filter(|&&n| n < number).count()
+}
+
+/// The descriptors of a process.
+fn numbers(pid: u32) -> Vec<u32> {
+    let names = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|entry| entry.unwrap());
+    names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Whether a descriptor of a process is passed on, and what it is.
+fn is_passed_on(pid: u32, number: u32) -> Option<(bool, PathBuf)> {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    let flags = u32::from_str_radix(flags.trim(), 8).unwrap();
+    let name = fs::read_link(format!("/proc/{pid}/fd/{number}")).ok()?;
+    Some((flags & CLOSE_ON_EXEC == 0, name))
+}
+
+fn ask(proxy: &Proxy, target: SocketAddrV4) -> TcpStream {
+    let mut stream = proxy.dial();
+    stream.write_all(&request(1, target, b"")).unwrap();
+    stream
+}
+
+/// Opens idle connections until the proxy says that it can take no more of them.
+fn fill(proxy: &Proxy) -> Vec<TcpStream> {
+    let mut idle = Vec::new();
+    wait_until("the descriptors to run out", || {
+        idle.push(proxy.dial());
+        proxy.log().iter().any(|line| line.contains("accepting clients: ")).then_some(())
+    });
+    idle
+}
+
+#[test]
+fn without_descriptors_clients_wait_quietly_and_are_served_once_some_are_free() {
+    if !can_run(&["prlimit"]) {
+        return;
+    }
+    let proxy = start_with_room_for(40);
+    let echo = echo_server();
+    let mut idle = fill(&proxy);
+    assert_eq!(below(&proxy, 40), 40);
+    // These were let in by the kernel alone.
+    let mut waiting: Vec<TcpStream> = (0..4).map(|_| ask(&proxy, echo)).collect();
+    let (started, ticks) = (Instant::now(), proxy.cpu_ticks());
+    let complaints = || {
+        let log = proxy.log();
+        log.iter().filter(|line| line.contains("accepting clients: ")).count()
+    };
+    let before = complaints();
+    // Two seconds without anything that could be done: the time itself is what is tested.
+    std::thread::sleep(Duration::from_secs(2));
+    let seconds = started.elapsed().as_secs() as usize + 1;
+    let (ticks, lines) = (proxy.cpu_ticks() - ticks, complaints() - before);
+    assert!(ticks <= 10, "{ticks} ticks of CPU time");
+    assert!(0 < lines && lines <= seconds, "{lines} complaints in {seconds} seconds");
+    assert!(waiting.iter_mut().all(|stream| is_silent(stream)), "nobody was refused");
+    let freed = Instant::now();
+    idle.drain(..16);
+    for stream in &mut waiting {
+        assert_eq!(read_reply(stream).0, 90);
+    }
+    assert!(freed.elapsed() < Duration::from_secs(1), "{:?}", freed.elapsed());
+    for stream in &mut waiting {
+        stream.write_all(b"served").unwrap();
+        stream.read_exact(&mut [0; 6]).unwrap();
+    }
+}
+
+/// Whether nothing has come, not even an end.
+fn is_silent(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let error = stream.read(&mut [0]).err();
+    stream.set_nonblocking(false).unwrap();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[test]
+fn a_client_for_whose_target_there_is_no_descriptor_is_told_so_and_others_go_on() {
+    if !can_run(&["prlimit"]) {
+        return;
+    }
+    let proxy = start_with_room_for(40);
+    let echo = echo_server();
+    let mut running = proxy.connect(echo);
+    let mut asking = proxy.dial();
+    let _idle = fill(&proxy);
+    asking.write_all(&request(1, echo, b"")).unwrap();
+    assert_eq!(read_reply(&mut asking).0, 91);
+    drop(asking);
+    assert_eq!(proxy.access(2).field("reason"), "no-resources");
+    running.write_all(b"unharmed").unwrap();
+    running.read_exact(&mut [0; 8]).unwrap();
+}
+
+#[test]
+fn the_rules_are_read_again_even_without_a_free_descriptor() {
+    if !can_run(&["prlimit"]) {
+        return;
+    }
+    let proxy = start_with_room_for(40);
+    let echo = echo_server();
+    let mut asking = proxy.dial();
+    let _idle = fill(&proxy);
+    let bad = format!("{PERMIT_ALL}permit x\n");
+    fs::write(&proxy.rule_file, bad).unwrap();
+    proxy.wait_log("the rules in force stay");
+    fs::write(&proxy.rule_file, "deny c *.*.*.*\ndeny b *.*.*.*\n").unwrap();
+    proxy.wait_log("2 rules in force");
+    assert_eq!(below(&proxy, 40), 40, "the spare one is there again");
+    asking.write_all(&request(1, echo, b"")).unwrap();
+    assert_eq!(read_reply(&mut asking).0, 91);
+    drop(asking);
+    assert_eq!(proxy.access(1).field("reason"), "denied");
+}
+
+#[test]
+fn every_descriptor_is_closed_on_exec() {
+    let proxy = Proxy::start(PERMIT_ALL, &["-l", "127.0.0.1:0", "-l", "127.0.0.1:0"]);
+    let (server, target) = listener();
+    let _relaying = (proxy.connect(target), accept(&server));
+    let _reading = proxy.dial();
+    let mut binding = proxy.dial();
+    binding.write_all(&request(2, target, b"")).unwrap();
+    let (code, at) = read_reply(&mut binding);
+    assert_eq!(code, 90);
+    let peer = with_deadline(TcpStream::connect(at).unwrap());
+    assert_eq!(read_reply(&mut binding).0, 90);
+    let mut awaiting = proxy.dial();
+    awaiting.write_all(&request(2, target, b"")).unwrap();
+    assert_eq!(read_reply(&mut awaiting).0, 90);
+    let mut seen = 0;
+    for number in numbers(proxy.pid()).into_iter().filter(|&number| number > 2) {
+        let (passed_on, name) = is_passed_on(proxy.pid(), number).unwrap();
+        // Whoever started the tests may have left some open that all programs get.
+        let is_inherited = is_passed_on(std::process::id(), number) == Some((true, name.clone()));
+        assert!(!passed_on || is_inherited, "{number}: {name:?}");
+        seen += usize::from(!is_inherited);
+    }
+    // Two listeners, two relays, one that reads its request, one that listens, and the rest.
+    assert!(seen >= 2 + 4 + 1 + 2 + 3, "{seen}");
+    drop(peer);
+}
+
+#[test]
+fn a_user_that_was_dropped_to_has_nothing_left_and_the_proxy_still_works() {
+    if !can_run(&[]) {
+        return;
+    }
+    let echo = echo_server();
+    // Where others may read, which the build directory need not be.
+    let directory = std::env::temp_dir().join(format!("socku-user-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    let rule_file = directory.join("socks.conf");
+    fs::write(&rule_file, PERMIT_ALL).unwrap();
+    let flags = ["-l", "127.0.0.1:0", "--nameserver", "127.0.0.1:1", "-u", "54321:12345", "-c"];
+    let mut command = common::socku(&flags);
+    command.arg(&rule_file);
+    let proxy = Proxy::spawn(command, rule_file);
+    for (field, expected) in [
+        ("Uid", "54321\t54321\t54321\t54321"),
+        ("Gid", "12345\t12345\t12345\t12345"),
+        ("Groups", ""),
+        ("CapInh", "0000000000000000"),
+        ("CapPrm", "0000000000000000"),
+        ("CapEff", "0000000000000000"),
+        ("CapAmb", "0000000000000000"),
+        ("NoNewPrivs", "1"),
+        ("Threads", "1"),
+    ] {
+        assert_eq!(status_field(proxy.pid(), field), expected, "{field}");
+    }
+    drop(proxy.connect(echo));
+    fs::write(&proxy.rule_file, "deny c *.*.*.*\n").unwrap();
+    proxy.wait_log("1 rules in force");
+    assert_eq!(read_reply(&mut ask(&proxy, echo)).0, 91);
+    assert!(!proxy.log().iter().any(|line| line.contains("WARN")), "{:?}", proxy.log());
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_user_who_cannot_read_the_rules_is_told_of_and_the_rules_stay() {
+    use std::os::unix::fs::PermissionsExt;
+    if !can_run(&[]) {
+        return;
+    }
+    let file = scratch_directory().join("socks.conf");
+    fs::write(&file, PERMIT_ALL).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let flags = ["-l", "127.0.0.1:0", "--nameserver", "127.0.0.1:1", "-u", "54321:12345", "-c"];
+    let mut command = common::socku(&flags);
+    command.arg(&file);
+    let proxy = Proxy::spawn(command, file);
+    proxy.wait_log("changes will not be read as --user");
+    proxy.signal("HUP");
+    let error = proxy.wait_log("the rules in force stay");
+    assert!(error.contains("Permission denied"), "{error}");
+    drop(proxy.connect(echo_server()));
+}

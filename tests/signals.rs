@@ -1,0 +1,328 @@
+//! Signals, changes of the rule file, and a log that nobody takes.
+
+mod common;
+
+use common::{
+    PERMIT_ALL, Proxy, accept, echo_server, listener, read_all, read_reply, request,
+    scratch_directory, socku, wait_until, with_deadline,
+};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddrV4, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A session that has relayed something already.
+fn session(proxy: &Proxy, echo: SocketAddrV4) -> TcpStream {
+    let mut stream = proxy.connect(echo);
+    assert_echo(&mut stream, b"first");
+    stream
+}
+
+fn assert_echo(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).unwrap();
+    let mut back = vec![0; bytes.len()];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(back, bytes);
+}
+
+fn assert_reset(stream: &mut TcpStream) {
+    let error = stream.read(&mut [0; 64]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+/// The code a CONNECT gets.
+fn code(proxy: &Proxy, target: SocketAddrV4) -> u8 {
+    let mut stream = proxy.dial();
+    stream.write_all(&request(1, target, b"")).unwrap();
+    read_reply(&mut stream).0
+}
+
+#[test]
+fn hup_reads_the_rules_again_and_a_bad_file_changes_nothing() {
+    let echo = echo_server();
+    // The file is written under another name, so that the change is no event where it is read.
+    let directory = scratch_directory();
+    let (real, link) = (scratch_directory().join("rules"), directory.join("link"));
+    fs::write(&real, PERMIT_ALL).unwrap();
+    fs::hard_link(&real, &link).unwrap();
+    let mut command = socku(&["-l", "127.0.0.1:0", "--nameserver", "127.0.0.1:1", "-c"]);
+    command.arg(&link);
+    let proxy = Proxy::spawn(command, link.clone());
+    let mut running = session(&proxy, echo);
+    proxy.signal("HUP");
+    proxy.wait_log("1 rules in force");
+    assert_eq!(code(&proxy, echo), 90);
+    fs::write(&real, "deny c *.*.*.*").unwrap();
+    proxy.signal("HUP");
+    proxy.wait_logs("1 rules in force", 2);
+    assert_eq!(code(&proxy, echo), 91);
+    fs::write(&real, format!("{PERMIT_ALL}permit q 1.2.3.4\n")).unwrap();
+    proxy.signal("HUP");
+    let error = proxy.wait_log("the rules in force stay");
+    assert!(error.contains(&format!("{}:2: found `q`, expected", link.display())), "{error}");
+    assert!(error.contains("ERROR"), "{error}");
+    assert_eq!(code(&proxy, echo), 91);
+    fs::remove_file(&link).unwrap();
+    proxy.signal("HUP");
+    proxy.wait_logs("the rules in force stay", 2);
+    assert_eq!(code(&proxy, echo), 91);
+    assert_echo(&mut running, b"still there");
+}
+
+#[test]
+fn a_change_of_the_file_is_noticed_within_a_second_written_or_replaced() {
+    let echo = echo_server();
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut running = session(&proxy, echo);
+    let other = proxy.rule_file.with_file_name("socks.conf.swp");
+    for round in 0..3 {
+        for (in_place, rules, expected) in [
+            (true, "deny c *.*.*.*\n", 91),
+            (false, PERMIT_ALL, 90),
+            (true, "", 91),
+            (false, PERMIT_ALL, 90),
+        ] {
+            if in_place {
+                fs::write(&proxy.rule_file, rules).unwrap();
+            } else {
+                fs::write(&other, rules).unwrap();
+                fs::rename(&other, &proxy.rule_file).unwrap();
+            }
+            let changed = Instant::now();
+            wait_until("the change", || (code(&proxy, echo) == expected).then_some(()));
+            let took = changed.elapsed();
+            assert!(took < Duration::from_secs(1), "round {round}: {took:?}");
+        }
+    }
+    fs::write(&proxy.rule_file, "permit c 1.2.3\n").unwrap();
+    let error = proxy.wait_log("the rules in force stay");
+    assert!(error.contains(&format!("{}:1: ", proxy.rule_file.display())), "{error}");
+    assert_eq!(code(&proxy, echo), 90);
+    assert_echo(&mut running, b"still there");
+}
+
+#[test]
+fn reloads_good_and_bad_in_turn_lose_no_session() {
+    let echo = echo_server();
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut running: Vec<TcpStream> = (0..8).map(|_| session(&proxy, echo)).collect();
+    let descriptors = proxy.descriptors();
+    for round in 0..200 {
+        let rules = match round % 2 {
+            0 => format!("{PERMIT_ALL}permit nonsense\n"),
+            _ => format!("deny c 9.9.9.9\n{PERMIT_ALL}"),
+        };
+        fs::write(&proxy.rule_file, rules).unwrap();
+        proxy.signal("HUP");
+        assert_echo(&mut running[round % 8], format!("round {round}").as_bytes());
+        if round % 10 == 0 {
+            drop(session(&proxy, echo));
+        }
+    }
+    proxy.wait_log("2 rules in force");
+    proxy.wait_log("the rules in force stay");
+    for stream in &mut running {
+        assert_echo(stream, b"last");
+    }
+    proxy.wait_logs(" reason=done ", 20);
+    wait_until("the descriptors", || (proxy.descriptors() == descriptors).then_some(()));
+}
+
+#[test]
+fn usr1_writes_counters_and_a_line_for_each_session() {
+    let echo = echo_server();
+    let proxy = Proxy::start("permit c *.*.*.*\n", &[]);
+    let mut stream = session(&proxy, echo);
+    let mut refused = proxy.dial();
+    refused.write_all(&request(2, echo, b"bob")).unwrap();
+    assert_eq!(read_reply(&mut refused).0, 91);
+    drop(refused);
+    proxy.access(2);
+    proxy.signal("USR1");
+    let counters = proxy.wait_log(" dump] sessions=");
+    assert!(counters.contains("sessions=1 opened=2 closed=1 "), "{counters}");
+    proxy.wait_log(" dump] reason=no-rule count=1");
+    let line = proxy.wait_log(" dump] id=1 ");
+    assert!(line.contains(" state=relaying up=5 down=5 "), "{line}");
+    assert_echo(&mut stream, b"unharmed");
+}
+
+#[test]
+fn pipe_is_ignored() {
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut stream = session(&proxy, echo_server());
+    proxy.signal("PIPE");
+    proxy.signal("USR1");
+    proxy.wait_log(" dump] id=1 ");
+    assert_echo(&mut stream, b"unharmed");
+}
+
+#[test]
+fn the_first_term_or_int_closes_the_door_and_lets_sessions_finish() {
+    for signal in ["TERM", "INT"] {
+        let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+        let mut stream = session(&proxy, echo_server());
+        proxy.signal(signal);
+        proxy.wait_log("stopping; 1 sessions may finish");
+        wait_until("the door to close", || {
+            let error = TcpStream::connect(proxy.address).err()?;
+            (error.kind() == ErrorKind::ConnectionRefused).then_some(())
+        });
+        assert_echo(&mut stream, b"goes on");
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert!(read_all(&mut stream).is_empty());
+        assert_eq!(proxy.wait_exit(), Some(0), "{signal}");
+        assert_eq!(proxy.access(1).field("reason"), "done");
+        proxy.wait_log("stopped");
+    }
+}
+
+#[test]
+fn a_stop_without_sessions_is_at_once() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait_exit(), Some(0));
+}
+
+#[test]
+fn a_second_signal_stops_at_once_with_resets() {
+    for (first, second) in [("TERM", "TERM"), ("TERM", "INT"), ("INT", "TERM")] {
+        let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+        let (server, target) = listener();
+        let mut stream = proxy.connect(target);
+        let mut far = accept(&server);
+        proxy.signal(first);
+        proxy.wait_log("stopping; 1 sessions may finish");
+        assert!(proxy.is_running());
+        proxy.signal(second);
+        assert_reset(&mut stream);
+        assert_reset(&mut far);
+        assert_eq!(proxy.wait_exit(), Some(0));
+        let access = proxy.access(1);
+        assert_eq!((access.field("reason"), access.field("reply")), ("stopped", "90"));
+    }
+}
+
+#[test]
+fn the_drain_timeout_ends_what_does_not_finish() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &["--drain-timeout", "1"]);
+    let mut stream = session(&proxy, echo_server());
+    let told = Instant::now();
+    proxy.signal("TERM");
+    assert_reset(&mut stream);
+    assert!(told.elapsed() >= Duration::from_millis(900), "{:?}", told.elapsed());
+    assert_eq!(proxy.wait_exit(), Some(0));
+    assert_eq!(proxy.access(1).field("reason"), "stopped");
+    let mut proxy = Proxy::start(PERMIT_ALL, &["--drain-timeout", "0"]);
+    let mut stream = session(&proxy, echo_server());
+    proxy.signal("TERM");
+    assert_reset(&mut stream);
+    assert_eq!(proxy.wait_exit(), Some(0));
+}
+
+#[test]
+fn after_a_kill_the_next_one_binds_at_once() {
+    let echo = echo_server();
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    for _ in 0..3 {
+        let (stream, address) = (session(&proxy, echo), proxy.address.to_string());
+        proxy.signal("KILL");
+        assert_eq!(proxy.wait_exit(), None);
+        let mut command = socku(&["-l", &address, "--nameserver", "127.0.0.1:1", "-c"]);
+        command.arg(&proxy.rule_file);
+        let next = Proxy::spawn(command, proxy.rule_file.clone());
+        assert_eq!(next.address.to_string(), address);
+        drop(session(&next, echo));
+        drop(stream);
+        proxy = next;
+    }
+}
+
+/// The program with this standard error, so that its log tells nobody where it listens.
+struct Mute(Child, SocketAddrV4);
+
+impl Mute {
+    fn start(stderr: impl Into<Stdio>) -> Mute {
+        let rules = scratch_directory().join("socks.conf");
+        fs::write(&rules, PERMIT_ALL).unwrap();
+        let (taken, address) = listener();
+        drop(taken);
+        let mut command = socku(&["--nameserver", "127.0.0.1:1", "-l", &address.to_string()]);
+        let child = command.arg("-c").arg(rules).stderr(stderr).spawn().unwrap();
+        wait_until("it to listen", || TcpStream::connect(address).ok());
+        Mute(child, address)
+    }
+
+    /// Sessions enough to fill any pipe with log lines, each of which must be relayed.
+    fn serve(&self, sessions: usize) {
+        let echo = echo_server();
+        for _ in 0..sessions {
+            let mut stream = with_deadline(TcpStream::connect(self.1).unwrap());
+            stream.write_all(&request(1, echo, &[b'u'; 80])).unwrap();
+            assert_eq!(read_reply(&mut stream).0, 90);
+            assert_echo(&mut stream, b"relayed");
+        }
+    }
+
+    /// Stops it; the exit code.
+    fn stop(&mut self) -> Option<i32> {
+        assert!(Command::new("kill").arg(self.0.id().to_string()).status().unwrap().success());
+        wait_until("the end", || self.0.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_log_whose_reader_has_gone_does_not_end_the_relaying() {
+    let mut proxy = Mute::start(Stdio::piped());
+    drop(proxy.0.stderr.take());
+    proxy.serve(20);
+    assert_eq!(proxy.stop(), Some(0));
+}
+
+#[test]
+fn a_log_on_a_full_disk_does_not_end_the_relaying() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut proxy = Mute::start(full);
+    proxy.serve(20);
+    assert_eq!(proxy.stop(), Some(0));
+}
+
+/// Lets lines be lost, then reads: whole lines only, and the number lost.
+fn assert_tells_of_losses(mut log: impl Read, proxy: &mut Mute) {
+    proxy.serve(400);
+    let mut bytes = vec![0; 1 << 20];
+    let length = log.read(&mut bytes).unwrap();
+    proxy.serve(1);
+    assert_eq!(proxy.stop(), Some(0));
+    let mut text = String::from_utf8(bytes[..length].to_vec()).unwrap();
+    log.read_to_string(&mut text).unwrap();
+    let lost = text.lines().find(|line| line.starts_with("socku: "));
+    assert!(lost.is_some_and(|line| line.ends_with(" log lines lost, their reader is too slow")));
+    for line in text.lines().filter(|line| !line.starts_with("socku: ")) {
+        assert!(line.starts_with('[') && !line[1..].contains("[20"), "{line}");
+    }
+    assert!(text.ends_with("stopped\n"), "{}", &text[text.len() - 200..]);
+}
+
+#[test]
+fn a_log_pipe_that_is_not_read_loses_lines_and_holds_nobody_up() {
+    let mut proxy = Mute::start(Stdio::piped());
+    let log = proxy.0.stderr.take().unwrap();
+    assert_tells_of_losses(log, &mut proxy);
+}
+
+#[test]
+fn a_log_socket_that_is_not_read_loses_lines_and_holds_nobody_up() {
+    let (log, theirs) = UnixStream::pair().unwrap();
+    let mut proxy = Mute::start(std::os::fd::OwnedFd::from(theirs));
+    assert_tells_of_losses(log, &mut proxy);
+}
