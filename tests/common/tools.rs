@@ -41,9 +41,18 @@ impl Strace {
     /// Attaches and waits until it has. The `-e` expressions say what to trace and to inject;
     /// counts of calls begin here.
     pub fn attach(pid: u32, directory: &Path, expressions: &[&str]) -> Strace {
+        Strace::attach_with(pid, directory, &[], expressions)
+    }
+
+    /// The same, for the calls that have to do with one file.
+    pub fn attach_to_path(pid: u32, directory: &Path, file: &str, expressions: &[&str]) -> Strace {
+        Strace::attach_with(pid, directory, &["-P", file], expressions)
+    }
+
+    fn attach_with(pid: u32, directory: &Path, flags: &[&str], expressions: &[&str]) -> Strace {
         let calls = directory.join("calls");
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-p", &pid.to_string(), "-o"]).arg(&calls);
+        command.args(["-f", "-qq", "-p", &pid.to_string(), "-o"]).arg(&calls).args(flags);
         for expression in expressions {
             command.args(["-e", expression]);
         }

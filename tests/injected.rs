@@ -1,0 +1,242 @@
+//! Errors of the kernel, put in place of its answers by strace.
+
+mod common;
+
+use common::tools::{Strace, can_run};
+use common::{PERMIT_ALL, Proxy, echo_server, listener, read_reply, request, scratch_directory};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
+use std::time::Duration;
+
+fn attach(proxy: &Proxy, expressions: &[&str]) -> Strace {
+    Strace::attach(proxy.pid(), &scratch_directory(), expressions)
+}
+
+fn assert_echo(stream: &mut TcpStream) {
+    stream.write_all(b"hello").unwrap();
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"hello");
+}
+
+fn ask(proxy: &Proxy, command: u8, target: SocketAddrV4) -> TcpStream {
+    let mut stream = proxy.dial();
+    stream.write_all(&request(command, target, b"")).unwrap();
+    stream
+}
+
+#[test]
+fn a_target_socket_that_cannot_be_had_costs_only_its_session() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let echo = echo_server();
+    let mut running = proxy.connect(echo);
+    let mut id = 1;
+    for call in ["socket", "epoll_ctl"] {
+        for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ENOSPC"] {
+            for command in [1, 2] {
+                // A client's own connection is watched before its target's socket.
+                let when = if call == "socket" { 1 } else { 2 };
+                let inject = format!("inject={call}:error={error}:when={when}");
+                let strace = attach(&proxy, &[&format!("trace={call}"), &inject]);
+                let mut refused = ask(&proxy, command, echo);
+                assert_eq!(read_reply(&mut refused).0, 91, "{error} of {call}");
+                assert_eq!(refused.read(&mut [0]).unwrap(), 0, "an orderly close");
+                drop(refused);
+                id += 1;
+                assert_eq!(proxy.access(id).field("reason"), "no-resources", "{error} of {call}");
+                assert_eq!(strace.injected(), 1);
+                let mut next = proxy.connect(echo);
+                assert_echo(&mut next);
+                id += 1;
+            }
+        }
+    }
+    assert_echo(&mut running);
+}
+
+#[test]
+fn a_client_that_cannot_be_watched_is_answered_91_and_the_next_one_served() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let echo = echo_server();
+    let mut running = proxy.connect(echo);
+    for error in ["ENOMEM", "ENOSPC"] {
+        let inject = format!("inject=epoll_ctl:error={error}:when=1");
+        let strace = attach(&proxy, &["trace=epoll_ctl", &inject]);
+        let mut refused = proxy.dial();
+        assert_eq!(read_reply(&mut refused).0, 91);
+        drop(refused);
+        assert_echo(&mut proxy.connect(echo));
+        assert_eq!(strace.injected(), 1);
+    }
+    assert_echo(&mut running);
+}
+
+#[test]
+fn accept_goes_on_after_every_error() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let echo = echo_server();
+    let mut running = proxy.connect(echo);
+    for error in [
+        "ECONNABORTED",
+        "EPROTO",
+        "ENETDOWN",
+        "EPERM",
+        "EINTR",
+        "EMFILE",
+        "ENFILE",
+        "ENOBUFS",
+        "ENOMEM",
+    ] {
+        let inject = format!("inject=accept4:error={error}:when=1..3");
+        let strace = attach(&proxy, &["trace=accept4", &inject]);
+        // The connection is still in the kernel's queue: it is taken without another event.
+        let mut served = ask(&proxy, 1, echo);
+        assert_eq!(read_reply(&mut served).0, 90, "{error}");
+        assert_echo(&mut served);
+        assert_eq!(strace.injected(), 3, "{error}");
+    }
+    assert_echo(&mut running);
+    let complaints = proxy.log().iter().filter(|line| line.contains("accepting clients")).count();
+    assert!(0 < complaints && complaints <= 4, "{complaints}");
+}
+
+#[test]
+fn waiting_that_is_interrupted_goes_on() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut stream = proxy.connect(echo_server());
+    let calls = "epoll_wait,epoll_pwait,epoll_pwait2";
+    let (trace, inject) =
+        (format!("trace={calls}"), format!("inject={calls}:error=EINTR:when=1+2"));
+    let strace = attach(&proxy, &[&trace, &inject]);
+    for _ in 0..20 {
+        assert_echo(&mut stream);
+    }
+    assert!(strace.injected() >= 10, "{}", strace.injected());
+}
+
+#[test]
+fn interrupted_and_refused_reads_and_writes_lose_nothing() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut stream = proxy.connect(echo_server());
+    let calls = "recvfrom,sendto,read,write,readv,writev,recvmsg,sendmsg,splice";
+    let trace = format!("trace={calls}");
+    let inject = format!("inject={calls}:error=EINTR:when=3+5");
+    let strace = attach(&proxy, &[&trace, &inject]);
+    let sent: Vec<u8> = (0..1u32 << 18).flat_map(u32::to_be_bytes).collect();
+    let mut writer = stream.try_clone().unwrap();
+    let bytes = sent.clone();
+    let writing = std::thread::spawn(move || writer.write_all(&bytes).unwrap());
+    let mut back = vec![0; sent.len()];
+    stream.read_exact(&mut back).unwrap();
+    writing.join().unwrap();
+    assert!(back == sent, "what comes back is what was sent");
+    assert!(strace.injected() >= 5, "{}", strace.injected());
+}
+
+/// Where pipes are used to relay, doing without them must be possible.
+#[test]
+fn a_pipe_that_cannot_be_had_does_not_stop_a_relay() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut stream = proxy.connect(echo_server());
+    for error in ["EMFILE", "ENFILE", "ENOMEM"] {
+        let inject = format!("inject=pipe2:error={error}");
+        let _strace = attach(&proxy, &["trace=pipe2", &inject]);
+        let sent = vec![7; 4 << 20];
+        let mut writer = stream.try_clone().unwrap();
+        let bytes = sent.clone();
+        let writing = std::thread::spawn(move || writer.write_all(&bytes).unwrap());
+        let mut back = vec![0; sent.len()];
+        stream.read_exact(&mut back).unwrap();
+        writing.join().unwrap();
+        assert!(back == sent);
+    }
+}
+
+#[test]
+fn a_rule_file_that_cannot_be_opened_keeps_the_rules() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let echo = echo_server();
+    for (count, (call, error)) in
+        [("openat", "EMFILE"), ("openat", "ENFILE"), ("openat", "EIO"), ("read", "EIO")]
+            .iter()
+            .enumerate()
+    {
+        let path = proxy.rule_file.to_str().unwrap();
+        let inject = format!("inject={call}:error={error}");
+        let expressions = [&format!("trace={call}"), inject.as_str()];
+        let strace = Strace::attach_to_path(proxy.pid(), &scratch_directory(), path, &expressions);
+        fs::write(&proxy.rule_file, "deny c *.*.*.*\n").unwrap();
+        proxy.wait_logs("the rules in force stay", count + 1);
+        assert!(strace.injected() > 0);
+        drop(proxy.connect(echo));
+    }
+    fs::write(&proxy.rule_file, "deny c *.*.*.*\n").unwrap();
+    proxy.wait_log("1 rules in force");
+    assert_eq!(read_reply(&mut ask(&proxy, 1, echo)).0, 91);
+}
+
+/// Peers that vanish are noticed by the kernel; the times are too long to be waited for.
+#[test]
+fn both_sides_are_kept_alive_and_given_up_on_in_time() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let (_server, target) = listener();
+    let strace = attach(&proxy, &["trace=setsockopt"]);
+    drop(proxy.connect(target));
+    let target_options = [
+        "TCP_NODELAY, [1]",
+        "SO_KEEPALIVE, [1]",
+        "TCP_KEEPIDLE, [600]",
+        "TCP_USER_TIMEOUT, [120000]",
+    ];
+    target_options.iter().for_each(|option| drop(strace.wait_call(option)));
+    drop(strace);
+    // What a listener has is inherited by those that are accepted.
+    let strace = attach(&proxy, &["trace=setsockopt"]);
+    let mut binding = ask(&proxy, 2, target);
+    assert_eq!(read_reply(&mut binding).0, 90);
+    target_options.iter().for_each(|option| drop(strace.wait_call(option)));
+}
+
+#[test]
+fn idle_sessions_make_no_call_at_all() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let echo = echo_server();
+    let mut idle: Vec<TcpStream> = (0..20).map(|_| proxy.connect(echo)).collect();
+    idle.iter_mut().for_each(assert_echo);
+    let strace = attach(&proxy, &["trace=all"]);
+    // It is the silence that is tested. Being attached to may interrupt the waiting once.
+    std::thread::sleep(Duration::from_secs(1));
+    let calls = fs::read_to_string(&strace.calls).unwrap();
+    let others = calls.lines().filter(|line| !line.contains("epoll_") && !line.contains("restart"));
+    assert_eq!(others.count(), 0, "{calls}");
+    assert!(calls.lines().count() <= 3, "{calls}");
+    idle.iter_mut().for_each(assert_echo);
+}
