@@ -88,7 +88,7 @@ fn without_descriptors_clients_wait_quietly_and_are_served_once_some_are_free() 
     let (ticks, lines) = (proxy.cpu_ticks() - ticks, complaints() - before);
     assert!(ticks <= 10, "{ticks} ticks of CPU time");
     assert!(0 < lines && lines <= seconds, "{lines} complaints in {seconds} seconds");
-    assert!(waiting.iter_mut().all(|stream| is_silent(stream)), "nobody was refused");
+    assert!(waiting.iter_mut().all(is_silent), "nobody was refused");
     let freed = Instant::now();
     idle.drain(..16);
     for stream in &mut waiting {
