@@ -45,17 +45,7 @@ pub fn init() {
 
 /// Writes what has been gathered, as far as that is possible without waiting.
 pub fn flush() {
-    let mut gathered = gathered();
-    if gathered.bytes.is_empty() {
-        return;
-    }
-    let never_blocks = gathered.never_blocks;
-    let written = gathered.write(|bytes| write(stderr(), bytes), || !never_blocks && would_block());
-    gathered.bytes.drain(..written);
-    if gathered.bytes.is_empty() && gathered.lost > 0 {
-        let lost = std::mem::take(&mut gathered.lost);
-        let _ = writeln!(gathered.bytes, "socku: {lost} lines of the log are lost: not read");
-    }
+    gathered().flush();
 }
 
 fn gathered() -> MutexGuard<'static, Gathered> {
@@ -70,6 +60,21 @@ fn would_block() -> bool {
 }
 
 impl Gathered {
+    fn flush(&mut self) {
+        self.drain();
+        if self.bytes.is_empty() && self.lost > 0 {
+            let lost = std::mem::take(&mut self.lost);
+            let _ = writeln!(self.bytes, "socku: {lost} lines of the log are lost: not read");
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        let never_blocks = self.never_blocks;
+        let written = self.write(|bytes| write(stderr(), bytes), || !never_blocks && would_block());
+        self.bytes.drain(..written);
+    }
+
     /// Keeps a line for later, if there is room.
     fn push(&mut self, line: &[u8]) {
         if self.bytes.len() + line.len() > KEPT_BYTES_MAX {
@@ -105,9 +110,13 @@ struct Gatherer;
 
 impl Write for Gatherer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        gathered().push(line);
+        let mut gathered = gathered();
+        if gathered.bytes.len() + line.len() > KEPT_BYTES_MAX {
+            gathered.flush();
+        }
+        gathered.push(line);
         if log::max_level() >= LevelFilter::Debug {
-            flush();
+            gathered.flush();
         }
         Ok(line.len())
     }

@@ -81,13 +81,7 @@ impl Server {
         );
         let settings = settings(config, descriptors);
         let (process_bytes, pipe_bytes) = settings.memory_max_bytes();
-        debug!(
-            "{} sessions, which with what they hold take at most {} KiB, and {} KiB in the \
-             kernel's pipes",
-            settings.max_sessions,
-            process_bytes / 1024,
-            pipe_bytes / 1024,
-        );
+        let max_sessions = settings.max_sessions;
         let mut reactor = Reactor::new(net, settings, rules, resolver);
         let mut addresses = Vec::new();
         for &at in &config.listen {
@@ -110,6 +104,12 @@ impl Server {
             addresses,
             spare: spare_descriptor(),
         };
+        debug!(
+            "{max_sessions} sessions, which with what they hold take at most {} KiB, and {} KiB in \
+             the kernel's pipes",
+            process_bytes / 1024,
+            pipe_bytes / 1024,
+        );
         server.warn_about_rules();
         Ok(server)
     }

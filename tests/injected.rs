@@ -7,6 +7,7 @@ use common::{PERMIT_ALL, Proxy, echo_server, listener, read_reply, request, scra
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 fn attach(proxy: &Proxy, expressions: &[&str]) -> Strace {
@@ -206,14 +207,18 @@ fn both_sides_are_kept_alive_and_given_up_on_in_time() {
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let (_server, target) = listener();
     let strace = attach(&proxy, &["trace=setsockopt"]);
-    drop(proxy.connect(target));
-    let target_options = [
-        "TCP_NODELAY, [1]",
-        "SO_KEEPALIVE, [1]",
-        "TCP_KEEPIDLE, [600]",
-        "TCP_USER_TIMEOUT, [120000]",
-    ];
+    let mut stream = proxy.connect(target);
+    strace.wait_call("TCP_NODELAY, [1]");
+    // The others come once a session has relayed for a second.
+    let busy = thread::spawn(move || {
+        for _ in 0..100 {
+            let _ = stream.write_all(b"x");
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let target_options = ["SO_KEEPALIVE, [1]", "TCP_KEEPIDLE, [600]", "TCP_USER_TIMEOUT, [120000]"];
     target_options.iter().for_each(|option| drop(strace.wait_call(option)));
+    busy.join().unwrap();
     drop(strace);
     // What a listener has is inherited by those that are accepted.
     let strace = attach(&proxy, &["trace=setsockopt"]);
