@@ -1,0 +1,393 @@
+//! The system calls as the kernel performs them for the proxy, and what must hold at each.
+
+use crate::actors::Role;
+use crate::kernel::{Happening, Kernel, Listener};
+use crate::sim_net::PROXY;
+use crate::tcp::NEAR;
+use rustix::io::Errno;
+use socku::net::Event;
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// Pieces that a pipe holds, whatever their size.
+const PIECES_MAX: usize = 16;
+
+impl Kernel {
+    /// Whether a call is interrupted. The world goes on while the loop works, too.
+    pub fn is_interrupted(&mut self) -> bool {
+        let races = self.mood.races;
+        if self.random.chance(races) {
+            self.now += self.random.below(2);
+            self.step();
+        }
+        let chance = self.mood.interrupts;
+        self.random.chance(chance)
+    }
+
+    pub fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<u64>) {
+        self.checks.turns += 1;
+        let progressed = std::mem::take(&mut self.progress) > 0;
+        let mut until = timeout_ms.map(|timeout_ms| self.now + timeout_ms);
+        self.now += u64::from(self.random.chance(20));
+        if self.mood.jump_at.is_some_and(|at| at <= self.now) {
+            self.mood.jump_at = None;
+            self.jumped = Some(self.now);
+            self.now += self.random.within(1, 5) * 3_600_000;
+            self.say(|| "the clock jumps".to_string());
+        }
+        if self.is_interrupted() {
+            until = Some(self.now);
+        }
+        loop {
+            self.step();
+            self.tell(events);
+            if !events.is_empty() {
+                break;
+            }
+            let next = match (self.next_at(), until) {
+                (Some(at), Some(until)) => at.min(until),
+                (Some(at), None) => at,
+                (None, Some(until)) => until,
+                (None, None) => {
+                    self.check_nothing_is_left_undone();
+                    assert!(!self.clients_wait(), "a client waits for ever");
+                    self.checks.asleep = true;
+                    break;
+                }
+            };
+            if until.is_some_and(|until| until <= self.now) {
+                break;
+            }
+            self.check_nothing_is_left_undone();
+            self.now = self.now.max(next);
+        }
+        self.progress += events.len() as u64;
+        let idle = timeout_ms == Some(0) && !progressed && events.is_empty();
+        self.checks.idle_turns = if idle { self.checks.idle_turns + 1 } else { 0 };
+        assert!(self.checks.idle_turns < 8, "the loop spins");
+        if let Some(timeout_ms) = timeout_ms {
+            assert!(timeout_ms <= self.cast.longest_ms, "a wait of {timeout_ms} ms");
+        }
+    }
+
+    /// Tells what has changed.
+    fn tell(&mut self, events: &mut Vec<Event>) {
+        for listener in self.listeners.values_mut() {
+            let spurious = self.random.below(1000) < self.mood.spurious;
+            if std::mem::take(&mut listener.edge) || spurious {
+                events.push(Event { token: listener.token, readable: true, ..Event::default() });
+            }
+        }
+        for socket in self.datagrams.values_mut() {
+            if std::mem::take(&mut socket.edge) {
+                events.push(Event { token: socket.token, readable: true, ..Event::default() });
+            }
+        }
+        let start = self.random.next() as usize % self.conns.len().max(1);
+        let (low, high) = (self.held.range(..start), self.held.range(start..));
+        for &conn in high.chain(low) {
+            if events.len() >= self.mood.events_per_poll {
+                break;
+            }
+            let c = &mut self.conns[conn];
+            let Some(token) = c.watch.token else { continue };
+            let (end, watch) = (&c.ends[NEAR], &mut c.watch);
+            let readable = end.is_readable();
+            let room = if watch.settles { end.send.is_empty() } else { end.has_room() };
+            let writable = (c.established && room) || end.dead;
+            let spurious = c.established && self.random.below(1000) < self.mood.spurious;
+            let (reads, writes) = (watch.reads && readable, watch.writes && writable);
+            if !(reads || writes || watch.changed || spurious) {
+                continue;
+            }
+            let all = self.mood.full_masks || watch.changed;
+            let event = Event {
+                token,
+                readable: (if all { readable } else { reads }) || spurious,
+                writable: (if all { writable } else { writes }) || (spurious && !watch.settles),
+                read_closed: end.fin_arrived || end.dead,
+                failed: end.error.is_some(),
+            };
+            watch.changed = false;
+            watch.reads &= !event.readable;
+            watch.writes &= !event.writable;
+            if event.readable || event.writable {
+                events.push(event);
+            }
+        }
+    }
+
+    pub fn listen(&mut self, at: SocketAddrV4, token: usize) -> Result<usize, Errno> {
+        if !self.listeners.is_empty() {
+            self.lacks(true)?;
+        }
+        let port = if at.port() == 0 { self.fresh_port() } else { at.port() };
+        let address = SocketAddrV4::new(*at.ip(), port);
+        if self.listeners.values().any(|listener| listener.address == address) {
+            return Err(Errno::ADDRINUSE);
+        }
+        let client = self.client_of_target(token);
+        self.check_listening(client);
+        let id = self.fresh_id();
+        let queue = Default::default();
+        self.listeners.insert(id, Listener { address, token, edge: false, queue, client });
+        self.progress += 1;
+        Ok(id)
+    }
+
+    pub fn unlisten(&mut self, id: usize) {
+        if let Some(listener) = self.listeners.remove(&id) {
+            for (conn, _) in listener.queue {
+                self.reset(conn, NEAR);
+            }
+        }
+    }
+
+    pub fn accept(&mut self, id: usize) -> Result<usize, Errno> {
+        if self.is_interrupted() {
+            return Err(Errno::INTR);
+        }
+        if self.listeners[&id].queue.is_empty() {
+            return Err(Errno::AGAIN);
+        }
+        self.lacks(true)?;
+        let Some(listener) = self.listeners.get_mut(&id) else { panic!("closed") };
+        let Some((conn, _)) = listener.queue.pop_front() else { panic!("not empty") };
+        let listener_client = listener.client;
+        self.progress += 1;
+        if self.conns[conn].ends[NEAR].dead && self.random.chance(50) {
+            return Err(Errno::CONNABORTED);
+        }
+        self.held.insert(conn);
+        if let (None, Some(Role::Client(place))) = (listener_client, self.conns[conn].role) {
+            self.note_rivals(place);
+        }
+        if let Some(client) = listener_client {
+            self.cast.clients[client].target = Some(conn);
+        }
+        Ok(conn)
+    }
+
+    pub fn watch(&mut self, conn: usize, token: usize) -> Result<(), Errno> {
+        self.lacks(false)?;
+        let is_readable = self.conns[conn].ends[NEAR].is_readable();
+        let watch = &mut self.conns[conn].watch;
+        (watch.token, watch.reads, watch.writes) = (Some(token), true, true);
+        watch.changed = is_readable;
+        Ok(())
+    }
+
+    pub fn connect(
+        &mut self,
+        target: SocketAddrV4,
+        source: Option<Ipv4Addr>,
+        token: usize,
+    ) -> Result<usize, Errno> {
+        self.lacks(true)?;
+        let client = self.client_of_target(token);
+        let from =
+            source.unwrap_or(if target.ip().is_loopback() { Ipv4Addr::LOCALHOST } else { PROXY });
+        let port = self.fresh_port();
+        let conn = self.new_conn(SocketAddrV4::new(from, port), target);
+        self.check_connecting(client, target);
+        self.call_out(conn, client, target)?;
+        self.held.insert(conn);
+        let watch = &mut self.conns[conn].watch;
+        (watch.token, watch.reads, watch.writes) = (Some(token), true, true);
+        self.progress += 1;
+        self.say(|| {
+            format!("the proxy connects to {target}: connection {conn} for client {client:?}")
+        });
+        Ok(conn)
+    }
+
+    /// How many of `most` bytes this call moves.
+    fn cut(&mut self, most: usize) -> usize {
+        let chance = self.mood.short;
+        if most > 1 && self.random.chance(chance) {
+            self.random.within(1, most as u64) as usize
+        } else {
+            most
+        }
+    }
+
+    pub fn recv(&mut self, conn: usize, into: &mut [u8]) -> Result<usize, Errno> {
+        assert!(!into.is_empty(), "a read of nothing");
+        if self.is_interrupted() {
+            return Err(Errno::INTR);
+        }
+        if !self.conns[conn].established && !self.conns[conn].ends[NEAR].dead {
+            return Err(Errno::NOTCONN);
+        }
+        let races = self.mood.races;
+        if self.conns[conn].ends[NEAR].recv.is_empty() && self.random.chance(3 * races) {
+            self.hasten_reset(conn);
+        }
+        let most = self.cut(into.len());
+        let mut bytes = Vec::new();
+        let read = self.read(conn, NEAR, &mut bytes, most);
+        into[..bytes.len()].copy_from_slice(&bytes);
+        match read {
+            Ok(n) if n == into.len() => {}
+            Ok(0) => {}
+            // What has been told of the end is not told again.
+            Ok(_) => self.conns[conn].watch.reads |= !self.conns[conn].ends[NEAR].is_ended(),
+            Err(_) => self.conns[conn].watch.reads = true,
+        }
+        if read != Err(Errno::AGAIN) {
+            self.progress += 1;
+            self.note_move(conn);
+        }
+        self.say(|| format!("  recv on {conn}: {read:?} of {}", into.len()));
+        read
+    }
+
+    pub fn send(&mut self, conn: usize, bytes: &[u8]) -> Result<usize, Errno> {
+        assert!(!bytes.is_empty(), "a write of nothing");
+        if self.is_interrupted() {
+            return Err(Errno::INTR);
+        }
+        assert!(!self.conns[conn].ends[NEAR].finished, "bytes after FIN");
+        let at = self.conns[conn].ends[NEAR].given;
+        let most = self.cut(bytes.len());
+        let sent = self.write(conn, NEAR, bytes, most);
+        match sent {
+            Ok(n) => {
+                self.progress += 1;
+                self.conns[conn].watch.writes |= n < bytes.len();
+                self.note_move(conn);
+                self.check_output(conn, at, &bytes[..n]);
+            }
+            Err(_) => self.conns[conn].watch.writes = true,
+        }
+        self.say(|| format!("  send on {conn}: {sent:?} of {}", bytes.len()));
+        sent
+    }
+
+    pub fn splice_in(
+        &mut self,
+        conn: usize,
+        pieces: &mut VecDeque<Vec<u8>>,
+        most: usize,
+    ) -> Result<usize, Errno> {
+        if self.is_interrupted() {
+            return Err(Errno::INTR);
+        }
+        if self.mood.no_splice {
+            return Err(Errno::INVAL);
+        }
+        let mut moved = 0;
+        while pieces.len() < PIECES_MAX && moved < most {
+            let piece = self.random.within(1, self.mood.piece_bytes).min((most - moved) as u64);
+            let mut bytes = Vec::new();
+            if moved > 0 && self.conns[conn].ends[NEAR].recv.is_empty() {
+                break;
+            }
+            match self.read(conn, NEAR, &mut bytes, piece as usize) {
+                Ok(0) => break,
+                Ok(n) => moved += n,
+                Err(error) => {
+                    self.conns[conn].watch.reads |= error == Errno::AGAIN;
+                    return Err(error);
+                }
+            }
+            pieces.push_back(bytes);
+        }
+        self.say(|| format!("  splice from {conn}: {moved} in {} pieces", pieces.len()));
+        if moved == 0 && pieces.len() == PIECES_MAX {
+            return Err(Errno::AGAIN);
+        }
+        self.spliced += moved as u64;
+        self.piped += moved;
+        self.progress += 1;
+        self.note_move(conn);
+        Ok(moved)
+    }
+
+    pub fn splice_out(
+        &mut self,
+        pieces: &mut VecDeque<Vec<u8>>,
+        conn: usize,
+        most: usize,
+    ) -> Result<usize, Errno> {
+        let bytes: Vec<u8> = pieces.iter().flatten().copied().take(most).collect();
+        let mut sent = self.send(conn, &bytes)?;
+        let moved = sent;
+        self.piped -= moved;
+        while sent > 0 {
+            let Some(piece) = pieces.front_mut() else { panic!("sent what was not there") };
+            let n = sent.min(piece.len());
+            piece.drain(..n);
+            sent -= n;
+            if piece.is_empty() {
+                pieces.pop_front();
+            }
+        }
+        Ok(moved)
+    }
+
+    pub fn finish_near(&mut self, conn: usize) -> Result<(), Errno> {
+        if self.conns[conn].ends[NEAR].dead {
+            return Err(Errno::NOTCONN);
+        }
+        assert!(!self.conns[conn].ends[NEAR].finished, "two FINs");
+        self.say(|| format!("  FIN on {conn}"));
+        self.progress += 1;
+        self.check_fin(conn);
+        self.finish(conn, NEAR);
+        Ok(())
+    }
+
+    pub fn settle(&mut self, conn: usize, token: usize) -> Result<(), Errno> {
+        self.lacks(false).inspect_err(|_| self.checks.unsettled = true)?;
+        let watch = &mut self.conns[conn].watch;
+        assert_eq!(watch.token, Some(token), "settled under another token");
+        (watch.settles, watch.reads, watch.writes) = (true, true, true);
+        self.progress += 1;
+        self.say(|| format!("  settling {conn}"));
+        Ok(())
+    }
+
+    pub fn abort(&mut self, conn: usize) {
+        self.say(|| format!("  abort {conn}"));
+        self.progress += 1;
+        self.note_abort(conn);
+        self.held.remove(&conn);
+        self.reset(conn, NEAR);
+    }
+
+    pub fn let_go(&mut self, conn: usize) {
+        if self.held.remove(&conn) {
+            self.say(|| format!("  close {conn}"));
+            self.progress += 1;
+            if self.conns[conn].ends[NEAR].is_alive() {
+                self.check_close(conn);
+            }
+            self.close(conn, NEAR);
+        }
+    }
+
+    /// A question has reached a name server.
+    pub fn asked(&mut self, socket: usize, question: &[u8]) {
+        self.progress += 1;
+        for (delay, answer) in crate::dns::answers(self, socket, question) {
+            self.after(
+                delay,
+                match answer {
+                    Some(bytes) => Happening::Datagram(socket, bytes),
+                    None => Happening::Bounced(socket),
+                },
+            );
+        }
+    }
+
+    /// The client whose target has this token: the tokens of a session follow each other.
+    pub fn client_of_target(&self, token: usize) -> Option<usize> {
+        let client = token.checked_sub(1)?;
+        self.held
+            .iter()
+            .find(|&&conn| self.conns[conn].watch.token == Some(client))
+            .and_then(|&conn| self.conns[conn].actor)
+            .filter(|_| token >= 128)
+    }
+}

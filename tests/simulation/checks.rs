@@ -1,0 +1,459 @@
+//! What must hold: at every write, FIN and close of the proxy's, whenever it goes to sleep, and
+//! for each access line.
+
+use crate::actors::{Client, Role};
+use crate::kernel::{Conn, Kernel};
+use crate::plan::{Identd, Peer};
+use crate::random::is_pattern;
+use crate::rules::{self, Asks, BIND, CONNECT, Case};
+use crate::tcp::{End, NEAR};
+use socku::timer::Deadline;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// The loop reads the clock once a turn, and time passes meanwhile.
+const SLACK_MS: u64 = 50;
+
+#[derive(Default)]
+pub struct Checks {
+    pub turns: u64,
+    pub idle_turns: u32,
+    /// Nothing will happen any more.
+    pub asleep: bool,
+    /// A kernel refused to settle: what it held may be lost.
+    pub unsettled: bool,
+    /// Since when a waiting client could have been taken.
+    pub acceptable_since: Option<u64>,
+    /// The loop was told to stop.
+    pub stopped: bool,
+}
+
+/// One direction of a relay, as the kernel sees it.
+struct Way<'a> {
+    source: &'a End,
+    sink: &'a End,
+    settles: bool,
+    /// Bytes read from the source, and of those written to the sink.
+    taken: u64,
+    given: u64,
+}
+
+impl Way<'_> {
+    fn is_empty(&self) -> bool {
+        self.taken == self.given
+    }
+
+    /// Everything that the source sent, to its FIN, has gone to the sink.
+    fn is_complete(&self) -> bool {
+        self.source.fin_read && !self.source.dead_told && self.is_empty()
+    }
+}
+
+impl Kernel {
+    pub fn client(&self, place: usize) -> &Client {
+        &self.cast.clients[place]
+    }
+
+    /// Both ways of a client's relay once it has been granted: up, down.
+    fn ways(&self, place: usize) -> Option<[Way<'_>; 2]> {
+        self.connected_ways(place).filter(|_| self.client(place).granted)
+    }
+
+    /// The same as soon as there is a target.
+    fn connected_ways(&self, place: usize) -> Option<[Way<'_>; 2]> {
+        let client = self.client(place);
+        let (near, far) = (&self.conns[client.conn?], &self.conns[client.target?]);
+        let (c, t) = (&near.ends[NEAR], &far.ends[NEAR]);
+        let (request, replies) = (client.plan.request.len() as u64, client.replies.len() as u64);
+        let up = Way {
+            source: c,
+            sink: t,
+            settles: far.watch.settles,
+            taken: c.taken.saturating_sub(request),
+            given: t.given,
+        };
+        let down = Way {
+            source: t,
+            sink: c,
+            settles: near.watch.settles,
+            taken: t.taken,
+            given: c.given - replies,
+        };
+        Some([up, down])
+    }
+
+    pub fn note_move(&mut self, conn: usize) {
+        if let Some(Role::Client(place) | Role::Target(place)) = self.conns[conn].role {
+            self.cast.clients[place].moved_at = self.now;
+        }
+    }
+
+    /// Bytes of the source's have gone to the sink; replies do not count.
+    fn note_delivery(&mut self, place: usize) {
+        self.cast.clients[place].delivered_at = self.now;
+    }
+
+    /// The proxy has written `bytes`, which follow `at` others.
+    pub fn check_output(&mut self, conn: usize, at: u64, mut bytes: &[u8]) {
+        match self.conns[conn].role {
+            Some(Role::Target(place)) => {
+                assert!(is_pattern(2 * place as u64, at, bytes), "other bytes than the client's");
+                self.note_delivery(place);
+                let client = self.client(place);
+                assert_eq!(client.target, Some(conn), "bytes for a stranger");
+                let end = &self.conns[client.conn.expect("a client")].ends[NEAR];
+                let sent = at + bytes.len() as u64 + client.plan.request.len() as u64;
+                assert!(sent <= end.taken, "more bytes than were read");
+            }
+            Some(Role::Client(place)) => {
+                let mut at = at;
+                while !bytes.is_empty() && !self.client(place).granted {
+                    assert!(!self.client(place).refused, "bytes behind a refusal");
+                    self.cast.clients[place].replies.push(bytes[0]);
+                    (at, bytes) = (at + 1, &bytes[1..]);
+                    self.check_replies(place);
+                }
+                if !bytes.is_empty() {
+                    self.note_delivery(place);
+                }
+                let replies = self.client(place).replies.len() as u64;
+                let is_right = is_pattern(2 * place as u64 + 1, at - replies.min(at), bytes);
+                assert!(is_right, "other bytes than the target's");
+            }
+            _ => {}
+        }
+    }
+
+    fn check_replies(&mut self, place: usize) {
+        let client = &self.cast.clients[place];
+        let replies = &client.replies;
+        if replies.len() == 2 && client.plan.command == BIND && replies[1] == 90 {
+            let listens = self.listeners.values().any(|l| l.client == Some(place));
+            assert!(listens, "BIND granted before it listens");
+        }
+        if !replies.len().is_multiple_of(8) {
+            return;
+        }
+        let (reply, first) = (&replies[replies.len() - 8..], replies.len() == 8);
+        let address = SocketAddrV4::new(
+            Ipv4Addr::new(reply[4], reply[5], reply[6], reply[7]),
+            u16::from_be_bytes([reply[2], reply[3]]),
+        );
+        assert_eq!(reply[0], 0, "VN of a reply");
+        let listens = client.plan.command == BIND && first && reply[1] == 90;
+        if listens {
+            let listener = self.listeners.values().find(|l| l.client == Some(place));
+            // It may have ended while the last bytes of the reply were held.
+            let told = listener.is_none_or(|listener| listener.address == address);
+            assert!(told, "another address than the BIND's");
+        } else if reply[1] == 90 {
+            let target = client.target.map(|conn| &self.conns[conn]);
+            let target = target.expect("granted without target");
+            assert!(target.established, "granted before connected");
+            let own = if client.plan.command == BIND { target.peer } else { target.local };
+            assert_eq!(own, address, "the address of a grant");
+            if client.plan.command == BIND {
+                assert!(self.allows(place, *target.peer.ip()), "a stranger at a BIND");
+            }
+        } else {
+            assert!((91..=93).contains(&reply[1]), "code {}", reply[1]);
+        }
+        let code = reply[1];
+        let client = &mut self.cast.clients[place];
+        client.granted = code == 90 && !listens;
+        client.refused = code != 90;
+    }
+
+    /// Whether the rules, the request and the identd allow a connection with this address.
+    fn allows(&self, place: usize, address: Ipv4Addr) -> bool {
+        let client = self.client(place);
+        let plan = &client.plan;
+        let is_open = plan.command == BIND && plan.name.is_none() && plan.host.is_unspecified();
+        if plan.flaw.is_some() || !(is_open || plan.addresses().contains(&address)) {
+            return false;
+        }
+        self.asks(place, address).is_some_and(|asks| match (asks, plan.identd) {
+            (Asks::Nothing, _) | (_, Identd::Right) => true,
+            // An identd that could not be asked counts as one that does not answer.
+            (_, Identd::Other) => asks == Asks::Lax && (self.wanted || self.jumped.is_some()),
+            (asks, _) => asks == Asks::Lax,
+        })
+    }
+
+    /// What the rules say of one address.
+    fn asks(&self, place: usize, address: Ipv4Addr) -> Option<Asks> {
+        let plan = &self.client(place).plan;
+        let &crate::plan::Plan { command, name, port, from: client, user, .. } = plan;
+        rules::decide(&self.cast.rules, &Case { command, name, address, port, client, user })
+    }
+
+    pub fn check_connecting(&self, client: Option<usize>, target: SocketAddrV4) {
+        let place = client.expect("every connection here is made for a client");
+        let client = self.client(place);
+        if target.port() == 113 && *target.ip() == client.plan.from {
+            return;
+        }
+        let is_asked = client.plan.command == CONNECT && target.port() == client.plan.port;
+        assert!(is_asked && self.allows(place, *target.ip()), "{target} is not permitted");
+        assert_ne!(target, self.cast.entrance, "a loop");
+    }
+
+    pub fn check_listening(&self, client: Option<usize>) {
+        let Some(place) = client else { return };
+        let plan = &self.client(place).plan;
+        let mut addresses = plan.addresses();
+        if plan.host.is_unspecified() && plan.name.is_none() {
+            // Any peer that some rule permits.
+            addresses = vec![];
+        }
+        let allowed = addresses.is_empty() || addresses.iter().any(|&a| self.allows(place, a));
+        assert!(plan.command == BIND && allowed, "a BIND that is not permitted");
+    }
+
+    /// A FIN goes out only when its direction is complete.
+    pub fn check_fin(&self, conn: usize) {
+        match (self.conns[conn].role, self.granted_ways(conn)) {
+            (Some(Role::Client(_)), Some([_, down])) => {
+                assert!(down.is_complete(), "FIN to a client that lacks bytes");
+            }
+            (Some(Role::Target(_)), Some([up, _])) => {
+                assert!(up.is_complete(), "FIN to a target that lacks bytes");
+            }
+            (Some(Role::Client(place)), None) => {
+                assert!(self.client(place).refused, "FIN before the refusal");
+            }
+            // The reply may still be on its way.
+            (Some(Role::Target(place)), None) => {
+                let ways = self.connected_ways(place);
+                assert!(ways.is_some_and(|[up, _]| up.is_complete()), "FIN to a target too early");
+            }
+            (role, _) => panic!("FIN to {role:?}"),
+        }
+    }
+
+    fn granted_ways(&self, conn: usize) -> Option<[Way<'_>; 2]> {
+        match self.conns[conn].role? {
+            Role::Client(place) => self.ways(place),
+            Role::Target(place) if self.client(place).target == Some(conn) => self.ways(place),
+            _ => None,
+        }
+    }
+
+    /// An orderly close looks like the end of a transfer.
+    pub fn check_close(&self, conn: usize) {
+        let Conn { role, ends: [near, _], .. } = &self.conns[conn];
+        match (*role, self.granted_ways(conn)) {
+            (Some(Role::Client(_)), Some([_, down])) => {
+                assert!(down.is_complete(), "a cut transfer looks complete to the client");
+            }
+            (Some(Role::Target(_)), Some([up, _])) => {
+                assert!(up.is_complete(), "a cut transfer looks complete to the target");
+            }
+            (Some(Role::Client(place)), None) => {
+                let client = self.client(place);
+                let is_excused = near.fin_arrived
+                    || client.plan.flaw == Some("bad-version")
+                    || self.jumped.is_some();
+                assert!(client.refused || is_excused, "closed without a reply");
+            }
+            (Some(Role::Target(_)), None) => assert_eq!(near.given, 0, "a target that was let go"),
+            _ => {}
+        }
+    }
+
+    /// The proxy resets a connection: was everything delivered that had come before the reset
+    /// of the other side?
+    pub fn note_abort(&mut self, conn: usize) {
+        let Some([up, down]) = self.granted_ways(conn) else { return };
+        let way = if matches!(self.conns[conn].role, Some(Role::Client(_))) { down } else { up };
+        let lost = way.source.dead
+            && way.sink.is_alive()
+            && (!way.source.recv.is_empty() || !way.is_empty() || !way.sink.send.is_empty());
+        if let Some(Role::Client(place) | Role::Target(place)) = self.conns[conn].role {
+            self.cast.clients[place].lost |= lost;
+        }
+    }
+
+    /// The loop is about to wait, with no event to be told.
+    pub fn check_nothing_is_left_undone(&mut self) {
+        for place in 0..self.cast.clients.len() {
+            let client = self.client(place);
+            let Some(conn) = client.conn.filter(|conn| self.held.contains(conn)) else { continue };
+            let bound = client.moved_at + self.cast.durations_ms.iter().sum::<u64>();
+            let is_late = self.now > bound && self.jumped.is_none() && self.mood.want == 0;
+            assert!(!is_late, "client {place} has no deadline");
+            if let Some(ways) = self.ways(place) {
+                ways.iter().for_each(|way| way.check_rest(place));
+                continue;
+            }
+            let end = &self.conns[conn].ends[NEAR];
+            // A relay may have begun before its reply has gone out in full.
+            let relays = client.target.is_some_and(|target| self.conns[target].established);
+            assert!(!end.dead || relays, "client {place} is gone, and nobody has noticed");
+            let awaits = end.taken < client.plan.request.len() as u64 && client.plan.flaw.is_none();
+            if client.refused || awaits {
+                assert!(end.recv.is_empty(), "bytes of client {place} lie unread");
+                assert!(end.fin_arrived <= end.fin_read, "the FIN of client {place} lies unread");
+            }
+        }
+        self.check_accepting();
+    }
+
+    /// After a turn: held bytes are bounded, and none are held without a buffer.
+    pub fn check_balance(&self, lent: usize, held_max: u64) {
+        for place in 0..self.cast.clients.len() {
+            let conn = self.client(place).conn.filter(|conn| self.held.contains(conn));
+            let Some(ways) = conn.and_then(|_| self.ways(place)) else { continue };
+            for way in ways {
+                assert!(way.given <= way.taken, "more bytes out than in");
+                let held = way.taken - way.given;
+                assert!(held <= held_max, "{held} bytes are held");
+                let gone = way.sink.dead || way.sink.closed || way.source.dead;
+                assert!(lent > 0 || held == 0 || gone, "bytes got lost: client {place}");
+            }
+        }
+    }
+
+    /// The session of a client has ended for this reason.
+    pub fn check_reason(&self, place: usize, reason: &str, reply: &str) {
+        let client = self.client(place);
+        let plan = &client.plan;
+        let addresses = plan.addresses();
+        let leads_to = |last: &[u8]| addresses.iter().any(|a| last.contains(&a.octets()[3]));
+        let end = &self.conns[client.conn.expect("a session has a client")].ends[NEAR];
+        let target = client.target.map(|conn| &self.conns[conn].ends[NEAR]);
+        let late = self.jumped.is_some();
+        let is_open = plan.command == BIND && plan.name.is_none() && plan.host.is_unspecified();
+        let denied = |address: &Ipv4Addr| self.asks(place, *address).is_none();
+        let holds = match reason {
+            "done" => client.granted && end.fin_read && target.is_some_and(|end| end.fin_read),
+            "client-reset" => end.dead && !client.lost,
+            "target-reset" => target.is_some_and(|end| end.dead) && !client.lost,
+            "client-left" => end.fin_arrived,
+            "request-timeout" => end.taken < plan.request.len() as u64 || late,
+            "connect-timeout" => leads_to(&[6, 4]) || late,
+            "bind-timeout" => plan.command == BIND,
+            "idle-timeout" | "half-close-timeout" => {
+                client.granted || !client.replies.len().is_multiple_of(8)
+            }
+            "dns-not-found" => plan.name.is_some_and(|n| crate::plan::addresses_of(n).is_none()),
+            "dns-no-data" => plan.name.is_some() && addresses.is_empty(),
+            "dns-server-failure" => self.cast.honesty < 100 || self.wanted,
+            "dns-timeout" => self.cast.honesty < 100 || late,
+            "no-rule" | "denied" | "impossible-target" | "loop" => {
+                let wrong = is_open || plan.peer != Peer::Nobody && plan.command == BIND;
+                addresses.iter().all(denied) || plan.flaw.is_some() || wrong
+            }
+            "no-ident" => {
+                matches!(
+                    plan.identd,
+                    Identd::Error
+                        | Identd::Junk
+                        | Identd::Silent
+                        | Identd::Closes
+                        | Identd::Refuses
+                        | Identd::Stalls
+                ) || self.wanted
+                    || late
+            }
+            "other-user" => plan.identd == Identd::Other,
+            // Or reset before the proxy has seen it accepted.
+            "refused" => leads_to(&[5]) || target.is_some_and(|end| end.dead),
+            "unreachable" => leads_to(&[7, 8]),
+            "prohibited" => leads_to(&[9]),
+            "bind-failed" => self.cast.few_ports,
+            "wrong-peer" => {
+                let peer = client.target.map(|conn| *self.conns[conn].peer.ip());
+                peer.is_some_and(|peer| !self.allows(place, peer))
+            }
+            "no-resources" => self.wanted,
+            "too-many-from-source" => {
+                self.cast.max_per_source.is_some_and(|most| client.rivals >= most)
+            }
+            "stopped" => self.checks.stopped,
+            flaw => plan.flaw == Some(flaw),
+        };
+        let excused = self.checks.unsettled && reason.ends_with("-reset");
+        assert!(holds || excused, "client {place} ended with {reason}: {plan:?}");
+        let code = match reason {
+            "bad-version" | "request-timeout" if reply == "-" => return,
+            "no-ident" => "92",
+            "other-user" => "93",
+            "done" | "idle-timeout" | "half-close-timeout" | "target-reset" => "90",
+            "client-reset" | "client-left" | "stopped" | "bad-version" => return,
+            _ => "91",
+        };
+        assert_eq!(reply, code, "the reply for {reason}");
+    }
+
+    /// No timer is early, and none is late.
+    pub fn check_age(&self, place: usize, reason: &str, age_ms: u64) {
+        let duration = |kind: Deadline| self.cast.durations_ms[kind as usize];
+        let client = self.client(place);
+        let silent_ms = self.now - client.delivered_at;
+        let (least, past) = match reason {
+            "request-timeout" => (duration(Deadline::Request), age_ms),
+            "connect-timeout" => (duration(Deadline::ConnectSixteenth), age_ms),
+            "bind-timeout" => (duration(Deadline::Bind), age_ms),
+            "idle-timeout" => (duration(Deadline::Quiet) + duration(Deadline::Rest), silent_ms),
+            "half-close-timeout" => (duration(Deadline::HalfClose), silent_ms),
+            _ => return,
+        };
+        assert!(past + SLACK_MS >= least, "{reason} of client {place} after {past} ms");
+        let most = least + duration(Deadline::Linger) + 100;
+        let is_exact = reason == "request-timeout" && self.jumped.is_none();
+        assert!(!is_exact || past <= most, "{reason} of client {place} only after {past} ms");
+    }
+
+    /// At the end: whoever was refused has been told, in whole, before the close.
+    pub fn check_client_was_told(&self, place: usize) {
+        let client = self.client(place);
+        let (Some(conn), Some(reason)) = (client.conn, &client.reason) else { return };
+        let [near, far] = &self.conns[conn].ends;
+        let is_gone = near.dead || client.flow.left;
+        let is_refusal = !matches!(
+            reason.as_str(),
+            "done"
+                | "client-reset"
+                | "target-reset"
+                | "client-left"
+                | "idle-timeout"
+                | "half-close-timeout"
+                | "stopped"
+                | "bad-version"
+        );
+        // Whoever sleeps for hours in between may miss it.
+        if is_refusal && !is_gone && self.jumped.is_none() {
+            assert!(client.refused, "client {place} ({reason}) got no refusal");
+            assert_eq!(
+                far.arrived,
+                client.replies.len() as u64,
+                "client {place}'s refusal was lost"
+            );
+        }
+        let whole = client.granted && reason == "done";
+        if whole && !is_gone {
+            assert_eq!(
+                far.arrived + near.send.len() as u64,
+                near.given,
+                "client {place} lacks bytes"
+            );
+        }
+    }
+}
+
+impl Way<'_> {
+    /// Before the loop sleeps: nothing that could be moved is left.
+    fn check_rest(&self, place: usize) {
+        if !self.sink.is_alive() || self.source.closed {
+            return;
+        }
+        if self.sink.has_room() && !self.settles && !self.sink.finished {
+            assert!(self.source.recv.is_empty(), "client {place}: bytes lie in the kernel");
+            assert!(self.is_empty(), "client {place}: bytes are held in vain");
+            let fin = self.source.fin_arrived && !self.source.dead;
+            assert!(!fin, "client {place}: a FIN was not forwarded");
+        }
+        let rest = self.source.recv.len() + self.sink.send.len();
+        assert!(!self.source.dead || rest > 0, "client {place}: a reset was not noticed");
+    }
+}

@@ -1,0 +1,54 @@
+//! The name servers: they know the truth, and tell it as often as the seed lets them.
+
+use crate::kernel::Kernel;
+use crate::plan::addresses_of;
+
+const NXDOMAIN: u8 = 3;
+const SERVFAIL: u8 = 2;
+
+/// What comes back for a question, and when; `None` is an ICMP message.
+pub fn answers(
+    kernel: &mut Kernel,
+    _socket: usize,
+    question: &[u8],
+) -> Vec<(u64, Option<Vec<u8>>)> {
+    let truth = answer(question, None);
+    let delay = kernel.random.within(0, 80);
+    let honesty = kernel.cast.honesty;
+    if kernel.random.chance(honesty) {
+        return vec![(delay, Some(truth))];
+    }
+    match kernel.random.below(5) {
+        0 => vec![],
+        1 => vec![(delay, None)],
+        2 => vec![(delay, Some(answer(question, Some(SERVFAIL))))],
+        3 => vec![(delay, Some(vec![0; 7])), (delay + 1, Some(truth))],
+        _ => {
+            // A forgery that leads elsewhere, under another id.
+            let mut forged = answer(question, Some(NXDOMAIN));
+            forged[0] ^= 0xff;
+            vec![(delay, Some(forged)), (delay + 3, Some(truth))]
+        }
+    }
+}
+
+fn answer(question: &[u8], code: Option<u8>) -> Vec<u8> {
+    let (mut name, mut at) = (String::new(), 12);
+    while question[at] > 0 {
+        let end = at + 1 + usize::from(question[at]);
+        name += &String::from_utf8_lossy(&question[at + 1..end]);
+        name.push('.');
+        at = end;
+    }
+    let addresses = addresses_of(name.trim_end_matches('.'));
+    let code = code.unwrap_or(if addresses.is_some() { 0 } else { NXDOMAIN });
+    let records = addresses.filter(|_| code == 0).unwrap_or_default();
+    let mut bytes = question[..2].to_vec();
+    bytes.extend([0x81, 0x80 | code, 0, 1, 0, records.len() as u8, 0, 0, 0, 0]);
+    bytes.extend(&question[12..at + 5]);
+    for address in records {
+        bytes.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        bytes.extend(address.octets());
+    }
+    bytes
+}

@@ -1,0 +1,224 @@
+//! What a seed makes of settings, clients and targets.
+
+use crate::random::Random;
+use std::net::Ipv4Addr;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Fin,
+    Close,
+    Reset,
+    /// Keeps its end open until the proxy ends it.
+    Hold,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identd {
+    Right,
+    Other,
+    Error,
+    Junk,
+    Silent,
+    Closes,
+    Refuses,
+    Stalls,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Right,
+    Wrong,
+    Both,
+    Nobody,
+}
+
+/// Why a request is bad, as the access line will say.
+pub type Flaw = Option<&'static str>;
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub start: u64,
+    pub from: Ipv4Addr,
+    pub command: u8,
+    pub name: Option<&'static str>,
+    pub host: Ipv4Addr,
+    pub port: u16,
+    pub user: &'static str,
+    pub request: Vec<u8>,
+    pub flaw: Flaw,
+    /// Bytes sent behind the request before it is answered.
+    pub early: u64,
+    pub up: u64,
+    pub end: (Ending, u64),
+    /// Reads no more than this.
+    pub reads: u64,
+    pub down: u64,
+    pub target_end: (Ending, u64),
+    pub target_reads: u64,
+    pub identd: Identd,
+    pub peer: Peer,
+}
+
+/// The truth about names: `None` is a name that does not exist.
+pub fn addresses_of(name: &str) -> Option<Vec<Ipv4Addr>> {
+    let good = |last| Ipv4Addr::new(10, 2, 0, last);
+    Some(match name.to_ascii_lowercase().as_str() {
+        "one.example" => vec![good(1)],
+        "many.example" => vec![good(6), good(5), good(8), good(2)],
+        "both.example" => vec![Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 2, 1, 3), good(1)],
+        "inner.example" => vec![Ipv4Addr::LOCALHOST],
+        "empty.example" => vec![],
+        "hosted" => vec![good(3)],
+        "10.2.0.2" => vec![good(2)],
+        _ => return None,
+    })
+}
+
+pub const HOSTS: &[u8] = b"10.2.0.3 hosted\n";
+
+fn ending(random: &mut Random, most: u64) -> (Ending, u64) {
+    let end = random.pick(&[
+        Ending::Fin,
+        Ending::Fin,
+        Ending::Fin,
+        Ending::Close,
+        Ending::Reset,
+        Ending::Hold,
+    ]);
+    let never = u64::MAX;
+    match end {
+        Ending::Fin if random.chance(50) => (end, never),
+        Ending::Hold => (end, most),
+        _ => (end, random.within(0, most)),
+    }
+}
+
+impl Plan {
+    pub fn random(random: &mut Random) -> Plan {
+        let command = random.pick(&[1, 1, 1, 2]);
+        let names = [
+            "one.example",
+            "many.example",
+            "both.example",
+            "inner.example",
+            "nx.example",
+            "empty.example",
+            "hosted",
+            "10.2.0.2",
+            "ONE.Example",
+        ];
+        let name = random.chance(40).then(|| random.pick(&names));
+        let host = match random.below(20) {
+            0 if command == 2 || random.chance(30) => Ipv4Addr::UNSPECIFIED,
+            1 => Ipv4Addr::new(127, 0, 0, 2),
+            2 => Ipv4Addr::new(224, 0, 0, 1),
+            3 => Ipv4Addr::new(10, 2, 1, 3),
+            _ => {
+                Ipv4Addr::new(10, 2, 0, random.pick(&[1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5, 6, 7, 8, 9]))
+            }
+        };
+        let size = |random: &mut Random| match random.below(9) {
+            0 | 4 => 0,
+            1 => random.below(100),
+            2 | 5 => random.below(5_000),
+            3 => random.below(600_000),
+            _ => random.below(60_000),
+        };
+        let (up, down) = (size(random), size(random));
+        let mut plan = Plan {
+            start: random.below(4_000),
+            from: Ipv4Addr::new(10, 1, 0, random.within(1, 4) as u8),
+            command,
+            name,
+            host,
+            port: random.pick(&[80, 80, 80, 80, 80, 443, 443, 443, 443, 0]),
+            user: random.pick(&["", "bob", "bob", "eve"]),
+            request: Vec::new(),
+            flaw: None,
+            early: if random.chance(50) { 0 } else { random.below(3_000) },
+            up,
+            end: (Ending::Fin, u64::MAX),
+            reads: if random.chance(10) { 16 + random.below(3_000) } else { u64::MAX },
+            down,
+            target_end: ending(random, down),
+            target_reads: if random.chance(10) { random.below(3_000) } else { u64::MAX },
+            identd: random.pick(&[
+                Identd::Right,
+                Identd::Right,
+                Identd::Right,
+                Identd::Other,
+                Identd::Error,
+                Identd::Junk,
+                Identd::Silent,
+                Identd::Closes,
+                Identd::Refuses,
+                Identd::Stalls,
+            ]),
+            peer: random.pick(&[Peer::Right, Peer::Right, Peer::Wrong, Peer::Both, Peer::Nobody]),
+        };
+        // RFC 1413 knows no empty user, so its identd cannot name it.
+        if plan.user.is_empty() && plan.identd == Identd::Right {
+            plan.identd = Identd::Error;
+        }
+        plan.write_request(random);
+        plan.end = match random.below(10) {
+            0 => (
+                random.pick(&[Ending::Fin, Ending::Close, Ending::Reset, Ending::Hold]),
+                random.within(0, plan.request.len() as u64),
+            ),
+            1..=4 => (Ending::Fin, u64::MAX),
+            _ => {
+                let (end, at) = ending(random, up);
+                (end, at.saturating_add(plan.request.len() as u64))
+            }
+        };
+        plan
+    }
+
+    fn write_request(&mut self, random: &mut Random) {
+        let mut bytes = vec![4, self.command];
+        bytes.extend(self.port.to_be_bytes());
+        let host = if self.name.is_some() { Ipv4Addr::new(0, 0, 0, 7) } else { self.host };
+        bytes.extend(host.octets());
+        bytes.extend(self.user.bytes());
+        bytes.push(0);
+        if let Some(name) = self.name {
+            bytes.extend(name.bytes());
+            bytes.push(0);
+        }
+        if random.chance(15) {
+            let long = |most: usize| vec![b'a'; most + 1];
+            match random.below(6) {
+                0 => (self.flaw, bytes[0]) = (Some("bad-version"), random.pick(&[0, 5, 0x47])),
+                1 => (self.flaw, bytes[1]) = (Some("bad-command"), random.pick(&[0, 3, 255])),
+                2 => {
+                    (self.flaw, bytes) = (Some("user-too-long"), [&bytes[..8], &long(512)].concat())
+                }
+                other => {
+                    bytes.truncate(8);
+                    bytes[4..].copy_from_slice(&[0, 0, 0, 1]);
+                    let name = [&b"\0\0"[..], b"\x00127.1\0", b"\0a..b\0"][other as usize - 3];
+                    bytes.extend(name);
+                    self.flaw = Some(["empty-name", "bad-name", "bad-name"][other as usize - 3]);
+                }
+            }
+        }
+        self.request = bytes;
+    }
+
+    /// Where the request may lead, by the truth.
+    pub fn addresses(&self) -> Vec<Ipv4Addr> {
+        match self.name {
+            Some(name) => addresses_of(name).unwrap_or_default(),
+            None => vec![self.host],
+        }
+    }
+
+    /// The name as rules see it: a dotted quad is an address, and the name stays with it.
+    pub fn right_peer(&self) -> Ipv4Addr {
+        match self.addresses().last() {
+            Some(address) if !address.is_unspecified() => *address,
+            _ => Ipv4Addr::new(10, 2, 0, 1),
+        }
+    }
+}

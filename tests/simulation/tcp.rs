@@ -1,0 +1,112 @@
+//! A TCP connection as Linux shows it: two ends, each with bounded buffers.
+//!
+//! Bytes that an end has written wait in its `send` until the wire carries them into the other
+//! end's `recv`. A FIN follows them; a reset overtakes those that were not carried yet.
+
+use rustix::io::Errno;
+use std::collections::VecDeque;
+
+/// The proxy's end of a connection; the other is [`FAR`].
+pub const NEAR: usize = 0;
+pub const FAR: usize = 1;
+
+#[derive(Default)]
+pub struct End {
+    pub recv: VecDeque<u8>,
+    pub recv_capacity: usize,
+    pub send: VecDeque<u8>,
+    pub send_capacity: usize,
+    /// FIN goes out behind what is in `send`.
+    pub finished: bool,
+    /// The other's FIN is behind what is in `recv`.
+    pub fin_arrived: bool,
+    /// `read` has shown that FIN.
+    pub fin_read: bool,
+    /// Told once, to the first call that asks.
+    pub error: Option<Errno>,
+    /// Reset by the other end.
+    pub dead: bool,
+    /// `read` or `write` has told of that.
+    pub dead_told: bool,
+    /// Nobody holds this end any more.
+    pub closed: bool,
+    /// It was closed with a reset.
+    pub reset: bool,
+    /// A carry of `send` is on its way.
+    pub carrying: bool,
+    /// Bytes that came into `recv`, were read from it, and were written into `send`.
+    pub arrived: u64,
+    pub taken: u64,
+    pub given: u64,
+}
+
+impl End {
+    pub fn new(recv_capacity: usize, send_capacity: usize) -> End {
+        End { recv_capacity, send_capacity, ..End::default() }
+    }
+
+    /// Reads at most `most` bytes into `into`. Bytes first, then the error, then the end.
+    pub fn read(&mut self, into: &mut Vec<u8>, most: usize) -> Result<usize, Errno> {
+        if !self.recv.is_empty() {
+            let n = most.min(self.recv.len());
+            into.extend(self.recv.drain(..n));
+            self.taken += n as u64;
+            return Ok(n);
+        }
+        // Linux: a FIN that came before a reset keeps its place.
+        if self.fin_arrived {
+            self.fin_read = true;
+            return Ok(0);
+        }
+        if let Some(error) = self.error.take() {
+            self.dead_told = true;
+            return Err(error);
+        }
+        if self.dead { Ok(0) } else { Err(Errno::AGAIN) }
+    }
+
+    /// Writes what there is room for, at most `most`.
+    pub fn write(&mut self, bytes: &[u8], most: usize) -> Result<usize, Errno> {
+        if let Some(error) = self.error.take() {
+            self.dead_told = true;
+            return Err(error);
+        }
+        if self.dead {
+            return Err(Errno::PIPE);
+        }
+        let n = self.room().min(bytes.len()).min(most);
+        if n == 0 {
+            return Err(Errno::AGAIN);
+        }
+        self.send.extend(&bytes[..n]);
+        self.given += n as u64;
+        Ok(n)
+    }
+
+    /// Nothing will come any more.
+    pub fn is_ended(&self) -> bool {
+        self.fin_arrived || self.dead
+    }
+
+    pub fn room(&self) -> usize {
+        self.send_capacity.saturating_sub(self.send.len())
+    }
+
+    pub fn is_readable(&self) -> bool {
+        !self.recv.is_empty() || self.fin_arrived || self.dead
+    }
+
+    /// Linux tells a third of the buffer free, not the first byte.
+    pub fn has_room(&self) -> bool {
+        self.room() * 3 >= self.send_capacity.max(1)
+    }
+
+    /// Has something for the wire.
+    pub fn is_laden(&self) -> bool {
+        !self.send.is_empty() || self.finished
+    }
+
+    pub fn is_alive(&self) -> bool {
+        !self.dead && !self.closed
+    }
+}
