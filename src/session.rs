@@ -233,10 +233,7 @@ impl Session {
     }
 
     fn begin_resolving(&mut self, name: Name, rules: &RuleSet) -> Action {
-        let ident = match self.could_permit(rules) {
-            None => return self.reject(CloseReason::NoRule),
-            Some(ident) => ident,
-        };
+        let Some(ident) = self.could_permit(rules) else { return self.reject(CloseReason::NoRule) };
         // Whatever the addresses are, the rule will ask: both questions take their time at once.
         let ask = ident == Ident::Strict;
         if ask {
@@ -267,10 +264,8 @@ impl Session {
         answer: Result<&[Ipv4Addr], DnsError>,
         env: &Env<'_>,
     ) -> Action {
-        if self.state != State::Resolving {
-            return Action::Wait;
-        }
         match answer {
+            _ if self.state != State::Resolving => Action::Wait,
             Ok(addresses) => self.consider(addresses, env),
             Err(DnsError::NotFound) => self.reject(CloseReason::NameNotFound),
             Err(DnsError::NoData) => self.reject(CloseReason::NameWithoutAddress),
@@ -497,3 +492,7 @@ impl Session {
         self.state = next;
     }
 }
+
+#[cfg(test)]
+#[path = "session_test.rs"]
+mod tests;
