@@ -7,6 +7,7 @@
 pub mod access;
 pub mod client;
 pub mod config;
+pub mod console;
 pub mod dns;
 pub mod explain;
 pub mod ident;

@@ -1,0 +1,10 @@
+//! The console: a CGI/1.1 program that works through scripts on up to five remote shells at
+//! once, through a SOCKS proxy, and shows them side by side while they run.
+//!
+//! [`query`], [`text`], [`dialogue`] and [`page`] are pure; [`script`] reads files, [`session`] has a socket,
+//! and [`run`] puts everything together with one thread per session.
+
+pub mod dialogue;
+pub mod query;
+pub mod script;
+pub mod text;
