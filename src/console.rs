@@ -5,6 +5,7 @@
 //! and [`run`] puts everything together with one thread per session.
 
 pub mod dialogue;
+pub mod page;
 pub mod query;
 pub mod script;
 pub mod text;

@@ -1,0 +1,90 @@
+//! The form of what is written, and that no field leaves its place.
+
+use super::*;
+
+fn form() -> Form {
+    let mut form =
+        Form { proxy_host: "127.0.0.1".into(), proxy_port: "1080".into(), ..Form::default() };
+    let row = |host: &str, port: &str, script: &str| Row {
+        host: host.into(),
+        port: port.into(),
+        script: script.into(),
+    };
+    form.rows[0] = row("127.0.0.1", "7001", "t1.txt");
+    form.rows[3] = row("shell.example", "7004", "t4.txt");
+    form
+}
+
+fn scripts() -> Vec<String> {
+    vec!["t1.txt".into(), "t4.txt".into()]
+}
+
+#[test]
+fn pieces_have_the_form_of_the_console() {
+    assert_eq!(
+        output(0, "a <b>\r\n% "),
+        "<script>document.getElementById('s0').innerHTML += 'a &lt;b&gt;&NewLine;% ';</script>\n"
+    );
+    assert_eq!(
+        command(4, "echo 'x'\n"),
+        "<script>document.getElementById('s4').innerHTML += \
+         '<b>echo &#39;x&#39;&NewLine;</b>';</script>\n"
+    );
+    assert!(reason(1, "</script>").contains("'<em>&lt;/script&gt;</em>'"));
+    assert!(state(1, "closed").contains("('e1').innerHTML += 'closed'"));
+}
+
+#[test]
+fn a_page_has_one_column_for_each_row_that_is_used() {
+    let page = session_page(&form(), &scripts());
+    assert_eq!(page.matches("<pre id=").count(), 2);
+    for part in ["<pre id=\"s0\"", "<pre id=\"s3\"", ">127.0.0.1:7001<", ">shell.example:7004<"] {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn the_panel_has_five_rows_and_keeps_what_was_filled_in() {
+    let page = panel_page(&form(), &scripts(), "");
+    for at in 0..5 {
+        for kind in ["h", "p", "f"] {
+            assert_eq!(page.matches(&format!(" name=\"{kind}{at}\"")).count(), 1);
+        }
+    }
+    for part in [
+        "name=\"sh\" aria-label=\"SOCKS host\" value=\"127.0.0.1\"",
+        "name=\"sp\" aria-label=\"SOCKS port\" value=\"1080\"",
+        "value=\"shell.example\"",
+        "value=\"7004\"",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert_eq!(page.matches("<option value=\"t4.txt\" selected>").count(), 1);
+    assert_eq!(page.matches("<option value=\"\"></option>").count(), 5);
+    assert!(panel_page(&form(), &[], "").contains("no scripts"));
+}
+
+#[test]
+fn no_field_leaves_its_place() {
+    let hostile = "\"'></script></pre><img src=x>&\0".to_string();
+    let row = Row { host: hostile.clone(), port: hostile.clone(), script: hostile.clone() };
+    let form = Form {
+        rows: std::array::from_fn(|_| row.clone()),
+        proxy_host: hostile.clone(),
+        proxy_port: hostile.clone(),
+    };
+    let scripts = [hostile.clone()];
+    for page in [panel_page(&form, &scripts, &hostile), session_page(&form, &scripts)] {
+        assert!(!page.contains("<img") && !page.contains("\"'>") && !page.contains('\0'));
+        assert_eq!(page.matches("</script>").count(), 1);
+    }
+}
+
+#[test]
+fn nothing_is_loaded_from_anywhere() {
+    let page = session_page(&form(), &scripts()) + &panel_page(&form(), &scripts(), "notice");
+    assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("url("));
+    assert!(header().contains("default-src 'none'"));
+    assert!(header().ends_with("\r\n\r\n"));
+    assert!(!header().trim_end().contains("\r\n\r\n"));
+}
