@@ -116,6 +116,32 @@ def a_hostile_shell_stays_in_its_column(browser, url, proxy_port, root):
     assert browser.run("return document.querySelectorAll('img, iframe, table table').length") == 0
 
 
+def every_column_has_its_head_and_its_place(browser, url, proxy_port, root):
+    shells = [plain(f"shell {at}") for at in range(5)]
+    write_scripts(root, shells)
+    panel(browser, url)
+    fill(browser, shells, proxy_port)
+    submit(browser, 5)
+    for at in range(5):
+        wait_state(browser, at)
+    boxes = """return [...document.querySelectorAll(arguments[0])].map((element) => {
+        const box = element.getBoundingClientRect();
+        return { left: box.left, right: box.right, top: box.top, bottom: box.bottom };
+    })"""
+    for width, height, wide in [(1400, 800, True), (1000, 600, True), (390, 844, False), (320, 568, False)]:
+        browser.look(width, height, dark=False)
+        heads, columns = browser.run(boxes, ".sessions th"), browser.run(boxes, ".sessions pre")
+        for head, column in zip(heads, columns):
+            assert abs(head["left"] - column["left"]) < 1 and abs(head["right"] - column["right"]) < 1
+            assert abs(head["bottom"] - column["top"]) < 1, (width, head, column)
+            assert column["bottom"] - column["top"] >= 60 and 0 <= column["left"]
+            assert column["right"] <= width, (width, column)
+        for before, after in zip(columns, columns[1:]):
+            assert before["right"] < after["left"] if wide else before["bottom"] < after["top"], width
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+    browser.look(1400, 820, dark=False)
+
+
 def failures_are_told_in_their_columns(browser, url, proxy_port, root):
     shells = [plain("one"), plain("two")]
     write_scripts(root, shells)
@@ -163,6 +189,7 @@ def write_scripts(root, shells):
 CHECKS = [
     five_columns_at_their_own_pace,
     a_hostile_shell_stays_in_its_column,
+    every_column_has_its_head_and_its_place,
     failures_are_told_in_their_columns,
     everything_ends_when_the_browser_leaves,
 ]
