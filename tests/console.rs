@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddrV4, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 
 /// A step of a shell.
@@ -68,10 +68,25 @@ fn gate() -> (Sender<()>, Step) {
 /// The running console, and its columns as far as they have been read.
 struct Console {
     child: Child,
-    lines: Option<BufReader<ChildStdout>>,
+    lines: Option<Receiver<String>>,
     head: String,
     columns: BTreeMap<String, String>,
     ended: bool,
+}
+
+/// The lines of a pipe as they come. Once nobody takes them, the pipe is closed at the next one.
+fn lines_of(pipe: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = String::new();
+        while pipe.read_line(&mut line).unwrap() != 0 {
+            if sender.send(std::mem::take(&mut line)).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 fn scripts(files: &[(&str, &str)]) -> PathBuf {
@@ -96,14 +111,17 @@ impl Console {
         command.env("QUERY_STRING", query).env("SOCKU_SCRIPTS", scripts);
         command.envs(environment.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let lines = child.stdout.take().map(BufReader::new);
+        let lines = Some(lines_of(child.stdout.take().unwrap()));
         Console { child, lines, head: String::new(), columns: BTreeMap::new(), ended: false }
     }
 
     /// Reads one line of the page: a piece for a column, or part of the page around them.
     fn step(&mut self) {
-        let mut line = String::new();
-        self.ended = self.lines.as_mut().unwrap().read_line(&mut line).unwrap() == 0;
+        let line = match self.lines.as_ref().unwrap().recv_timeout(common::DEADLINE) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => return self.ended = true,
+            Err(RecvTimeoutError::Timeout) => panic!("no line, not even a keep-alive"),
+        };
         let Some(piece) = line.strip_prefix("<script>document.getElementById('") else {
             self.head += &line;
             return;
