@@ -1,6 +1,8 @@
 //! What fuzzing calls, and what `cargo test` calls with the seeds: each takes any bytes and
 //! panics when something is wrong with what the program makes of them.
 
+#[path = "console.rs"]
+pub mod console;
 #[path = "dns.rs"]
 pub mod dns;
 
@@ -17,12 +19,14 @@ pub type Run = fn(&[u8]);
 
 /// All targets by the names of their seeds' directories.
 #[allow(dead_code, reason = "fuzzing calls them one by one")]
-pub const ALL: [(&str, Run); 5] = [
+pub const ALL: [(&str, Run); 7] = [
     ("request", request),
     ("dns_answer", dns::answer),
     ("ident_answer", ident_answer),
     ("rule_file", rule_file),
     ("resolv_conf", resolv_conf),
+    ("console_query", console::query),
+    ("console_shell", console::shell),
 ];
 
 /// A request is decided by its own bytes, not by those behind it nor by how they were cut.
