@@ -5,6 +5,7 @@ use super::text::{escape_html, escape_streamed};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+const POLICY: &str = include_str!("page.policy");
 
 /// Written when nothing else is, so that a browser that has left is noticed.
 pub const KEEP_ALIVE: &str = "\n";
@@ -21,15 +22,16 @@ pub fn refusal(status: &str, why: &str) -> String {
 ///
 /// The policy lets nothing be loaded from anywhere. `X-Accel-Buffering` asks proxies in front
 /// of the web server not to hold back what is streamed.
-pub fn header() -> &'static str {
-    "Content-Type: text/html; charset=utf-8\r\n\
-     Cache-Control: no-store\r\n\
-     Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; \
-     script-src 'unsafe-inline'; img-src data:; form-action 'self'; base-uri 'none'; \
-     frame-ancestors 'none'\r\n\
-     X-Content-Type-Options: nosniff\r\n\
-     Referrer-Policy: no-referrer\r\n\
-     X-Accel-Buffering: no\r\n\r\n"
+pub fn header() -> String {
+    format!(
+        "Content-Type: text/html; charset=utf-8\r\n\
+         Cache-Control: no-store\r\n\
+         Content-Security-Policy: {}\r\n\
+         X-Content-Type-Options: nosniff\r\n\
+         Referrer-Policy: no-referrer\r\n\
+         X-Accel-Buffering: no\r\n\r\n",
+        POLICY.trim_end()
+    )
 }
 
 /// The whole page of the panel; `notice` says why there are no sessions, or is empty.
@@ -163,7 +165,7 @@ fn push_row(at: usize, row: &Row, scripts: &[String], page: &mut String) {
 fn push_host(name: &str, label: &str, value: &str, page: &mut String) {
     *page += &format!(
         "<input name=\"{name}\" aria-label=\"{label}\" value=\"{}\" maxlength=\"255\" \
-         placeholder=\"host\" autocomplete=\"off\" autocapitalize=\"off\" spellcheck=\"false\">",
+         autocomplete=\"off\" autocapitalize=\"off\" spellcheck=\"false\">",
         html(value)
     );
 }
@@ -171,7 +173,7 @@ fn push_host(name: &str, label: &str, value: &str, page: &mut String) {
 fn push_port(name: &str, label: &str, value: &str, page: &mut String) {
     *page += &format!(
         "<input name=\"{name}\" aria-label=\"{label}\" value=\"{}\" maxlength=\"5\" \
-         placeholder=\"port\" inputmode=\"numeric\" pattern=\"[0-9]*\" autocomplete=\"off\">",
+         inputmode=\"numeric\" pattern=\"[0-9]*\" autocomplete=\"off\">",
         html(value)
     );
 }

@@ -56,7 +56,7 @@ impl Environment {
 pub fn serve(environment: &Environment, out: &mut impl Write) -> io::Result<()> {
     match environment.method.as_ref().map_or(Some("GET"), |method| method.to_str()) {
         Some("GET") => {}
-        Some("HEAD") => return write(out, page::header()),
+        Some("HEAD") => return write(out, &page::header()),
         _ => return write(out, &page::refusal("405 Method Not Allowed", "only GET and HEAD")),
     }
     let scripts = environment.scripts.list();
@@ -72,14 +72,14 @@ pub fn serve(environment: &Environment, out: &mut impl Write) -> io::Result<()> 
     if form.sessions().next().is_none() {
         return panel(&form, &scripts, "Nothing to connect to: fill in a row.", out);
     }
-    write(out, page::header())?;
+    write(out, &page::header())?;
     write(out, &page::session_page(&form, &scripts))?;
     run_sessions(form, environment, out)?;
     write(out, page::end())
 }
 
 fn panel(form: &Form, scripts: &[String], notice: &str, out: &mut impl Write) -> io::Result<()> {
-    write(out, page::header())?;
+    write(out, &page::header())?;
     write(out, &page::panel_page(form, scripts, notice))
 }
 
