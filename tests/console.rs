@@ -303,7 +303,7 @@ fn a_session_that_fails_says_why_in_its_own_column() {
     let mut console = Console::start(&query, scripts, &[]);
     console.finish();
     shell.join().unwrap();
-    let refused = "<em>the SOCKS server refused, or could not reach the host (91)</em>";
+    let refused = "<em>the SOCKS proxy refused, or could not make the connection (reply 91)</em>";
     for (column, text) in [
         ("s0", "<em>not the name of a script</em>"),
         ("s1", refused),
@@ -353,7 +353,7 @@ fn a_name_goes_to_the_proxy_as_socks4a_and_an_address_as_socks4() {
     console.finish();
     assert_eq!(
         console.column("s0"),
-        "<em>the SOCKS server refused: identd names another user (93)</em>"
+        "<em>the SOCKS proxy refused: the identd of this host names another user (reply 93)</em>"
     );
 }
 
@@ -363,13 +363,16 @@ fn what_is_no_socks_server_and_one_that_is_not_there_are_told_apart() {
     let (_, stream, mut console) = request_for("127.0.0.1", b"HTTP/1.1 400 <b>", asked);
     console.finish();
     drop(stream);
-    assert_eq!(console.column("s0"), "<em>this is no SOCKS4 server: it answered HTTP/1.1</em>");
+    assert_eq!(
+        console.column("s0"),
+        "<em>this is not how a SOCKS4 proxy replies: 48 54 54 50 2f 31 2e 31</em>"
+    );
     let (_, stream, mut console) = request_for("127.0.0.1", b"\0\x5a", asked);
     drop(stream);
     console.finish();
     assert_eq!(
         console.column("s0"),
-        "<em>the SOCKS server gave no answer: it closed the connection</em>"
+        "<em>the SOCKS proxy closed the connection within its reply: 00 5a</em>"
     );
 }
 
@@ -390,7 +393,10 @@ fn silence_ends_a_session_at_its_time_outs() {
     let limit = [("SOCKU_CONNECT_TIMEOUT", "1")];
     let mut console = Console::start(&query(address, &[(address, "t.txt")]), scripts, &limit);
     console.finish();
-    assert_eq!(console.column("s0"), "<em>the SOCKS server gave no answer: it took too long</em>");
+    assert_eq!(
+        console.column("s0"),
+        format!("<em>time-out while waiting for the reply of the SOCKS proxy at {address}</em>")
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One session: a socket, a dialogue, and pieces of the page for whoever writes it.
 
-use super::dial::{DialError, dial, why};
+use super::dial::{DialError, dial};
 use super::dialogue::{Action, Dialogue};
 use super::page;
 use super::query::FieldError;
@@ -22,7 +22,7 @@ pub const OUTPUT_BYTES_MAX: u64 = 256 << 20;
 /// How long a session waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For the proxy to answer, from the first packet to it.
+    /// For the proxy to answer once it is connected.
     pub connect: Duration,
     /// For the next byte from the remote shell, or to it.
     pub idle: Duration,
@@ -62,7 +62,7 @@ impl fmt::Display for Failure {
             Failure::Field(error) => error.fmt(f),
             Failure::Script(error) => error.fmt(f),
             Failure::Dial(error) => error.fmt(f),
-            Failure::Broken(error) => write!(f, "the connection broke: {}", why(error)),
+            Failure::Broken(error) => write!(f, "the connection broke: {error}"),
             Failure::Idle(idle) => write!(f, "nothing for {} seconds: given up", idle.as_secs()),
             Failure::TooMuch => write!(f, "more than {OUTPUT_BYTES_MAX} bytes: given up"),
             Failure::Unwatched => f.write_str("nobody is watching"),
@@ -172,7 +172,9 @@ fn perform(
             give(page::command(at, &String::from_utf8_lossy(&line)))?;
             // A shell that has closed meanwhile ends the session when what it sent has been read.
             match stream.write_all(&line) {
-                Err(error) if is_timeout(&error) => Err(Failure::Broken(error)),
+                Err(error) if is_timeout(&error) => {
+                    Err(Failure::Broken(io::ErrorKind::TimedOut.into()))
+                }
                 _ => Ok(()),
             }
         }
