@@ -100,7 +100,7 @@ impl<N: Net> Reactor<N> {
         if let Err(error) = self.net.watch(&mut stream, token_of_client(slot)) {
             self.stats.accept_failures += 1;
             self.complain(&error);
-            return self.refuse_unwatched(&stream);
+            return self.refuse_unwatched(stream);
         }
         self.stats.opened += 1;
         let session = Session::new(self.stats.opened, client, self.now);
@@ -124,11 +124,14 @@ impl<N: Net> Reactor<N> {
     }
 
     /// Answers a client without waiting for its request: nothing would tell that it has come.
-    fn refuse_unwatched(&mut self, stream: &N::Stream) {
-        // Bytes that nobody has read would turn the close into a reset. Neither call waits, and
-        // when one fails the client is gone.
-        let _ = self.net.recv(stream, &mut [0; 1024]);
-        let _ = self.net.send(stream, &Reply::refused(Code::Rejected).encode());
+    fn refuse_unwatched(&mut self, stream: N::Stream) {
+        // Bytes that nobody has read would turn the close into a reset. Neither call waits.
+        let _ = self.net.recv(&stream, &mut [0; 1024]);
+        let reply = Reply::refused(Code::Rejected).encode();
+        if !self.net.send(&stream, &reply).is_ok_and(|n| n == reply.len()) {
+            // The client has gone, or would wait for the rest in vain.
+            self.net.abort(stream);
+        }
     }
 
     pub(super) fn forget_source(&mut self, client: Ipv4Addr) {
