@@ -38,9 +38,12 @@ const FIRST_QUERY_TOKEN: usize = 64;
 /// The first token of a session: one for its client, one for its target.
 const FIRST_SESSION_TOKEN: usize = FIRST_QUERY_TOKEN + QUERIES_MAX;
 
-/// What a session that is idle takes, with its deadline and its place in the queues. Twice that for
-/// a moment while their table grows.
-const SESSION_BYTES: usize = 2 * 512;
+/// More than a session itself takes: its entry and its deadline, twice for a moment while their
+/// tables grow, and a long USERID and name.
+const SESSION_BYTES: usize = 2 << 10;
+/// A session holds a buffer for its request, and question and answer of identd; later, one for each
+/// direction.
+const SESSION_BUFFERS_MAX: usize = 3;
 
 /// What the loop is told at the start.
 #[derive(Clone, Debug)]
@@ -70,9 +73,9 @@ impl Settings {
     /// of the kernel's pipes. What the kernel keeps for sockets is its own affair (net.ipv4.tcp_mem).
     pub fn memory_max_bytes(&self) -> (usize, usize) {
         let directions = 2 * self.max_sessions;
-        // A direction holds one buffer at most: a small one, as long as the large ones are lent.
         let large_bytes = LARGE_BUDGET_BYTES.min(directions.saturating_mul(self.buffer_bytes));
-        let process = self.max_sessions * SESSION_BYTES + directions * SMALL_BYTES + large_bytes;
+        let small_bytes = SESSION_BYTES + SESSION_BUFFERS_MAX * SMALL_BYTES;
+        let process = self.max_sessions * small_bytes + large_bytes;
         (process, (self.pipes_max.min(directions) + SPARE_PIPES_MAX) * PIPE_BYTES)
     }
 }
