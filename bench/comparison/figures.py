@@ -121,5 +121,12 @@ FIGURES = [
     Figure("allocs-relay", "allocations per second while relaying", "allocations",
            "per_second_relaying", "", value_target=0),
     *_growth(),
+    Figure("fair-alone", "round trip p99, 200 sessions", "fairness", "p99_alone_us", "us"),
+    Figure("fair-beside", "round trip p99, 200 sessions beside a flooding one", "fairness",
+           "p99_beside_us", "us"),
+    Figure("fair-ratio", "the second as multiple of the first", "fairness", "p99_ratio", "x",
+           value_target=10, compared=False),
+    Figure("fair-flood", "throughput of the flooding session", "fairness", "flood_rate", "GB/s",
+           higher_is_better=True),
     Figure("binary", "size of the program", "binary", "bytes", "KiB", 1 / 1024),
 ]

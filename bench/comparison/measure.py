@@ -20,6 +20,7 @@ WAITS = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select",
 SHORT = ("--sessions", "64", "--warmup-count", "1000", "--count", "4000")
 CALL_SESSIONS = 200
 ALLOCATION_SESSIONS = 1000
+FAIR_SESSIONS = 200
 
 
 class Failed(Exception):
@@ -50,9 +51,10 @@ class Load:
             raise Failed(done.stderr.strip()[-300:])
         return _checked(json.loads(done.stdout.splitlines()[-1]))
 
-    def start(self, running, mode, options=(), deadline_s=60):
+    def start(self, running, mode, options=(), deadline_s=60, target=None):
         """Starts a run that the caller talks to."""
-        return subprocess.Popen(self.command(running, mode, options, deadline_s), text=True,
+        command = self.command(running, mode, options, deadline_s, target)
+        return subprocess.Popen(command, text=True,
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE)
 
@@ -140,6 +142,26 @@ def growth(load, running, ports, level, window, repetitions):
             short = load.run(running, "short", SHORT, target=ports.address())
             bulk = load.run(running, "bulk", ("--sessions", "1", *window), target=ports.address())
             yield {"cpu_per_session": short["cpu_per_unit"], "cpu_per_gb": bulk["cpu_per_unit"]}
+
+
+def fairness(load, running, ports, window):
+    """Round trips of many sessions alone, and beside one that floods the proxy."""
+    ping_pong = ("--sessions", str(FAIR_SESSIONS), *window)
+    alone = load.run(running, "pingpong", ping_pong, target=ports.address())
+    # Begins earlier and ends later; with targets and a load process of its own.
+    flood = load.start(running, "bulk", ("--sessions", "1", "--warmup", "0", "--seconds", "3"),
+                       target=ports.address())
+    try:
+        time.sleep(0.5)
+        beside = load.run(running, "pingpong", ping_pong, target=ports.address())
+        output, error = flood.communicate(timeout=30)
+    finally:
+        flood.kill()
+    if flood.returncode != 0:
+        raise Failed(error.strip()[-300:])
+    return {"p99_alone_us": alone["p99_us"], "p99_beside_us": beside["p99_us"],
+            "p99_ratio": beside["p99_us"] / alone["p99_us"],
+            "flood_rate": json.loads(output.splitlines()[-1])["rate"]}
 
 
 def calls_per_session(load, running):
