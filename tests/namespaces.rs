@@ -3,8 +3,13 @@
 
 mod common;
 
+use common::stalled::stall;
 use common::tools::can_run;
-use common::{PERMIT_ALL, Proxy, accept, read_reply, request, socku, wait_until, with_deadline};
+use common::traffic::ping;
+use common::{
+    MODES, PERMIT_ALL, Proxy, accept, echo_server, read_reply, request, socku, wait_until,
+    with_deadline,
+};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
@@ -232,4 +237,42 @@ fn far_client(router: &Router, proxy: &Proxy, target: SocketAddrV4) -> Child {
     let child = command.stdin(Stdio::null()).spawn().unwrap();
     proxy.wait_log("id=2 connecting -> relaying");
     child
+}
+
+/// With small buffers in the kernel, a little is enough to hold up each of many.
+#[test]
+fn a_thousand_stalled_readers_take_what_is_documented_and_nobody_elses_service() {
+    const STALLED: usize = 1000;
+    in_namespace(
+        "a_thousand_stalled_readers_take_what_is_documented_and_nobody_elses_service",
+        || {
+            for limit in ["net.ipv4.tcp_wmem=4096 16384 16384", "net.ipv4.tcp_rmem=4096 8192 8192"]
+            {
+                let set = Command::new("sysctl").args(["-qw", limit]).status().unwrap();
+                assert!(set.success(), "{limit}");
+            }
+            socku::privileges::raise_descriptor_limit();
+            for mode in MODES {
+                let proxy =
+                    Proxy::start(PERMIT_ALL, &[*mode, &["--max-sessions", "1100"]].concat());
+                let before = proxy.resident_bytes();
+                let stalled = stall(&proxy, STALLED);
+                let other = proxy.connect(echo_server());
+                (0..100).for_each(|_| ping(&other));
+                let dump = proxy.dump();
+                let lent: usize = [" pipes=", " large-buffers=", " small-buffers="]
+                    .map(|key| dump.split(key).nth(1).unwrap().split(' ').next().unwrap())
+                    .iter()
+                    .map(|number| number.parse::<usize>().unwrap())
+                    .sum();
+                assert!(lent >= STALLED * 9 / 10, "{dump}");
+                // What the README says of 1,100 sessions.
+                let documented = 1100 * 5 * 1024 + (64 << 20);
+                let grown = proxy.resident_bytes().saturating_sub(before);
+                println!("{STALLED} stalled readers {mode:?}: {} KiB", grown / 1024);
+                assert!(grown <= documented, "{grown} bytes");
+                drop(stalled);
+            }
+        },
+    );
 }

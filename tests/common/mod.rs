@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub mod servers;
+pub mod stalled;
 pub mod tools;
 pub mod traffic;
 
