@@ -7,7 +7,7 @@ use common::traffic::{self, ping};
 use common::{MODES, PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
