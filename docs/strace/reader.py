@@ -80,6 +80,7 @@ class Reader:
         if call.name == "splice":
             arguments = re.sub(r"(?<=NULL, )\d+\b(?=, NULL)",
                                lambda m: self.parts.get(m.group(), m.group()), arguments)
+        arguments = arguments.replace("{fd=2, ", "{log, ")
         arguments = EVENT.sub(lambda m: f"{self.tokens.get(m[2], m[2])}: {short(m[1])}", arguments)
         arguments = ADDRESS.sub(self.address, arguments)
         arguments = STRING.sub(lambda m: self.bytes(decoded(m[1])), arguments)

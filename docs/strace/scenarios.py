@@ -98,8 +98,9 @@ closes.""", [
     (r"shutdown\(target", "Passed on, for nothing is held in its direction; the other one stays open."),
     (r"epoll_wait.*target: OUT", "Edges that tell nothing new: the FIN is sent, and acknowledged."),
     (r"recvfrom\(target, \"\".* = 0", "The target's FIN: both directions have ended, so no shutdown is needed."),
-    (r"access line", "The one line that a session writes."),
     (r"close\(client", "Closing takes a socket out of the epoll set, too."),
+    (r"ppoll", "Here the log is a pipe: is there room, so that nobody is waited for? A file is not asked."),
+    (r"access line", "The one line that a session writes; a turn's lines go together."),
 ])
 def connect(stage):
     client = stage.dial()
