@@ -261,6 +261,12 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
     let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
     let reserved = RESERVED_DESCRIPTORS + 2 * (pipes_max + SPARE_PIPES_MAX) as u64;
     let from_limit = (descriptors.saturating_sub(reserved) / 2).clamp(1, SESSIONS_MAX);
+    if let Some(sessions) = config.max_sessions.filter(|&sessions| sessions as u64 > from_limit) {
+        warn!(
+            "--max-sessions {sessions}: with {descriptors} open files, clients beyond {from_limit} \
+             may be refused for want of one"
+        );
+    }
     Settings {
         outbound: config.outbound,
         bind_address: config.bind_address,
