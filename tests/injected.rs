@@ -137,7 +137,7 @@ fn interrupted_and_refused_reads_and_writes_lose_nothing() {
     let mut stream = proxy.connect(echo_server());
     let calls = "recvfrom,sendto,read,write,readv,writev,recvmsg,sendmsg,splice";
     let trace = format!("trace={calls}");
-    let inject = format!("inject={calls}:error=EINTR:when=3+5");
+    let inject = format!("inject={calls}:error=EINTR:when=2+3");
     let strace = attach(&proxy, &[&trace, &inject]);
     let sent: Vec<u8> = (0..1u32 << 18).flat_map(u32::to_be_bytes).collect();
     let mut writer = stream.try_clone().unwrap();
@@ -147,28 +147,28 @@ fn interrupted_and_refused_reads_and_writes_lose_nothing() {
     stream.read_exact(&mut back).unwrap();
     writing.join().unwrap();
     assert!(back == sent, "what comes back is what was sent");
-    assert!(strace.injected() >= 5, "{}", strace.injected());
+    assert!(strace.injected() >= 2, "{}", strace.injected());
 }
 
-/// Where pipes are used to relay, doing without them must be possible.
 #[test]
 fn a_pipe_that_cannot_be_had_does_not_stop_a_relay() {
     if !can_run(&["strace"]) {
         return;
     }
-    let proxy = Proxy::start(PERMIT_ALL, &[]);
-    let mut stream = proxy.connect(echo_server());
     for error in ["EMFILE", "ENFILE", "ENOMEM"] {
+        let proxy = Proxy::start(PERMIT_ALL, &[]);
+        let mut stream = proxy.connect(echo_server());
         let inject = format!("inject=pipe2:error={error}");
-        let _strace = attach(&proxy, &["trace=pipe2", &inject]);
-        let sent = vec![7; 4 << 20];
+        let strace = attach(&proxy, &["trace=pipe2", &inject]);
+        let sent: Vec<u8> = (0..1u32 << 20).flat_map(u32::to_be_bytes).collect();
         let mut writer = stream.try_clone().unwrap();
         let bytes = sent.clone();
         let writing = std::thread::spawn(move || writer.write_all(&bytes).unwrap());
         let mut back = vec![0; sent.len()];
         stream.read_exact(&mut back).unwrap();
         writing.join().unwrap();
-        assert!(back == sent);
+        assert!(back == sent, "what comes back is what was sent");
+        assert!(strace.injected() > 0, "a sustained flow asks for a pipe");
     }
 }
 

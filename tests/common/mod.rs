@@ -133,11 +133,13 @@ impl Proxy {
                 return found;
             }
             let left = until.saturating_duration_since(Instant::now());
-            assert!(
-                !left.is_zero(),
-                "{count} x {text:?} expected in the log:\n{}",
-                lines.join("\n")
-            );
+            if left.is_zero() {
+                let all = lines.join("\n");
+                // Not while the lock is held: whoever takes it next would panic, too, and a
+                // panic in `drop` ends all tests and leaves their proxies behind.
+                drop(lines);
+                panic!("{count} x {text:?} expected in the log:\n{all}");
+            }
             lines = self.log.grown.wait_timeout(lines, left).unwrap().0;
         }
     }
