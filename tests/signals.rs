@@ -111,12 +111,15 @@ fn reloads_good_and_bad_in_turn_lose_no_session() {
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let mut running: Vec<TcpStream> = (0..8).map(|_| session(&proxy, echo)).collect();
     let descriptors = proxy.descriptors();
+    let other = proxy.rule_file.with_file_name("socks.conf.swp");
     for round in 0..200 {
         let rules = match round % 2 {
             0 => format!("{PERMIT_ALL}permit nonsense\n"),
             _ => format!("deny c 9.9.9.9\n{PERMIT_ALL}"),
         };
-        fs::write(&proxy.rule_file, rules).unwrap();
+        // Replaced as a whole: the signal before may be answered while a write is half done.
+        fs::write(&other, rules).unwrap();
+        fs::rename(&other, &proxy.rule_file).unwrap();
         proxy.signal("HUP");
         assert_echo(&mut running[round % 8], format!("round {round}").as_bytes());
         if round % 10 == 0 {
