@@ -165,8 +165,11 @@ impl Proxy {
             let is_spare = pipe_ends <= pipe_ends_at_start + SPARE_PIPE_ENDS;
             (others == others_at_start && is_spare).then_some(())
         });
-        let dump = self.dump();
-        for gone in [" sessions=0 ", " small-buffers=0 ", " large-buffers=0 ", " pipes=0 "] {
+        // Clients that were still waiting to be accepted have no descriptor until they are.
+        let dump = wait_until("its sessions to end", || {
+            Some(self.dump()).filter(|dump| dump.contains(" sessions=0 "))
+        });
+        for gone in [" small-buffers=0 ", " large-buffers=0 ", " pipes=0 "] {
             assert!(dump.contains(gone), "{gone:?} in {dump}");
         }
     }
