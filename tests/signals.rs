@@ -70,6 +70,8 @@ fn hup_reads_the_rules_again_and_a_bad_file_changes_nothing() {
     proxy.signal("HUP");
     proxy.wait_logs("the rules in force stay", 2);
     assert_eq!(code(&proxy, echo), 91);
+    // By the rule that stayed: without any rule the answer would be no as well.
+    proxy.wait_logs("rule=1 reply=91 reason=denied", 3);
     assert_echo(&mut running, b"still there");
 }
 
