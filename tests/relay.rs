@@ -235,8 +235,8 @@ fn small_socket_buffers_on_both_ends_lose_nothing() {
         let client = proxy.connect(slow.local_addr().unwrap().to_string().parse().unwrap());
         let target = with_deadline(slow.accept().unwrap().0);
         thread::scope(|scope| {
-            scope.spawn(|| traffic::send(&client, 0, MIB));
-            traffic::receive(&target, 0, MIB);
+            scope.spawn(|| traffic::send(&client, 0, 8 * MIB));
+            traffic::receive(&target, 0, 8 * MIB);
         });
     });
 }
