@@ -12,7 +12,7 @@ mod steps;
 use crate::access::Line;
 use crate::dns::{QUERIES_MAX, Resolver};
 use crate::net::{Event, Net};
-use crate::pool::{LARGE_BUDGET_BYTES, PIPE_BYTES, Pool, SMALL_BYTES, SPARE_PIPES_MAX};
+use crate::pool::{LARGE_BUDGET_BYTES, PIPE_BYTES, Pool, SMALL_BYTES};
 use crate::reason::CloseReason;
 use crate::relay::{Relay, Side};
 use crate::rules::RuleSet;
@@ -76,7 +76,8 @@ impl Settings {
         let large_bytes = LARGE_BUDGET_BYTES.min(directions.saturating_mul(self.buffer_bytes));
         let small_bytes = SESSION_BYTES + SESSION_BUFFERS_MAX * SMALL_BYTES;
         let process = self.max_sessions * small_bytes + large_bytes;
-        (process, (self.pipes_max.min(directions) + SPARE_PIPES_MAX) * PIPE_BYTES)
+        // Pipes that are kept for later are empty.
+        (process, self.pipes_max.min(directions) * PIPE_BYTES)
     }
 }
 
