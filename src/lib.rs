@@ -11,6 +11,7 @@ pub mod console;
 pub mod dns;
 pub mod explain;
 pub mod ident;
+pub mod limits;
 pub mod logging;
 pub mod name;
 pub mod net;

@@ -5,10 +5,13 @@
 //! once (edge-triggered). `WouldBlock` from a call re-arms the edge; so does a short count.
 
 mod mio_net;
+mod route;
+mod sys;
 
 pub use mio_net::MioNet;
 
 use crate::timer::Millis;
+use rustix::io::Errno;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -25,6 +28,8 @@ pub struct Event {
     pub read_closed: bool,
     /// The connection has failed.
     pub failed: bool,
+    /// An urgent byte has come that was not read yet.
+    pub urgent: bool,
 }
 
 /// What the loop needs of the kernel. No call blocks but [`Net::poll`].
@@ -37,6 +42,8 @@ pub trait Net {
     type Datagram;
     /// A pipe, which moves bytes from one stream to another without copying them.
     type Pipe;
+    /// A descriptor that is kept for later: dropping it lets another be had.
+    type Reserve;
 
     /// The time now, on a clock that only goes forward.
     fn now(&self) -> Millis;
@@ -45,8 +52,11 @@ pub trait Net {
     /// Being interrupted by a signal is a normal return.
     fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<Millis>) -> io::Result<()>;
 
+    /// Sets a descriptor aside.
+    fn reserve(&mut self) -> io::Result<Self::Reserve>;
+
     /// Listens; port 0 lets the kernel choose. Connections that are accepted here send without
-    /// delay and are kept alive.
+    /// delay, are kept alive and have urgent bytes in their place in the stream.
     fn listen(
         &mut self,
         at: SocketAddrV4,
@@ -63,8 +73,8 @@ pub trait Net {
     /// Watches an accepted connection.
     fn watch(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
 
-    /// Lets a connection that was made here be probed while it is idle, and given up when its peer
-    /// acknowledges nothing. Accepted connections have that from their listener.
+    /// Lets a connection that was made here be probed while it is idle. Accepted connections have
+    /// that from their listener.
     fn keep_up(&mut self, stream: &Self::Stream) -> io::Result<()>;
 
     /// Starts to connect, from the address `source` if one is given, and watches. It has
@@ -75,6 +85,9 @@ pub trait Net {
         source: Option<Ipv4Addr>,
         token: usize,
     ) -> io::Result<Self::Stream>;
+
+    /// Whether packets to `address` end at this host, whatever makes it so.
+    fn is_local(&self, address: Ipv4Addr) -> io::Result<bool>;
 
     /// The local address that packets to `peer` leave from. Sends nothing.
     fn facing(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr>;
@@ -88,15 +101,27 @@ pub trait Net {
     /// Reads; 0 is the peer's FIN.
     fn recv(&mut self, stream: &Self::Stream, into: &mut [u8]) -> io::Result<usize>;
 
+    /// Whether the next byte to be read is the urgent one. A read that begins before it stops in
+    /// front of it; a read that begins at it takes it in like any other.
+    fn is_at_mark(&self, stream: &Self::Stream) -> io::Result<bool>;
+
     /// Sends what there is room for.
     fn send(&mut self, stream: &Self::Stream, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Sends one byte as urgent.
+    fn send_urgent(&mut self, stream: &Self::Stream, byte: &[u8]) -> io::Result<usize>;
+
+    /// Makes a connection that was made here send small pieces at once (TCP_NODELAY). Should that
+    /// fail it is slower, and no more.
+    fn send_without_delay(&mut self, stream: &Self::Stream);
 
     /// Opens a pipe.
     fn open_pipe(&mut self) -> io::Result<Self::Pipe>;
 
     /// Moves what the stream has, at most `most` bytes, into an empty pipe; 0 is the peer's FIN.
     /// A pipe is full after so many pieces, whatever their size: that fewer than `most` came does
-    /// not mean that the stream is drained. `WouldBlock` does, as long as the pipe is empty.
+    /// not mean that the stream is drained. `WouldBlock` does, as long as the pipe is empty and
+    /// the next byte is not an urgent one: in front of that, splice finds nothing, or the end.
     fn splice_in(
         &mut self,
         from: &Self::Stream,
@@ -124,9 +149,16 @@ pub trait Net {
     /// Sends FIN (half-close).
     fn finish(&mut self, stream: &Self::Stream) -> io::Result<()>;
 
-    /// Makes "writable" mean that next to nothing is left to be sent, and tells it once it is.
-    fn settle(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
+    /// How many of the bytes sent the peer has not acknowledged.
+    fn unacknowledged(&self, stream: &Self::Stream) -> io::Result<usize>;
 
     /// Closes with a reset; what was not sent is lost.
     fn abort(&mut self, stream: Self::Stream);
+}
+
+/// Whether a call failed because descriptors or memory for sockets have run out.
+pub fn lacks_resources(error: &io::Error) -> bool {
+    // epoll_ctl says NOSPC when the user watches as much as one may.
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
+    error.raw_os_error().is_some_and(|code| lacking.iter().any(|e| e.raw_os_error() == code))
 }

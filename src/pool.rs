@@ -3,7 +3,8 @@
 //! Two sizes: small ones for requests and replies, so that slow clients cannot take relay
 //! buffers, and large ones for relaying. The free lists are last in, first out: one hot buffer
 //! serves every session in turn. When the large ones lent reach their budget, small ones are
-//! lent in their place, so stalled sessions slow down instead of taking all memory.
+//! lent in their place, so stalled sessions slow down instead of taking all memory. A large one
+//! that the system has no memory for means the same.
 //!
 //! Pipes carry sustained flows without copying. They are few: when all are lent, or the kernel
 //! has none to give, bytes go through buffers. A pipe comes back only when it is empty.
@@ -12,7 +13,7 @@ use std::io;
 
 /// Size of a small buffer: the longest request and the replies fit.
 pub const SMALL_BYTES: usize = 1024;
-/// Most bytes lent as large buffers.
+/// Most bytes lent as large buffers, unless the process may have less.
 pub const LARGE_BUDGET_BYTES: usize = 64 << 20;
 /// Most free bytes that each list keeps for later.
 const SPARE_BYTES: usize = 1 << 20;
@@ -66,6 +67,8 @@ pub struct Pool<P> {
     large: Vec<Box<[u8]>>,
     pipes: Vec<P>,
     large_bytes: usize,
+    /// Most bytes lent as large buffers.
+    budget_bytes: usize,
     pipes_max: usize,
     lent_small: usize,
     lent_large: usize,
@@ -73,15 +76,16 @@ pub struct Pool<P> {
 }
 
 impl<P> Pool<P> {
-    /// A pool whose large buffers have `large_bytes` bytes each, and that lends at most
-    /// `pipes_max` pipes.
-    pub fn new(large_bytes: usize, pipes_max: usize) -> Pool<P> {
+    /// A pool whose large buffers have `large_bytes` bytes each and come to at most
+    /// `budget_bytes`, and that lends at most `pipes_max` pipes.
+    pub fn new(large_bytes: usize, budget_bytes: usize, pipes_max: usize) -> Pool<P> {
         assert!((SMALL_BYTES..=u32::MAX as usize).contains(&large_bytes));
         Pool {
             small: Vec::new(),
             large: Vec::new(),
             pipes: Vec::new(),
             large_bytes,
+            budget_bytes,
             pipes_max,
             lent_small: 0,
             lent_large: 0,
@@ -138,12 +142,16 @@ impl<P> Pool<P> {
     /// Lends an empty large buffer, or a small one when the budget is spent.
     pub fn lend(&mut self) -> Buffer {
         if self.large_bytes == SMALL_BYTES
-            || (self.lent_large + 1) * self.large_bytes > LARGE_BUDGET_BYTES
+            || (self.lent_large + 1) * self.large_bytes > self.budget_bytes
         {
             return self.lend_small();
         }
+        let Some(bytes) = self.large.pop().or_else(|| allocate(self.large_bytes)) else {
+            // No more than this is to be had, and small ones need some room as well.
+            self.budget_bytes = self.lent_large / 4 * 3 * self.large_bytes;
+            return self.lend_small();
+        };
         self.lent_large += 1;
-        let bytes = self.large.pop().unwrap_or_else(|| vec![0; self.large_bytes].into());
         Buffer { bytes, start: 0, end: 0 }
     }
 
@@ -155,7 +163,9 @@ impl<P> Pool<P> {
             (&mut self.large, &mut self.lent_large)
         };
         *lent -= 1;
-        if free.len() * buffer.bytes.len() < SPARE_BYTES {
+        let is_beyond_budget = buffer.bytes.len() > SMALL_BYTES
+            && self.lent_large * self.large_bytes > self.budget_bytes;
+        if !is_beyond_budget && free.len() * buffer.bytes.len() < SPARE_BYTES {
             free.push(buffer.bytes);
         }
     }
@@ -166,13 +176,21 @@ impl<P> Pool<P> {
     }
 }
 
+/// Zeroed bytes, if the system has memory for them.
+fn allocate(length: usize) -> Option<Box<[u8]>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).ok()?;
+    bytes.resize(length, 0);
+    Some(bytes.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_last_returned_is_the_first_lent() {
-        let mut pool = Pool::<()>::new(4096, 0);
+        let mut pool = Pool::<()>::new(4096, LARGE_BUDGET_BYTES, 0);
         let (first, second) = (pool.lend(), pool.lend());
         let address = second.bytes.as_ptr();
         pool.give_back(first);
@@ -184,7 +202,7 @@ mod tests {
     #[test]
     fn beyond_the_budget_small_ones_are_lent_and_the_lists_stay_bounded() {
         let large_bytes = 8 << 20;
-        let mut pool = Pool::<()>::new(large_bytes, 0);
+        let mut pool = Pool::<()>::new(large_bytes, LARGE_BUDGET_BYTES, 0);
         let lent: Vec<_> = (0..12).map(|_| pool.lend()).collect();
         assert_eq!(pool.lent(), (4, 8));
         lent.into_iter().for_each(|buffer| pool.give_back(buffer));
@@ -193,8 +211,25 @@ mod tests {
     }
 
     #[test]
+    fn a_large_buffer_that_cannot_be_had_spends_the_budget() {
+        let mut pool = Pool::<()>::new(4096, LARGE_BUDGET_BYTES, 0);
+        let lent: Vec<_> = (0..8).map(|_| pool.lend()).collect();
+        // More than any address space has.
+        pool.large_bytes = isize::MAX as usize / 16;
+        pool.budget_bytes = usize::MAX;
+        assert_eq!(pool.lend().room().len(), SMALL_BYTES);
+        assert_eq!(pool.lent(), (1, 8));
+        pool.large_bytes = 4096;
+        pool.budget_bytes = 6 * 4096;
+        assert_eq!(pool.lend().room().len(), SMALL_BYTES, "none beyond what is left");
+        lent.into_iter().for_each(|buffer| pool.give_back(buffer));
+        assert_eq!(pool.large.len(), 7, "one that came back beyond it is not kept");
+        assert_eq!(pool.lend().room().len(), 4096);
+    }
+
+    #[test]
     fn a_buffer_holds_what_was_filled_and_not_consumed() {
-        let mut buffer = Pool::<()>::new(4096, 0).lend_small();
+        let mut buffer = Pool::<()>::new(4096, LARGE_BUDGET_BYTES, 0).lend_small();
         buffer.room()[..5].copy_from_slice(b"hello");
         buffer.filled(5);
         buffer.consume(2);
@@ -204,7 +239,7 @@ mod tests {
 
     #[test]
     fn pipes_are_lent_up_to_their_number_and_kept_up_to_theirs() {
-        let mut pool = Pool::new(4096, 6);
+        let mut pool = Pool::new(4096, LARGE_BUDGET_BYTES, 6);
         let mut opened = 0..;
         let lent: Vec<i32> =
             (0..8).filter_map(|_| pool.lend_pipe(|| Ok(opened.next().unwrap()))).collect();

@@ -1,6 +1,6 @@
-//! Giving up root, and taking all the descriptors that are allowed.
+//! Giving up root.
 
-use rustix::process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit};
+use rustix::process::{Gid, Uid};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::path::Path;
 use std::{fs, io};
@@ -67,16 +67,6 @@ pub fn drop_to(identity: Identity) -> io::Result<()> {
     thread::set_capabilities(None, sets)?;
     thread::set_no_new_privs(true)?;
     Ok(())
-}
-
-/// Raises the limit of open files as far as it goes, and returns it.
-pub fn raise_descriptor_limit() -> u64 {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: maximum, maximum };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => maximum.unwrap_or(u64::MAX),
-        Err(_) => current.unwrap_or(u64::MAX),
-    }
 }
 
 #[cfg(test)]

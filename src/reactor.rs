@@ -7,12 +7,13 @@ mod accept;
 mod asking;
 mod bind;
 mod names;
+mod reset;
 mod steps;
 
 use crate::access::Line;
 use crate::dns::{QUERIES_MAX, Resolver};
 use crate::net::{Event, Net};
-use crate::pool::{LARGE_BUDGET_BYTES, PIPE_BYTES, Pool, SMALL_BYTES};
+use crate::pool::{PIPE_BYTES, Pool, SMALL_BYTES};
 use crate::reason::CloseReason;
 use crate::relay::{Relay, Side};
 use crate::rules::RuleSet;
@@ -27,7 +28,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 
 use asking::Asking;
+use bind::FreePorts;
 use names::Names;
+use reset::PendingReset;
 
 /// Most listeners; theirs are the first tokens.
 pub const LISTENERS_MAX: usize = 32;
@@ -44,6 +47,8 @@ const SESSION_BYTES: usize = 2 << 10;
 /// A session holds a buffer for its request, and question and answer of identd; later, one for each
 /// direction.
 const SESSION_BUFFERS_MAX: usize = 3;
+/// Most bytes that a session takes, relay buffers not counted.
+pub const SESSION_BYTES_MAX: usize = SESSION_BYTES + SESSION_BUFFERS_MAX * SMALL_BYTES;
 
 /// What the loop is told at the start.
 #[derive(Clone, Debug)]
@@ -60,6 +65,8 @@ pub struct Settings {
     pub max_per_source: Option<u32>,
     /// Bytes of one relay buffer.
     pub buffer_bytes: usize,
+    /// Most bytes of all relay buffers.
+    pub buffer_budget_bytes: usize,
     /// Most pipes lent to sustained flows at a time; 0: all bytes are copied.
     pub pipes_max: usize,
     /// Duration of each deadline, indexed by [`Deadline`]; `None` is never.
@@ -73,9 +80,9 @@ impl Settings {
     /// of the kernel's pipes. What the kernel keeps for sockets is its own affair (net.ipv4.tcp_mem).
     pub fn memory_max_bytes(&self) -> (usize, usize) {
         let directions = 2 * self.max_sessions;
-        let large_bytes = LARGE_BUDGET_BYTES.min(directions.saturating_mul(self.buffer_bytes));
-        let small_bytes = SESSION_BYTES + SESSION_BUFFERS_MAX * SMALL_BYTES;
-        let process = self.max_sessions * small_bytes + large_bytes;
+        let large_bytes =
+            self.buffer_budget_bytes.min(directions.saturating_mul(self.buffer_bytes));
+        let process = self.max_sessions * SESSION_BYTES_MAX + large_bytes;
         // Pipes that are kept for later are empty.
         (process, self.pipes_max.min(directions) * PIPE_BYTES)
     }
@@ -92,9 +99,12 @@ struct Entrance<L> {
 /// The socket towards the target.
 enum Target<N: Net> {
     None,
+    /// A descriptor for what comes, set aside when the client was taken.
+    Reserve(N::Reserve),
     /// A BIND that waits for its peer; `ready` when somebody may have come.
     Listener {
         listener: N::Listener,
+        port: u16,
         ready: bool,
     },
     Stream(Side<N::Stream>),
@@ -112,9 +122,8 @@ struct Entry<N: Net> {
     queued: bool,
     /// The target's connection is probed while it is idle.
     kept_up: bool,
-    /// Set once one side was reset and everything it sent was written to the other: what
-    /// remains is that the other's kernel has sent it.
-    settling: Option<CloseReason>,
+    /// One connection has failed; the other will be reset.
+    reset_pending: Option<Box<PendingReset>>,
 }
 
 /// The loop over one [`Net`].
@@ -136,7 +145,11 @@ pub struct Reactor<N: Net> {
     accept_after: Option<Millis>,
     /// When the last complaint about accept was logged.
     complained: Option<Millis>,
-    next_bind_port: u16,
+    /// A call has failed for want of a descriptor: each client is taken with one set aside.
+    is_short: bool,
+    /// The listener that clients are taken from first.
+    next_entrance: usize,
+    bind_ports: FreePorts,
     drain_until: Option<Millis>,
     now: Millis,
 }
@@ -147,15 +160,6 @@ fn token_of_client(slot: usize) -> usize {
 
 fn token_of_target(slot: usize) -> usize {
     FIRST_SESSION_TOKEN + 2 * slot + 1
-}
-
-impl<N: Net> Target<N> {
-    /// Gives back the buffers that it holds.
-    fn discard(&mut self, pool: &mut Pool<N::Pipe>) {
-        if let Target::Identd(asking) = self {
-            asking.discard(pool);
-        }
-    }
 }
 
 /// Calls `act` with the session and what it needs to know of the proxy.
@@ -175,8 +179,12 @@ impl<N: Net> Reactor<N> {
         let now = net.now();
         Reactor {
             timers: Timers::new(settings.durations_ms),
-            pool: Pool::new(settings.buffer_bytes, settings.pipes_max),
-            next_bind_port: settings.bind_ports.as_ref().map_or(0, |ports| *ports.start()),
+            pool: Pool::new(
+                settings.buffer_bytes,
+                settings.buffer_budget_bytes,
+                settings.pipes_max,
+            ),
+            bind_ports: FreePorts::new(settings.bind_ports.clone()),
             net,
             settings,
             rules,
@@ -190,6 +198,8 @@ impl<N: Net> Reactor<N> {
             per_source: HashMap::new(),
             accept_after: None,
             complained: None,
+            is_short: false,
+            next_entrance: 0,
             drain_until: None,
             now,
         }
@@ -302,7 +312,7 @@ impl<N: Net> Reactor<N> {
             entry.client.fold(event);
         } else {
             match &mut entry.target {
-                Target::None => return,
+                Target::None | Target::Reserve(_) => return,
                 Target::Listener { ready, .. } => *ready = true,
                 Target::Stream(target) => target.fold(event),
                 Target::Identd(asking) => asking.side.fold(event),
@@ -329,6 +339,10 @@ impl<N: Net> Reactor<N> {
                     self.timers.set(slot, Deadline::Rest, self.now);
                     continue;
                 }
+                Deadline::Drain | Deadline::SlowDrain => {
+                    self.check_drained(slot);
+                    continue;
+                }
                 _ => {}
             }
             let action = self.entries[slot].session.handle_deadline(kind);
@@ -347,7 +361,9 @@ impl<N: Net> Reactor<N> {
             let mut entry = self.entries.remove(slot);
             self.timers.clear(slot);
             entry.relay.discard(&mut self.pool);
-            entry.target.discard(&mut self.pool);
+            if !matches!(entry.target, Target::Stream(_)) {
+                self.release(std::mem::replace(&mut entry.target, Target::None));
+            }
             self.names.cancel(self.now, slot, entry.session.id);
             self.forget_source(*entry.session.client.ip());
             let State::Closed(reason) = entry.session.state() else {
@@ -362,11 +378,34 @@ impl<N: Net> Reactor<N> {
         }
     }
 
+    /// Closes what a session has beside its client, and gives back what that holds.
+    fn release(&mut self, target: Target<N>) {
+        match target {
+            Target::Identd(mut asking) => asking.discard(&mut self.pool),
+            Target::Listener { port, .. } => self.bind_ports.give_back(port),
+            Target::None | Target::Reserve(_) | Target::Stream(_) => {}
+        }
+    }
+
+    /// The same for a session that goes on.
+    fn close_target(&mut self, slot: usize) {
+        let target = std::mem::replace(&mut self.entries[slot].target, Target::None);
+        self.release(target);
+    }
+
     /// A transfer that was cut must not look complete: its connections are reset.
     fn close_sockets(&mut self, entry: Entry<N>, reason: CloseReason) {
         use CloseReason::*;
-        let cut =
-            matches!(reason, ClientReset | TargetReset | IdleTimeout | HalfCloseTimeout | Stopped);
+        let cut = matches!(
+            reason,
+            ClientReset
+                | TargetReset
+                | ClientLost
+                | TargetLost
+                | IdleTimeout
+                | HalfCloseTimeout
+                | Stopped
+        );
         if !cut {
             return;
         }
@@ -424,20 +463,26 @@ impl<N: Net> Reactor<N> {
     /// Puts the session's deadline in place of the one it had.
     fn set_deadline(&mut self, slot: usize) {
         let entry = &self.entries[slot];
-        let kind = match entry.session.deadline() {
-            Some(Deadline::Idle) if entry.relay.is_half_closed() => Some(Deadline::HalfClose),
-            Some(Deadline::Idle) if !entry.kept_up => Some(Deadline::Quiet),
-            // The client has closed its side and sent nothing: it has left, or will soon be told.
-            Some(_) if entry.session.state().is_waiting() && entry.relay.up.has_left() => {
-                Some(Deadline::Leave)
-            }
-            kind => kind,
+        let kind = match (entry.session.deadline(), &entry.reset_pending) {
+            (Some(Deadline::Idle), Some(pending)) => Some(pending.deadline(self.now)),
+            (Some(Deadline::Idle), _) if entry.relay.is_half_closed() => Some(Deadline::HalfClose),
+            (Some(Deadline::Idle), _) if !entry.kept_up => Some(Deadline::Quiet),
+            (kind, _) => kind,
         };
         match kind {
             // Asking is one wait, whatever else becomes known meanwhile.
             Some(Deadline::Ident) if self.timers.kind(slot) == kind => {}
             Some(kind) => self.timers.set(slot, kind, self.now),
             None => self.timers.clear(slot),
+        }
+        self.hasten_leave(slot);
+    }
+
+    /// A client that has closed its side may have left, unless bytes came with its request.
+    fn hasten_leave(&mut self, slot: usize) {
+        let Entry { session, client, relay, .. } = &self.entries[slot];
+        if session.state().is_waiting() && client.read_closed && relay.up.is_empty() {
+            self.timers.hasten(slot, Deadline::Leave, self.now);
         }
     }
 }

@@ -30,7 +30,11 @@ reasons! {
     ClientReset = "client-reset",
     /// The target reset its connection.
     TargetReset = "target-reset",
-    /// The client closed before its request was answered in full.
+    /// The client vanished: the kernel has given up on keepalive probes or on data on the way.
+    ClientLost = "client-lost",
+    /// The target vanished in the same way as `client-lost`.
+    TargetLost = "target-lost",
+    /// The client closed its side and its request could not be answered in time.
     ClientLeft = "client-left",
     /// The request did not arrive whole within the request time-out.
     RequestTimeout = "request-timeout",
@@ -82,9 +86,9 @@ reasons! {
     Prohibited = "prohibited",
     /// The connection could not be made for another reason.
     ConnectFailed = "connect-failed",
-    /// No port to listen on for a BIND.
+    /// No address or port to listen on for a BIND.
     BindFailed = "bind-failed",
-    /// Somebody else than the expected peer connected to a BIND.
+    /// Another peer than an expected and permitted one connected to a BIND.
     WrongPeer = "wrong-peer",
     /// Out of descriptors or memory for sockets.
     NoResources = "no-resources",
@@ -92,6 +96,23 @@ reasons! {
     TooManyFromSource = "too-many-from-source",
     /// The proxy stopped.
     Stopped = "stopped",
+}
+
+impl CloseReason {
+    /// Why a session ends whose client's connection has failed; `lost` when the client vanished.
+    pub fn of_client_failure(lost: bool) -> CloseReason {
+        if lost { CloseReason::ClientLost } else { CloseReason::ClientReset }
+    }
+
+    /// Why a session ends whose target's connection has failed; `lost` when the target vanished.
+    pub fn of_target_failure(lost: bool) -> CloseReason {
+        if lost { CloseReason::TargetLost } else { CloseReason::TargetReset }
+    }
+
+    /// Whether it is the client's connection that has failed.
+    pub fn is_of_client(self) -> bool {
+        matches!(self, CloseReason::ClientReset | CloseReason::ClientLost)
+    }
 }
 
 impl fmt::Display for CloseReason {

@@ -2,11 +2,12 @@
 
 use crate::config::Config;
 use crate::dns::{self, Hosts, Resolver};
+use crate::limits;
 use crate::logging;
 use crate::net::MioNet;
-use crate::pool::{PIPES_MAX, SPARE_PIPES_MAX};
+use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
-use crate::reactor::{FIRST_FOREIGN_TOKEN, Reactor, Settings};
+use crate::reactor::{FIRST_FOREIGN_TOKEN, Reactor, SESSION_BYTES_MAX, Settings};
 use crate::rules::RuleSet;
 use crate::signals::{Request, Signals};
 use crate::timer::{Deadline, KINDS, Millis};
@@ -19,14 +20,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// Descriptors kept for what is not a session: log, poll, signals, listeners, the rule file.
-const RESERVED_DESCRIPTORS: u64 = 64;
+/// Descriptors kept for what is not a session: standard input and the like, poll, signals, the
+/// rule file, and a third one that some sessions need for a moment. Listeners are added.
+const RESERVED_DESCRIPTORS: u64 = 24;
 /// Enough for any machine; the links of sessions are counted in 32 bits.
 const SESSIONS_MAX: u64 = 1 << 20;
-/// A client that closed its side while its target is being reached may have half-closed.
-const LEAVE_MS: Millis = 400;
+/// A client that closed its side while its target is being reached may have half-closed: it is
+/// given longer than a lost SYN or two take.
+const LEAVE_MS: Millis = 10_000;
 /// A refused client has this long to close its side.
 const LINGER_MS: Millis = 2000;
+
+/// How often to look whether everything before a reset has arrived: at first, and later.
+const DRAIN_MS: Millis = 20;
+const SLOW_DRAIN_MS: Millis = 500;
 
 /// A relay that is idle for so long has its connections probed from then on.
 const QUIET_MS: Millis = 300_000;
@@ -66,7 +73,7 @@ pub fn read_rules(file: &Path) -> Result<RuleSet, String> {
 impl Server {
     /// Listens, then gives up root if asked to. Errors are one line that names the flag.
     pub fn start(config: &Config, rule_file: &Path, rules: RuleSet) -> Result<Server, String> {
-        let descriptors = privileges::raise_descriptor_limit();
+        let descriptors = limits::raise_descriptor_limit();
         let identity = config.user.as_deref().map(privileges::find_identity).transpose();
         let identity = identity.map_err(|error| format!("--user: {error}"))?;
         let net = MioNet::new().map_err(|error| format!("starting the event loop: {error}"))?;
@@ -259,21 +266,28 @@ fn unpredictable() -> impl FnMut() -> u16 + Send {
 fn settings(config: &Config, descriptors: u64) -> Settings {
     // With few descriptors, they are for sessions rather than for pipes.
     let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
-    let reserved = RESERVED_DESCRIPTORS + 2 * (pipes_max + SPARE_PIPES_MAX) as u64;
-    let from_limit = (descriptors.saturating_sub(reserved) / 2).clamp(1, SESSIONS_MAX);
-    if let Some(sessions) = config.max_sessions.filter(|&sessions| sessions as u64 > from_limit) {
+    let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
+    let reserved = RESERVED_DESCRIPTORS + (config.listen.len() + pipe_ends) as u64;
+    let by_descriptors = descriptors.saturating_sub(reserved) / 2;
+    let memory = limits::address_space_left().unwrap_or(u64::MAX);
+    // A quarter for relay buffers, half for everything else of sessions, and the rest is slack.
+    let buffer_budget_bytes = (LARGE_BUDGET_BYTES as u64).min(memory / 4) as usize;
+    let by_memory = memory / 2 / SESSION_BYTES_MAX as u64;
+    let sessions_max = by_descriptors.min(by_memory).clamp(1, SESSIONS_MAX) as usize;
+    if let Some(sessions) = config.max_sessions.filter(|&sessions| sessions > sessions_max) {
         warn!(
-            "--max-sessions {sessions}: with {descriptors} open files, clients beyond {from_limit} \
-             may be refused for want of one"
+            "--max-sessions {sessions}: limited to {sessions_max}, which is what {descriptors} \
+             open files and the memory limit allow"
         );
     }
     Settings {
         outbound: config.outbound,
         bind_address: config.bind_address,
         bind_ports: config.bind_ports.clone(),
-        max_sessions: config.max_sessions.unwrap_or(from_limit as usize),
+        max_sessions: config.max_sessions.map_or(sessions_max, |n| n.min(sessions_max)),
         max_per_source: config.max_per_source,
         buffer_bytes: config.buffer_bytes,
+        buffer_budget_bytes,
         pipes_max,
         durations_ms: durations_ms(config),
         drain_timeout_ms: config.drain_timeout_ms,
@@ -291,12 +305,14 @@ fn durations_ms(config: &Config) -> [Option<Millis>; KINDS] {
         Deadline::ConnectQuarter => Some(config.connect_timeout_ms / 4),
         Deadline::ConnectEighth => Some(config.connect_timeout_ms / 8),
         Deadline::ConnectSixteenth => Some(config.connect_timeout_ms / 16),
-        Deadline::Leave => Some(LEAVE_MS.min(config.connect_timeout_ms)),
+        Deadline::Leave => Some(LEAVE_MS),
         Deadline::Bind => Some(config.bind_timeout_ms),
         Deadline::Idle => config.idle_timeout_ms,
         Deadline::Quiet => Some(QUIET_MS.min(config.idle_timeout_ms.unwrap_or(Millis::MAX))),
         Deadline::Rest => config.idle_timeout_ms.map(|idle_ms| idle_ms.saturating_sub(QUIET_MS)),
         Deadline::HalfClose => Some(config.half_close_timeout_ms),
         Deadline::Linger => Some(LINGER_MS),
+        Deadline::Drain => Some(DRAIN_MS),
+        Deadline::SlowDrain => Some(SLOW_DRAIN_MS),
     })
 }

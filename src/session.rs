@@ -11,8 +11,10 @@
 //! or speaks another protocol. There is no state for replying: a reply is the first bytes
 //! towards the client, and bytes behind the request are the first towards the target.
 
+mod action;
 mod state;
 
+pub use action::Action;
 pub use state::State;
 
 use crate::dns::DnsError;
@@ -28,25 +30,6 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// A USERID and a name of so many bytes together cost no allocation.
 const TEXT_BYTES: usize = 32;
-
-/// What the loop has to do for a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Nothing until something happens.
-    Wait,
-    /// Resolve this name and report; with `true`, ask the client's identd meanwhile.
-    Resolve(Name, bool),
-    /// Ask the client's identd and report.
-    Ask,
-    /// Connect to this address and report.
-    Connect(SocketAddrV4),
-    /// Listen at the address that faces this one (`None`: the client) and report.
-    Listen(Option<Ipv4Addr>),
-    /// Send this to the client.
-    Send(Reply),
-    /// Close both connections.
-    Close,
-}
 
 /// What a session needs to know of the proxy.
 pub struct Env<'a> {
@@ -453,6 +436,8 @@ impl Session {
             Idle | Quiet | Rest => self.close(CloseReason::IdleTimeout),
             HalfClose => self.close(CloseReason::HalfCloseTimeout),
             Linger => self.handle_rejected(),
+            // The loop looks at these itself.
+            Drain | SlowDrain => Action::Wait,
         }
     }
 

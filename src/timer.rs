@@ -31,7 +31,7 @@ pub enum Deadline {
     /// One of more.
     ConnectSixteenth,
     /// A client that closed its side while the target is being reached has this long to be
-    /// taken for one that only half-closed.
+    /// taken for one that only half-closed. Hastened, never set in place of the state's own.
     Leave,
     /// The peer of a BIND must have come.
     Bind,
@@ -45,6 +45,10 @@ pub enum Deadline {
     HalfClose,
     /// A refused client must have closed its side.
     Linger,
+    /// Whether everything before a reset has arrived is to be looked at.
+    Drain,
+    /// The same, for a peer that takes its time.
+    SlowDrain,
 }
 
 impl Deadline {
@@ -68,6 +72,8 @@ impl Deadline {
             Rest,
             HalfClose,
             Linger,
+            Drain,
+            SlowDrain,
         ]
     };
 }
@@ -88,7 +94,7 @@ impl Deadline {
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 16;
+pub const KINDS: usize = 18;
 
 const NOBODY: u32 = u32::MAX;
 
@@ -146,6 +152,14 @@ impl Timers {
         }
         let at = now.saturating_add(duration_ms);
         self.links[slot] = Link { at, previous, next: NOBODY, kind: kind as u8 };
+    }
+
+    /// The same, unless the deadline that it has comes no later.
+    pub fn hasten(&mut self, slot: usize, kind: Deadline, now: Millis) {
+        let at = self.queues[kind as usize].duration_ms.map(|ms| now.saturating_add(ms));
+        if at.is_some_and(|at| self.deadline(slot).is_none_or(|own| own > at)) {
+            self.set(slot, kind, now);
+        }
     }
 
     /// Takes the deadline of `slot` away, if it has one.
@@ -235,6 +249,22 @@ mod tests {
             };
             assert!(tries <= parts && parts < 2 * tries, "{tries} tries, a {parts}th each");
         }
+    }
+
+    #[test]
+    fn a_deadline_is_hastened_and_never_put_off() {
+        let mut timers = timers();
+        timers.set(0, Deadline::Connect, 0);
+        timers.hasten(0, Deadline::Request, 10);
+        assert_eq!((timers.kind(0), timers.deadline(0)), (Some(Deadline::Request), Some(40)));
+        timers.hasten(0, Deadline::Request, 20);
+        timers.hasten(0, Deadline::Idle, 20);
+        assert_eq!(timers.deadline(0), Some(40));
+        timers.set(1, Deadline::Connect, 0);
+        timers.hasten(1, Deadline::Request, 70);
+        assert_eq!(timers.kind(1), Some(Deadline::Connect));
+        timers.hasten(2, Deadline::Request, 70);
+        assert_eq!(timers.deadline(2), Some(100));
     }
 
     #[test]

@@ -135,22 +135,32 @@ fn bytes_behind_the_request_wait_for_the_peer() {
 }
 
 #[test]
-fn a_fin_behind_those_bytes_waits_with_them() {
+fn a_client_that_closes_its_side_ends_a_bind_that_waits_whenever_the_fin_comes() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
-    let mut stream = proxy.dial();
     let request = request(2, SocketAddrV4::new(PEER, 0), b"");
-    stream.write_all(&[&request[..], b"early"].concat()).unwrap();
-    let (code, told) = read_reply(&mut stream);
-    assert_eq!(code, 90);
-    stream.shutdown(Shutdown::Write).unwrap();
-    // A round trip later the proxy has seen the FIN, too.
-    proxy.dump();
-    let mut peer = dial_from(PEER, told);
-    assert_eq!(read_reply(&mut stream).0, 90);
-    assert_eq!(read_all(&mut peer), b"early");
-    peer.write_all(b"answer").unwrap();
-    drop(peer);
-    assert_eq!(read_all(&mut stream), b"answer");
+    let early = [&request[..], b"early"].concat();
+    let mut id = 0;
+    // In the same event as the request, or later; with bytes after the request, or without.
+    for (at_once, bytes) in [(true, &request), (true, &early), (false, &request), (false, &early)] {
+        for _ in 0..20 {
+            let mut stream = proxy.dial();
+            proxy.signal("STOP");
+            stream.write_all(bytes).unwrap();
+            if at_once {
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            proxy.signal("CONT");
+            let (code, told) = read_reply(&mut stream);
+            assert_eq!(code, 90);
+            if !at_once {
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            assert_ended(stream);
+            wait_free(told);
+            id += 1;
+            assert_eq!(proxy.access(id).field("reason"), "client-left");
+        }
+    }
     proxy.settled();
 }
 

@@ -17,15 +17,15 @@ use std::time::{Duration, Instant};
 /// Set on a descriptor that a program started later does not get (octal, in fdinfo).
 const CLOSE_ON_EXEC: u32 = 0o2000000;
 
-/// The program with room for this many descriptors, and far more sessions allowed than that.
+/// The program, from which descriptors beyond this many are taken away once it runs: at its
+/// start it would have adapted to them.
 fn start_with_room_for(descriptors: u32) -> Proxy {
-    let rule_file = scratch_directory().join("socks.conf");
-    fs::write(&rule_file, PERMIT_ALL).unwrap();
-    let mut command = Command::new("prlimit");
-    command.arg(format!("--nofile={descriptors}:{descriptors}"));
-    command.arg(env!("CARGO_BIN_EXE_socku")).arg("-c").arg(&rule_file).env("RUST_LOG", "info");
-    command.args(["-l", "127.0.0.1:0", "--nameserver", "127.0.0.1:1", "--max-sessions", "1000"]);
-    Proxy::spawn(command, rule_file)
+    let proxy = Proxy::start(PERMIT_ALL, &["--max-sessions", "1000"]);
+    let limit = format!("--nofile={descriptors}:{descriptors}");
+    let pid = proxy.pid().to_string();
+    let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap();
+    assert!(status.success());
+    proxy
 }
 
 /// How many descriptors below this number are in use. Above the limit there may be some that
@@ -90,7 +90,7 @@ fn without_descriptors_clients_wait_quietly_and_are_served_once_some_are_free() 
     let (ticks, lines) = (proxy.cpu_ticks() - ticks, complaints() - before);
     assert!(ticks <= 10, "{ticks} ticks of CPU time");
     assert!(0 < lines && lines <= seconds, "{lines} complaints in {seconds} seconds");
-    assert!(waiting.iter_mut().all(is_silent), "nobody was refused");
+    assert!(waiting.iter().all(|stream| is_silent(stream)), "nobody was refused");
     // All at once: a client that is taken with the last descriptor would have none for its
     // target.
     proxy.signal("STOP");
@@ -108,11 +108,72 @@ fn without_descriptors_clients_wait_quietly_and_are_served_once_some_are_free() 
 }
 
 /// Whether nothing has come, not even an end.
-fn is_silent(stream: &mut TcpStream) -> bool {
+fn is_silent(stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
-    let error = stream.read(&mut [0]).err();
+    let error = stream.peek(&mut [0]).err();
     stream.set_nonblocking(false).unwrap();
     error.is_some_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// With the last descriptor a client could only be refused: it is taken when there are two.
+#[test]
+fn one_descriptor_that_comes_free_turns_nobody_away_and_a_second_one_serves_one() {
+    if !can_run(&["prlimit"]) {
+        return;
+    }
+    let proxy = start_with_room_for(40);
+    let echo = echo_server();
+    let mut idle = fill(&proxy);
+    let mut waiting: Vec<TcpStream> = (0..20).map(|_| ask(&proxy, echo)).collect();
+    for served in 1..=3 {
+        drop(idle.pop());
+        proxy.wait_logs("reason=client-left", 2 * served - 1);
+        // It is tried again within this time; nothing must come of it.
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(waiting.iter().all(|stream| is_silent(stream)), "refused with the last descriptor");
+        drop(idle.pop());
+        let mut one = wait_until("one to be served", || {
+            let place = waiting.iter().position(|stream| !is_silent(stream))?;
+            Some(waiting.swap_remove(place))
+        });
+        assert_eq!(read_reply(&mut one).0, 90);
+        one.write_all(b"served").unwrap();
+        one.read_exact(&mut [0; 6]).unwrap();
+        assert!(waiting.iter().all(|stream| is_silent(stream)), "the others wait");
+        idle.insert(0, one);
+    }
+}
+
+/// As many clients are taken as can be served whole; the others wait.
+#[test]
+fn with_few_descriptors_there_are_as_few_sessions_and_nobody_is_refused() {
+    if !can_run(&["prlimit"]) {
+        return;
+    }
+    let rule_file = scratch_directory().join("socks.conf");
+    fs::write(&rule_file, PERMIT_ALL).unwrap();
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=64:64").arg(env!("CARGO_BIN_EXE_socku")).arg("-c").arg(&rule_file);
+    command.args(["-l", "127.0.0.1:0", "--max-sessions", "1000"]).env("RUST_LOG", "info");
+    let proxy = Proxy::spawn(command, rule_file);
+    let warning = proxy.wait_log("--max-sessions 1000: limited to ");
+    let most = warning.split("limited to ").nth(1).unwrap().split(',').next().unwrap();
+    let most: usize = most.parse().unwrap();
+    assert!((10..30).contains(&most), "{warning}");
+    let echo = echo_server();
+    let mut running: Vec<TcpStream> = (0..most).map(|_| proxy.connect(echo)).collect();
+    let mut waiting: Vec<TcpStream> = (0..20).map(|_| ask(&proxy, echo)).collect();
+    for _ in 0..20 {
+        assert!(waiting.iter().all(|stream| is_silent(stream)), "beyond the limit clients wait");
+        drop(running.pop());
+        let mut one = wait_until("one to be served", || {
+            let place = waiting.iter().position(|stream| !is_silent(stream))?;
+            Some(waiting.swap_remove(place))
+        });
+        assert_eq!(read_reply(&mut one).0, 90);
+        running.insert(0, one);
+    }
+    assert!(!proxy.log().iter().any(|line| line.contains("no-resources")));
 }
 
 #[test]
@@ -121,7 +182,6 @@ fn a_client_for_whose_target_there_is_no_descriptor_is_told_so_and_others_go_on(
         return;
     }
     let proxy = start_with_room_for(40);
-    proxy.wait_log("--max-sessions 1000: with 40 open files, clients beyond 1 may be refused");
     let echo = echo_server();
     let mut running = proxy.connect(echo);
     let mut asking = proxy.dial();

@@ -3,7 +3,10 @@
 mod common;
 
 use common::tools::{Strace, can_run};
-use common::{PERMIT_ALL, Proxy, echo_server, listener, read_reply, request, scratch_directory};
+use common::{
+    MODES, PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request, reset,
+    scratch_directory,
+};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
@@ -198,9 +201,10 @@ fn a_rule_file_that_cannot_be_opened_keeps_the_rules() {
     assert_eq!(read_reply(&mut ask(&proxy, 1, echo)).0, 91);
 }
 
-/// Peers that vanish are noticed by the kernel; the times are too long to be waited for.
+/// Peers that vanish are noticed by the kernel; the times are too long to be waited for. A user
+/// time-out would cut off readers that pause.
 #[test]
-fn both_sides_are_kept_alive_and_given_up_on_in_time() {
+fn both_sides_are_kept_alive_and_no_time_out_of_the_kernels_cuts_off_the_living() {
     if !can_run(&["strace"]) {
         return;
     }
@@ -208,7 +212,7 @@ fn both_sides_are_kept_alive_and_given_up_on_in_time() {
     let (_server, target) = listener();
     let strace = attach(&proxy, &["trace=setsockopt"]);
     let mut stream = proxy.connect(target);
-    strace.wait_call("TCP_NODELAY, [1]");
+    strace.wait_call("SO_OOBINLINE, [1]");
     // The others come once a session has relayed for a second.
     let busy = thread::spawn(move || {
         for _ in 0..100 {
@@ -216,15 +220,79 @@ fn both_sides_are_kept_alive_and_given_up_on_in_time() {
             thread::sleep(Duration::from_millis(20));
         }
     });
-    let target_options = ["SO_KEEPALIVE, [1]", "TCP_KEEPIDLE, [600]", "TCP_USER_TIMEOUT, [120000]"];
-    target_options.iter().for_each(|option| drop(strace.wait_call(option)));
+    let options = ["TCP_NODELAY, [1]", "SO_KEEPALIVE, [1]", "TCP_KEEPIDLE, [600]"];
+    options.iter().for_each(|option| drop(strace.wait_call(option)));
     busy.join().unwrap();
+    let first = fs::read_to_string(&strace.calls).unwrap();
     drop(strace);
     // What a listener has is inherited by those that are accepted.
     let strace = attach(&proxy, &["trace=setsockopt"]);
     let mut binding = ask(&proxy, 2, target);
     assert_eq!(read_reply(&mut binding).0, 90);
-    target_options.iter().for_each(|option| drop(strace.wait_call(option)));
+    let inherited = options.iter().chain(&["SO_OOBINLINE, [1]"]);
+    inherited.for_each(|option| drop(strace.wait_call(option)));
+    let calls = first + &fs::read_to_string(&strace.calls).unwrap();
+    assert!(!calls.contains("TCP_USER_TIMEOUT"), "{calls}");
+}
+
+/// What is not needed for the bytes to arrive may fail: it costs speed.
+#[test]
+fn an_option_or_a_splice_that_fails_costs_no_session() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    // A listener has three options before SO_OOBINLINE that may fail, for which a BIND serves.
+    for (trace, inject) in [
+        ("setsockopt", "inject=setsockopt:error=ENOMEM:when=2+2"),
+        ("splice", "inject=splice:error=ENOMEM"),
+        ("splice", "inject=splice:error=ENOMEM:when=2+3"),
+        ("splice", "inject=splice:error=ENOBUFS:when=3+5"),
+    ] {
+        let proxy = Proxy::start(PERMIT_ALL, &[]);
+        let echo = echo_server();
+        let strace = attach(&proxy, &[&format!("trace={trace}"), inject]);
+        let mut stream = proxy.connect(echo);
+        assert_echo(&mut stream);
+        let sent: Vec<u8> = (0..1u32 << 20).flat_map(u32::to_be_bytes).collect();
+        let mut writer = stream.try_clone().unwrap();
+        let bytes = sent.clone();
+        let writing = thread::spawn(move || writer.write_all(&bytes).unwrap());
+        let mut back = vec![0; sent.len()];
+        stream.read_exact(&mut back).unwrap_or_else(|error| panic!("{inject}: {error}"));
+        writing.join().unwrap();
+        assert!(back == sent, "what comes back is what was sent");
+        assert!(strace.injected() > 0, "{inject}");
+    }
+}
+
+/// Each wait is held up, so that the loop finds what has happened meanwhile all at once.
+#[test]
+fn a_target_that_accepts_sends_and_resets_before_anybody_looks_was_connected() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    for mode in MODES {
+        let mut proxy = Proxy::start(PERMIT_ALL, mode);
+        let (listener, target) = listener();
+        let calls = "epoll_wait,epoll_pwait,epoll_pwait2";
+        let inject = format!("inject={calls}:delay_enter=100000");
+        let strace = attach(&proxy, &[&format!("trace={calls}"), &inject]);
+        for id in 1..=5 {
+            let mut stream = ask(&proxy, 1, target);
+            let mut at_target = accept(&listener);
+            at_target.write_all(b"banner").unwrap();
+            reset(at_target);
+            assert_eq!(read_reply(&mut stream).0, 90);
+            let mut banner = Vec::new();
+            let error = stream.read_to_end(&mut banner).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+            assert_eq!(banner, b"banner");
+            let access = proxy.access(id);
+            assert_eq!((access.field("reason"), access.field("down")), ("target-reset", "6"));
+        }
+        drop(strace);
+        proxy.settled();
+    }
 }
 
 #[test]

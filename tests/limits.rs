@@ -4,10 +4,12 @@ mod common;
 
 use common::stalled::stall;
 use common::traffic::{self, ping};
-use common::{MODES, PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request};
+use common::{
+    MODES, PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request, with_deadline,
+};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,6 +38,37 @@ fn beyond_max_sessions_clients_wait_and_are_served_when_one_ends() {
     }
     assert_eq!(proxy.log().iter().filter(|line| line.contains("ERROR")).count(), 0);
     proxy.settled();
+}
+
+#[test]
+fn where_there_is_room_for_one_each_listener_has_its_turn() {
+    let proxy = Proxy::start(
+        PERMIT_ALL,
+        &["-l", "127.0.0.1:0", "-l", "127.0.0.1:0", "--max-sessions", "1"],
+    );
+    let second = proxy.wait_logs("listening on ", 2).pop().unwrap();
+    let second: SocketAddrV4 = second.rsplit(' ').next().unwrap().parse().unwrap();
+    let echo = echo_server();
+    let ask = |at: SocketAddrV4| {
+        let mut stream = with_deadline(TcpStream::connect(at).unwrap());
+        stream.write_all(&request(1, echo, b"")).unwrap();
+        stream
+    };
+    let first: Vec<TcpStream> = (0..10).map(|_| ask(proxy.address)).collect();
+    let mut other = ask(second);
+    // One after the other leaves; the last of them stays.
+    let served = thread::spawn(move || {
+        let mut last = None;
+        for mut stream in first.into_iter().take(4) {
+            drop(last.take());
+            assert_eq!(read_reply(&mut stream).0, 90);
+            last = Some(stream);
+        }
+        last
+    });
+    assert_eq!(read_reply(&mut other).0, 90);
+    drop(other);
+    drop(served.join().unwrap());
 }
 
 #[test]

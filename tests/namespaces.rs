@@ -1,109 +1,16 @@
-//! Faults of the network, in network namespaces made for the test: nothing in them reaches any
-//! other machine, and they are gone with the processes in them.
+//! Faults of the network, in network namespaces of their own.
 
 mod common;
 
-use common::stalled::stall;
-use common::tools::can_run;
-use common::traffic::ping;
+use common::namespace::{Router, in_namespace, ip, run};
 use common::{
-    MODES, PERMIT_ALL, Proxy, accept, echo_server, read_reply, request, socku, wait_until,
-    with_deadline,
+    PERMIT_ALL, Proxy, accept, read_reply, request, reset, socku, wait_until, with_deadline,
 };
-use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// Set in the process that runs a test inside its namespace, to the one it came from.
-const INSIDE: &str = "SOCKU_TEST_INSIDE";
-const PROGRAMS: [&str; 6] = ["ip", "unshare", "nsenter", "sysctl", "sleep", "bash"];
-
-/// Runs the test of this name again in a namespace of its own, where `body` is called.
-fn in_namespace(test: &str, body: fn()) {
-    if let Some(outside) = std::env::var_os(INSIDE) {
-        assert_ne!(namespace_of("self"), outside, "this would change the machine's own network");
-        ip("link set lo up");
-        return body();
-    }
-    if !can_run(&PROGRAMS) {
-        return;
-    }
-    let mut command = Command::new("unshare");
-    command.arg("--net").arg(std::env::current_exe().unwrap());
-    let output = command
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, namespace_of("self"))
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-}
-
-/// The network namespace of a process.
-fn namespace_of(process: &str) -> OsString {
-    fs::read_link(format!("/proc/{process}/ns/net")).unwrap().into()
-}
-
-fn run(program: &str, arguments: &str) {
-    let status = Command::new(program).args(arguments.split(' ')).status().unwrap();
-    assert!(status.success(), "{program} {arguments}");
-}
-
-/// `ip` in this namespace.
-fn ip(arguments: &str) {
-    assert!(std::env::var_os(INSIDE).is_some(), "only in a namespace of the test's own");
-    run("ip", arguments);
-}
-
-/// A second namespace, a router at the other end of a cable.
-///
-/// ```text
-/// this namespace: near 10.9.0.1/24 ---- far 10.9.0.2/24: the other
-/// ```
-///
-/// 10.9.0.0/16 is routed to it.
-struct Router(Child);
-
-impl Router {
-    fn new() -> Router {
-        let mut command = Command::new("unshare");
-        let child = command.args(["--net", "sleep", "120"]).stdin(Stdio::null()).spawn().unwrap();
-        let router = Router(child);
-        let pid = router.0.id();
-        wait_until("the namespace", || {
-            (namespace_of(&pid.to_string()) != namespace_of("self")).then_some(())
-        });
-        ip(&format!("link add near type veth peer name far netns {pid}"));
-        ip("addr add 10.9.0.1/24 dev near");
-        ip("link set near up");
-        router.ip("link set lo up");
-        router.ip("addr add 10.9.0.2/24 dev far");
-        router.ip("link set far up");
-        ip("route add 10.9.0.0/16 via 10.9.0.2");
-        router.enter("sysctl -qw net.ipv4.ip_forward=1");
-        // The kernel sends few of these to one peer in a second; a test sends more.
-        router.enter("sysctl -qw net.ipv4.icmp_ratelimit=0");
-        router
-    }
-
-    fn enter(&self, command: &str) {
-        run("nsenter", &format!("--net --target {} {command}", self.0.id()));
-    }
-
-    fn ip(&self, arguments: &str) {
-        self.enter(&format!("ip {arguments}"));
-    }
-}
-
-impl Drop for Router {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Sends a CONNECT; the reply's code and how long it took.
 fn ask(proxy: &Proxy, target: &str) -> (u8, Duration) {
@@ -158,17 +65,115 @@ fn a_target_that_swallows_everything_is_given_up_at_the_connect_timeout() {
         assert!(took >= Duration::from_millis(900), "{took:?}");
         assert!(took < Duration::from_millis(1500), "{took:?}");
         assert_eq!(proxy.access(1).field("reason"), "connect-timeout");
-        // A client that leaves ends it before that, and its descriptors go.
+        // A client that is reset ends it before that, and its descriptors go.
         let proxy = Proxy::start(PERMIT_ALL, &["--connect-timeout", "60"]);
         let before = proxy.descriptors();
         let mut leaving = proxy.dial();
         leaving.write_all(&request(1, "10.9.13.1:80".parse().unwrap(), b"")).unwrap();
         proxy.wait_log("reading-request -> connecting");
         let left = Instant::now();
-        drop(leaving);
-        assert_eq!(proxy.access(1).field("reason"), "client-left");
+        reset(leaving);
+        assert_eq!(proxy.access(1).field("reason"), "client-reset");
         assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
         wait_until("its descriptors", || (proxy.descriptors() == before).then_some(()));
+    });
+}
+
+/// Every address that leads to this host is its own: secondary ones, whole networks routed to
+/// it, all of 127/8. One that does not is none, whatever the port.
+#[test]
+fn no_address_of_this_host_leads_back_into_the_proxy() {
+    in_namespace("no_address_of_this_host_leads_back_into_the_proxy", || {
+        let _router = Router::new();
+        ip("addr add 10.9.0.7/24 dev near");
+        ip("addr add 10.5.0.1/32 dev lo");
+        ip("route add local 10.6.0.0/16 dev lo");
+        let mut proxy = Proxy::start(PERMIT_ALL, &["-l", "0.0.0.0:0"]);
+        let port = proxy.address.port();
+        proxy.address = format!("127.0.0.1:{port}").parse().unwrap();
+        let mut id = 0;
+        for address in ["10.9.0.1", "10.9.0.7", "10.5.0.1", "10.6.1.2", "127.0.0.1", "127.9.9.9"] {
+            assert_eq!(ask(&proxy, &format!("{address}:{port}")).0, 91, "{address}");
+            id += 1;
+            assert_eq!(proxy.access(id).field("reason"), "loop", "{address}");
+        }
+        for (address, reason) in [("10.9.0.2", "refused"), ("10.9.0.255", "unreachable")] {
+            assert_eq!(ask(&proxy, &format!("{address}:{port}")).0, 91, "{address}");
+            id += 1;
+            assert_eq!(proxy.access(id).field("reason"), reason, "{address}");
+        }
+        proxy.settled();
+    });
+}
+
+/// In active FTP the server comes from the other network than the client.
+#[test]
+fn a_bind_for_anybody_is_reachable_from_both_networks_of_a_gateway() {
+    in_namespace("a_bind_for_anybody_is_reachable_from_both_networks_of_a_gateway", || {
+        let router = Router::new();
+        let proxy = Proxy::start(PERMIT_ALL, &[]);
+        let anybody = request(2, "0.0.0.0:0".parse().unwrap(), b"");
+        // Without a connection to anywhere, it is told the address that it has come to itself.
+        let mut alone = proxy.dial();
+        alone.write_all(&anybody).unwrap();
+        let (code, told) = read_reply(&mut alone);
+        assert_eq!((code, told.ip().to_string()), (90, "127.0.0.1".to_string()));
+        // With one, the address that the other end of that knows.
+        let far = FarServer::start(&router);
+        let control = proxy.connect(far.address);
+        let mut binding = proxy.dial();
+        binding.write_all(&anybody).unwrap();
+        let (code, told) = read_reply(&mut binding);
+        assert_eq!((code, told.ip().to_string()), (90, "10.9.0.1".to_string()));
+        let script = format!("exec 3<>/dev/tcp/{}/{}; printf data >&3", told.ip(), told.port());
+        router.bash(&script);
+        let (code, peer) = read_reply(&mut binding);
+        assert_eq!((code, peer.ip().to_string()), (90, "10.9.0.2".to_string()));
+        let mut data = Vec::new();
+        binding.read_to_end(&mut data).unwrap();
+        assert_eq!(data, b"data");
+        drop(control);
+    });
+}
+
+/// A port is used up for one target only: with a source address of its own as well.
+#[test]
+fn one_source_port_serves_many_targets() {
+    in_namespace("one_source_port_serves_many_targets", || {
+        run("sysctl", "-qw net.ipv4.ip_local_port_range=40000\t40009");
+        let proxy = Proxy::start(PERMIT_ALL, &["--outbound", "127.0.0.9"]);
+        let targets: Vec<_> = (0..4)
+            .map(|n| std::net::TcpListener::bind(("127.0.0.1", 30_000 + n)).unwrap())
+            .collect();
+        let mut open = Vec::new();
+        for n in 0..16 {
+            let target = &targets[n % targets.len()];
+            let at = target.local_addr().unwrap().to_string().parse().unwrap();
+            // The clients' own ports are as few: each comes from an address of its own.
+            let source = std::net::Ipv4Addr::new(127, 0, 1, n as u8);
+            let mut client = proxy.dial_from(source);
+            client.write_all(&request(1, at, b"")).unwrap();
+            assert_eq!(read_reply(&mut client).0, 90, "session {n}");
+            open.push((client, accept(target)));
+        }
+    });
+}
+
+/// The kernel gives up after as many tries as it is told to; neither side has sent a reset.
+#[test]
+fn a_peer_that_the_kernel_gives_up_on_has_a_reason_of_its_own() {
+    in_namespace("a_peer_that_the_kernel_gives_up_on_has_a_reason_of_its_own", || {
+        run("sysctl", "-qw net.ipv4.tcp_retries2=2");
+        let router = Router::new();
+        let far = FarServer::start(&router);
+        let proxy = Proxy::start(PERMIT_ALL, &[]);
+        let mut client = proxy.connect(far.address);
+        router.ip("link set far down");
+        client.write_all(b"lost").unwrap();
+        let access = proxy.access(1);
+        assert_eq!(access.field("reason"), "target-lost");
+        let error = client.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     });
 }
 
@@ -224,6 +229,35 @@ fn a_peer_that_vanishes_with_data_on_the_way_is_given_up_and_others_do_not_notic
     );
 }
 
+/// A server in the router's namespace that takes one connection and holds it.
+struct FarServer {
+    child: Child,
+    address: SocketAddrV4,
+}
+
+impl FarServer {
+    fn start(router: &Router) -> FarServer {
+        let script = "import socket, sys, time\n\
+                      s = socket.create_server((\"10.9.0.2\", 8021))\n\
+                      print(flush=True)\n\
+                      c, _ = s.accept()\n\
+                      time.sleep(60)";
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--target", &router.0.id().to_string(), "python3", "-c", script]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut server = FarServer { child, address: "10.9.0.2:8021".parse().unwrap() };
+        server.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        server
+    }
+}
+
+impl Drop for FarServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A client in the router's namespace that asks for `target` and reads nothing but the reply.
 fn far_client(router: &Router, proxy: &Proxy, target: SocketAddrV4) -> Child {
     let octets: String = request(1, target, b"").iter().map(|b| format!("\\x{b:02x}")).collect();
@@ -237,42 +271,4 @@ fn far_client(router: &Router, proxy: &Proxy, target: SocketAddrV4) -> Child {
     let child = command.stdin(Stdio::null()).spawn().unwrap();
     proxy.wait_log("id=2 connecting -> relaying");
     child
-}
-
-/// With small buffers in the kernel, a little is enough to hold up each of many.
-#[test]
-fn a_thousand_stalled_readers_take_what_is_documented_and_nobody_elses_service() {
-    const STALLED: usize = 1000;
-    in_namespace(
-        "a_thousand_stalled_readers_take_what_is_documented_and_nobody_elses_service",
-        || {
-            for limit in ["net.ipv4.tcp_wmem=4096 16384 16384", "net.ipv4.tcp_rmem=4096 8192 8192"]
-            {
-                let set = Command::new("sysctl").args(["-qw", limit]).status().unwrap();
-                assert!(set.success(), "{limit}");
-            }
-            socku::privileges::raise_descriptor_limit();
-            for mode in MODES {
-                let proxy =
-                    Proxy::start(PERMIT_ALL, &[*mode, &["--max-sessions", "1100"]].concat());
-                let before = proxy.resident_bytes();
-                let stalled = stall(&proxy, STALLED);
-                let other = proxy.connect(echo_server());
-                (0..100).for_each(|_| ping(&other));
-                let dump = proxy.dump();
-                let lent: usize = [" pipes=", " large-buffers=", " small-buffers="]
-                    .map(|key| dump.split(key).nth(1).unwrap().split(' ').next().unwrap())
-                    .iter()
-                    .map(|number| number.parse::<usize>().unwrap())
-                    .sum();
-                assert!(lent >= STALLED * 9 / 10, "{dump}");
-                // What the README says of 1,100 sessions.
-                let documented = 1100 * 5 * 1024 + (64 << 20);
-                let grown = proxy.resident_bytes().saturating_sub(before);
-                println!("{STALLED} stalled readers {mode:?}: {} KiB", grown / 1024);
-                assert!(grown <= documented, "{grown} bytes");
-                drop(stalled);
-            }
-        },
-    );
 }

@@ -109,6 +109,60 @@ fn a_reset_comes_through_behind_what_had_arrived() {
     });
 }
 
+/// A session whose reader has a receive buffer of this size: the sender's end and the reader's.
+fn with_small_window(proxy: &Proxy, downwards: bool, buffer_bytes: usize) -> [TcpStream; 2] {
+    let socket = || {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.set_recv_buffer_size(buffer_bytes).unwrap();
+        socket
+    };
+    if downwards {
+        let (listener, target) = listener();
+        let client = socket();
+        client.connect(&proxy.address.into()).unwrap();
+        let mut client = with_deadline(client.into());
+        client.write_all(&request(1, target, b"")).unwrap();
+        assert_eq!(read_reply(&mut client).0, 90);
+        return [accept(&listener), client];
+    }
+    let slow = socket();
+    slow.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    slow.listen(1).unwrap();
+    let slow = TcpListener::from(slow);
+    let client = proxy.connect(slow.local_addr().unwrap().to_string().parse().unwrap());
+    [client, accept(&slow)]
+}
+
+/// What the kernel has not delivered would be thrown away by a reset that comes too early.
+#[test]
+fn a_reset_waits_for_a_slow_reader() {
+    in_every_mode(&[], |proxy| {
+        let sizes = [2304, 4096, 65_536];
+        let cases = sizes.into_iter().flat_map(|size| [(size, true), (size, false)]);
+        let cases: Vec<_> = cases.flat_map(|case| [case; 5]).collect();
+        thread::scope(|scope| {
+            for (size, downwards) in cases {
+                scope.spawn(move || {
+                    let total = 100_000;
+                    let [sender, mut reader] = with_small_window(proxy, downwards, size);
+                    traffic::send(&sender, 0, total);
+                    traffic::wait_delivered(&sender);
+                    reset(sender);
+                    // It begins to read late, and goes on in small pieces.
+                    thread::sleep(Duration::from_millis(300));
+                    let mut first = [0; 1000];
+                    reader.read_exact(&mut first).unwrap();
+                    thread::sleep(Duration::from_millis(50));
+                    assert!(first[..] == traffic::bytes(1000)[..]);
+                    let end = traffic::receive_to_end(&reader, 1000);
+                    assert_eq!(end, (total, End::Reset), "{size} {downwards}");
+                });
+            }
+        });
+    });
+}
+
 /// Behind a FIN nothing can be read: the socket's pending error tells of a reset.
 fn wait_reset(stream: &TcpStream) {
     wait_until("a reset behind the FIN", || stream.take_error().unwrap());
@@ -226,17 +280,12 @@ fn every_byte_is_counted_once_and_replies_are_not() {
 #[test]
 fn small_socket_buffers_on_both_ends_lose_nothing() {
     in_every_mode(&[], |proxy| {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let socket = socket.unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-        socket.listen(1).unwrap();
-        let slow = TcpListener::from(socket);
-        let client = proxy.connect(slow.local_addr().unwrap().to_string().parse().unwrap());
-        let target = with_deadline(slow.accept().unwrap().0);
-        thread::scope(|scope| {
-            scope.spawn(|| traffic::send(&client, 0, 8 * MIB));
-            traffic::receive(&target, 0, 8 * MIB);
-        });
+        for downwards in [true, false] {
+            let [sender, reader] = with_small_window(proxy, downwards, 4096);
+            thread::scope(|scope| {
+                scope.spawn(|| traffic::send(&sender, 0, 8 * MIB));
+                traffic::receive(&reader, 0, 8 * MIB);
+            });
+        }
     });
 }

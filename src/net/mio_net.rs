@@ -1,6 +1,6 @@
 //! [`Net`] over mio: one epoll, edge-triggered.
 
-use super::{Event, Net};
+use super::{Event, Net, route, sys};
 use crate::pool::PIPE_BYTES;
 use crate::timer::Millis;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
@@ -9,15 +9,17 @@ use rustix::pipe::{self, PipeFlags, SpliceFlags};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// Events taken from the kernel in one turn.
 const EVENTS_PER_TURN: usize = 1024;
-/// A peer that acknowledges nothing for this long is gone.
-const USER_TIMEOUT: Duration = Duration::from_secs(120);
-/// An idle connection is probed after this long.
+/// An idle connection is probed after this long; how often, and how many probes may be lost, is
+/// the system's choice (net.ipv4.tcp_keepalive_intvl, tcp_keepalive_probes).
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(600);
+/// What is told of a stream.
+const STREAM_INTEREST: Interest =
+    Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
 const SPLICE_FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 /// Any port: FTP's is as good as another, since nothing is sent.
 const FACING_PORT: u16 = 21;
@@ -56,6 +58,7 @@ impl Net for MioNet {
     type Listener = TcpListener;
     type Datagram = UdpSocket;
     type Pipe = Pipe;
+    type Reserve = OwnedFd;
 
     fn now(&self) -> Millis {
         self.started.elapsed().as_millis() as Millis
@@ -72,16 +75,23 @@ impl Net for MioNet {
             writable: event.is_writable(),
             read_closed: event.is_read_closed(),
             failed: event.is_error(),
+            urgent: event.is_priority(),
         }));
         Ok(())
+    }
+
+    fn reserve(&mut self) -> io::Result<OwnedFd> {
+        // Any descriptor; standard error is there to be copied without opening a file.
+        io::stderr().as_fd().try_clone_to_owned()
     }
 
     fn listen(&mut self, at: SocketAddrV4, backlog: i32, token: usize) -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
         socket.set_reuse_address(true)?;
         // Accepted connections inherit these, which saves the calls on each.
-        socket.set_tcp_nodelay(true)?;
-        keep_up(&SockRef::from(&socket))?;
+        let _ = socket.set_tcp_nodelay(true);
+        let _ = keep_up(&SockRef::from(&socket));
+        socket.set_out_of_band_inline(true)?;
         socket.bind(&SocketAddr::V4(at).into())?;
         socket.listen(backlog)?;
         let mut listener = TcpListener::from_std(socket.into());
@@ -99,7 +109,7 @@ impl Net for MioNet {
     }
 
     fn watch(&mut self, stream: &mut TcpStream, token: usize) -> io::Result<()> {
-        self.registry().register(stream, Token(token), Interest::READABLE | Interest::WRITABLE)
+        self.registry().register(stream, Token(token), STREAM_INTEREST)
     }
 
     fn keep_up(&mut self, stream: &TcpStream) -> io::Result<()> {
@@ -114,8 +124,10 @@ impl Net for MioNet {
     ) -> io::Result<TcpStream> {
         let domain = Domain::for_address(target);
         let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
-        socket.set_tcp_nodelay(true)?;
+        socket.set_out_of_band_inline(true)?;
         if let Some(source) = source {
+            // A kernel that cannot do this has fewer ports for the same source; that is all.
+            let _ = sys::bind_without_port(&socket);
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
         match socket.connect(&target.into()) {
@@ -125,6 +137,10 @@ impl Net for MioNet {
         let mut stream = TcpStream::from_std(socket.into());
         self.watch(&mut stream, token)?;
         Ok(stream)
+    }
+
+    fn is_local(&self, address: Ipv4Addr) -> io::Result<bool> {
+        route::is_local(address)
     }
 
     fn facing(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr> {
@@ -145,8 +161,20 @@ impl Net for MioNet {
         stream.read(into)
     }
 
+    fn is_at_mark(&self, stream: &TcpStream) -> io::Result<bool> {
+        sys::is_at_mark(stream)
+    }
+
     fn send(&mut self, mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         stream.write(bytes)
+    }
+
+    fn send_urgent(&mut self, stream: &TcpStream, byte: &[u8]) -> io::Result<usize> {
+        SockRef::from(stream).send_out_of_band(byte)
+    }
+
+    fn send_without_delay(&mut self, stream: &TcpStream) {
+        let _ = stream.set_nodelay(true);
     }
 
     fn open_pipe(&mut self) -> io::Result<Pipe> {
@@ -186,11 +214,8 @@ impl Net for MioNet {
         stream.shutdown(Shutdown::Write)
     }
 
-    fn settle(&mut self, stream: &mut TcpStream, token: usize) -> io::Result<()> {
-        // A socket is writable while at least a third of its send buffer is free. With the
-        // smallest buffer that means: all but the last packet is acknowledged.
-        SockRef::from(&*stream).set_send_buffer_size(1)?;
-        self.registry().reregister(stream, Token(token), Interest::READABLE | Interest::WRITABLE)
+    fn unacknowledged(&self, stream: &TcpStream) -> io::Result<usize> {
+        sys::unacknowledged(stream)
     }
 
     fn abort(&mut self, stream: TcpStream) {
@@ -199,10 +224,10 @@ impl Net for MioNet {
     }
 }
 
-/// A peer that has vanished is noticed.
+/// A peer that has vanished is noticed. Data on the way is given up on by net.ipv4.tcp_retries2;
+/// a user time-out (TCP_USER_TIMEOUT) would cut off readers that pause.
 fn keep_up(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))
 }
 
 fn in_progress(error: &io::Error) -> bool {

@@ -1,18 +1,17 @@
 //! Taking clients in.
 
 use super::{Entrance, Entry, LISTENERS_MAX, Reactor, Target, token_of_client};
-use crate::net::Net;
+use crate::net::{Net, lacks_resources};
 use crate::reason::CloseReason;
 use crate::relay::{Relay, Side};
 use crate::session::Session;
 use crate::timer::Millis;
 use crate::wire::{Code, Reply};
 use log::error;
-use rustix::io::Errno;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// Most connections taken in one turn.
+/// Most tries to take a connection in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
 /// After accept failed for want of something, it is tried again this much later.
 const ACCEPT_RETRY_MS: Millis = 200;
@@ -20,6 +19,9 @@ const ACCEPT_RETRY_MS: Millis = 200;
 const COMPLAIN_EVERY_MS: Millis = 1000;
 /// As many as the system's own limit (net.core.somaxconn) lets wait.
 const BACKLOG: i32 = 4096;
+
+/// A connection, its peer, and what is set aside for its target.
+type Accepted<N> = (<N as Net>::Stream, SocketAddrV4, Option<<N as Net>::Reserve>);
 
 impl<N: Net> Reactor<N> {
     /// Listens for clients; returns the address, with the port that was chosen.
@@ -50,25 +52,31 @@ impl<N: Net> Reactor<N> {
             if !self.may_accept(self.now) {
                 return;
             }
-            for place in 0..self.entrances.len() {
-                if self.entrances[place].ready && self.entries.len() < self.settings.max_sessions {
-                    self.accept_one(place);
-                }
-            }
+            // Each listener in turn, even where there is room for one client only.
+            let (before, after) = self.entrances.split_at(self.next_entrance);
+            let Some(step) = after.iter().chain(before).position(|e| e.ready) else { return };
+            let place = (self.next_entrance + step) % self.entrances.len();
+            self.next_entrance = (place + 1) % self.entrances.len();
+            self.accept_one(place);
         }
     }
 
     fn accept_one(&mut self, place: usize) {
-        let error = match self.net.accept(&self.entrances[place].listener) {
-            Ok((stream, client)) => {
+        let error = match self.try_accept(place) {
+            Ok((stream, client, reserve)) => {
                 self.accept_after = None;
-                return self.admit(stream, client);
+                return self.admit(stream, client, reserve);
             }
             Err(error) => error,
         };
         match error.kind() {
-            ErrorKind::WouldBlock => self.entrances[place].ready = false,
+            ErrorKind::WouldBlock => {
+                self.entrances[place].ready = false;
+                // Two descriptors were free just now, and nobody waits for them.
+                self.is_short = false;
+            }
             _ if lacks_resources(&error) => {
+                self.is_short = true;
                 self.stats.accept_failures += 1;
                 self.accept_after = Some(self.now + ACCEPT_RETRY_MS);
                 self.complain(&error);
@@ -76,6 +84,14 @@ impl<N: Net> Reactor<N> {
             // What a connection that is gone left behind; the next one may be well.
             _ => {}
         }
+    }
+
+    /// Takes a client. When descriptors are short it is taken only together with one that is set
+    /// aside for its target: with the last one it could only be refused.
+    fn try_accept(&mut self, place: usize) -> io::Result<Accepted<N>> {
+        let reserve = self.is_short.then(|| self.net.reserve()).transpose()?;
+        let (stream, client) = self.net.accept(&self.entrances[place].listener)?;
+        Ok((stream, client, reserve))
     }
 
     fn complain(&mut self, error: &io::Error) {
@@ -88,7 +104,7 @@ impl<N: Net> Reactor<N> {
         }
     }
 
-    fn admit(&mut self, mut stream: N::Stream, client: SocketAddrV4) {
+    fn admit(&mut self, mut stream: N::Stream, client: SocketAddrV4, reserve: Option<N::Reserve>) {
         let sessions = self.per_source.get(client.ip()).copied().unwrap_or(0);
         let limit = self.settings.max_per_source.unwrap_or(u32::MAX);
         if sessions >= limit.saturating_mul(2) {
@@ -110,11 +126,11 @@ impl<N: Net> Reactor<N> {
         self.entries.insert(Entry {
             session,
             client: Side::new(stream),
-            target: Target::None,
+            target: reserve.map_or(Target::None, Target::Reserve),
             relay: Relay::default(),
             queued: false,
             kept_up: false,
-            settling: None,
+            reset_pending: None,
         });
         self.set_deadline(slot);
         if sessions >= limit {
@@ -142,11 +158,4 @@ impl<N: Net> Reactor<N> {
             }
         }
     }
-}
-
-/// Whether a call failed because descriptors or memory for sockets have run out.
-pub(super) fn lacks_resources(error: &io::Error) -> bool {
-    // epoll_ctl says NOSPC when the user watches as much as one may.
-    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
-    error.raw_os_error().is_some_and(|code| lacking.iter().any(|e| e.raw_os_error() == code))
 }

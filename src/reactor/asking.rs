@@ -2,7 +2,7 @@
 
 use super::{Reactor, Target, token_of_target};
 use crate::ident::{self, Outcome, Ports};
-use crate::net::Net;
+use crate::net::{Net, lacks_resources};
 use crate::pool::Pool;
 use crate::relay::{Direction, Side};
 use crate::session::Action;
@@ -31,6 +31,7 @@ impl<N: Net> Reactor<N> {
         match self.try_ask_identd(slot) {
             Ok(()) => Action::Wait,
             Err(error) => {
+                self.is_short |= lacks_resources(&error);
                 let session = &mut self.entries[slot].session;
                 debug!("id={} asking identd: {error}", session.id);
                 session.handle_ident(Outcome::Missing)
@@ -77,10 +78,8 @@ impl<N: Net> Reactor<N> {
 
     /// Closes the connection to the identd, if there is one.
     pub(super) fn close_identd(&mut self, slot: usize) {
-        let entry = &mut self.entries[slot];
-        if let Target::Identd(asking) = &mut entry.target {
-            asking.discard(&mut self.pool);
-            entry.target = Target::None;
+        if matches!(self.entries[slot].target, Target::Identd(_)) {
+            self.close_target(slot);
         }
     }
 }

@@ -1,16 +1,15 @@
 //! What a ready session does, state by state, and how its actions are performed.
 
-use super::accept::lacks_resources;
-use super::{Entrance, Entry, Reactor, Target, token_of_client, token_of_target, with_env};
-use crate::net::Net;
+use super::{Entrance, Entry, Reactor, Target, token_of_target, with_env};
+use crate::net::{Net, lacks_resources};
 use crate::pool::Pool;
 use crate::reason::CloseReason;
-use crate::relay::{Outcome, Side, Step};
+use crate::relay::{Outcome, Side, Step, is_reset};
 use crate::session::{Action, State};
 use crate::timer::Millis;
 use log::debug;
 use rustix::io::Errno;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, SocketAddrV4};
 
 /// Most reads of what a refused client still sends, in one turn.
@@ -51,6 +50,10 @@ impl<N: Net> Reactor<N> {
     /// Does what a session asks for, until it asks for nothing more.
     pub(super) fn perform(&mut self, slot: usize, mut action: Action) {
         loop {
+            if action.needs_descriptor() && matches!(self.entries[slot].target, Target::Reserve(_))
+            {
+                self.close_target(slot);
+            }
             action = match action {
                 Action::Wait => return,
                 Action::Resolve(name, ask) => {
@@ -98,10 +101,8 @@ impl<N: Net> Reactor<N> {
         match self.entries[slot].session.state() {
             State::Relaying => self.relay(slot),
             State::Rejecting(_) => {
-                let entry = &mut self.entries[slot];
-                entry.target.discard(&mut self.pool);
-                entry.target = Target::None;
-                entry.relay.up.discard(&mut self.pool);
+                self.close_target(slot);
+                self.entries[slot].relay.up.discard(&mut self.pool);
                 self.reject(slot);
             }
             _ => self.flush_reply(slot),
@@ -119,8 +120,10 @@ impl<N: Net> Reactor<N> {
             let before = relay.up.held().len();
             relay.up.fill(&mut self.net, client, &mut self.pool, Pool::lend_small);
             if client.reset || relay.up.has_ended() {
-                let reason =
-                    if client.reset { CloseReason::ClientReset } else { CloseReason::ClientLeft };
+                let reason = match client.reset {
+                    true => CloseReason::of_client_failure(client.lost),
+                    false => CloseReason::ClientLeft,
+                };
                 let action = session.close(reason);
                 return self.perform(slot, action);
             }
@@ -132,8 +135,18 @@ impl<N: Net> Reactor<N> {
             });
             relay.up.consume(&mut self.pool, taken);
             if action != Action::Wait {
-                return self.perform(slot, action);
+                self.perform(slot, action);
+                return self.enqueue_if_gone(slot);
             }
+        }
+    }
+
+    /// The event that brought the request may have told of the client's end as well, and no other
+    /// will: it is looked at in the next turn.
+    fn enqueue_if_gone(&mut self, slot: usize) {
+        let Entry { session, client, .. } = &self.entries[slot];
+        if session.state().is_waiting() && (client.read_closed || client.has_failed()) {
+            self.enqueue(slot);
         }
     }
 
@@ -142,10 +155,13 @@ impl<N: Net> Reactor<N> {
         let target = SocketAddr::V4(target);
         match self.net.connect(target, self.settings.outbound, token_of_target(slot)) {
             Ok(stream) => {
-                entry.target = Target::Stream(Side::new(stream));
+                entry.target = Target::Stream(Side::connecting(stream));
                 Action::Wait
             }
-            Err(error) => entry.session.handle_failed(reason_of(&error)),
+            Err(error) => {
+                self.is_short |= lacks_resources(&error);
+                entry.session.handle_failed(reason_of(&error))
+            }
         }
     }
 
@@ -159,6 +175,11 @@ impl<N: Net> Reactor<N> {
         // Only when the event told of a failure is there an error worth a call.
         let outcome = match target.has_failed().then(|| self.net.error(&target.stream)) {
             None | Some(Ok(None)) => self.net.local(&target.stream),
+            // It was connected, and reset before anybody looked: what it sent is still there.
+            Some(Ok(Some(error))) if is_reset(&error) => {
+                target.set_failed(&error);
+                self.net.local(&target.stream)
+            }
             Some(Ok(Some(error)) | Err(error)) => Err(error),
         };
         let action = match outcome {
@@ -170,22 +191,17 @@ impl<N: Net> Reactor<N> {
 
     /// Notices a client that leaves while its target or peer is awaited; `true` when it has.
     ///
-    /// A FIN may also be the first half of a half-close. With bytes behind the request it is
-    /// taken for that; without, the request gets a moment to succeed, and a BIND that listens ends.
+    /// A FIN may also be the first half of a half-close. A CONNECT goes on, with a deadline of its
+    /// own when nothing came with the request; a BIND that listens ends.
     fn watch_waiting_client(&mut self, slot: usize) -> bool {
         self.flush_reply(slot);
-        let Entry { session, client, relay, .. } = &mut self.entries[slot];
-        if client.read_closed && client.readable && !relay.up.has_ended() {
-            relay.up.fill(&mut self.net, client, &mut self.pool, Pool::lend_small);
-            if relay.up.has_left() && session.state() == State::AwaitingBind {
-                let action = session.close(CloseReason::ClientLeft);
-                self.perform(slot, action);
-                return true;
-            }
-            if relay.up.has_left() {
-                self.set_deadline(slot);
-            }
+        let Entry { session, client, .. } = &mut self.entries[slot];
+        if client.read_closed && session.state() == State::AwaitingBind && !client.has_failed() {
+            let action = session.close(CloseReason::ClientLeft);
+            self.perform(slot, action);
+            return true;
         }
+        self.hasten_leave(slot);
         self.close_if_reset(slot);
         matches!(self.entries[slot].session.state(), State::Closed(_))
     }
@@ -193,22 +209,20 @@ impl<N: Net> Reactor<N> {
     /// Nobody is there to be answered. What the client sent before its reset is of no use then.
     fn close_if_reset(&mut self, slot: usize) {
         let Entry { session, client, .. } = &mut self.entries[slot];
-        if client.reset || client.has_failed() {
-            let action = session.close(CloseReason::ClientReset);
+        if !client.reset && client.has_failed() {
+            let error = self.net.error(&client.stream).ok().flatten();
+            client.set_failed(&error.unwrap_or_else(|| ErrorKind::ConnectionReset.into()));
+        }
+        if client.reset {
+            let action = session.close(CloseReason::of_client_failure(client.lost));
             self.perform(slot, action);
         }
     }
 
     fn relay(&mut self, slot: usize) {
         let entry = &mut self.entries[slot];
-        let Target::Stream(target) = &mut entry.target else { return };
-        if let Some(reason) = entry.settling {
-            let rest = if reason == CloseReason::ClientReset { target } else { &entry.client };
-            if rest.writable || rest.reset {
-                let action = entry.session.close(reason);
-                self.perform(slot, action);
-            }
-            return;
+        if entry.reset_pending.is_some() {
+            return self.check_drained(slot);
         }
         if !entry.kept_up && self.now - entry.session.started >= SHORT_MS {
             self.keep_up(slot);
@@ -231,8 +245,14 @@ impl<N: Net> Reactor<N> {
                 let action = entry.session.close(CloseReason::Done);
                 self.perform(slot, action);
             }
-            Outcome::ClientReset => self.settle(slot, CloseReason::ClientReset),
-            Outcome::TargetReset => self.settle(slot, CloseReason::TargetReset),
+            Outcome::ClientReset => {
+                let reason = CloseReason::of_client_failure(entry.client.lost);
+                self.drain_then_reset(slot, reason);
+            }
+            Outcome::TargetReset => {
+                let reason = CloseReason::of_target_failure(target.lost);
+                self.drain_then_reset(slot, reason);
+            }
         }
     }
 
@@ -245,26 +265,6 @@ impl<N: Net> Reactor<N> {
             if let Err(error) = self.net.keep_up(&target.stream) {
                 debug!("id={} keeping the target's connection up: {error}", entry.session.id);
             }
-        }
-    }
-
-    /// Before a reset is passed on, the other kernel gets to send what it holds: a reset would
-    /// throw it away.
-    fn settle(&mut self, slot: usize, reason: CloseReason) {
-        let entry = &mut self.entries[slot];
-        let Target::Stream(target) = &mut entry.target else { return };
-        let (rest, token) = match reason {
-            CloseReason::ClientReset => (target, token_of_target(slot)),
-            _ => (&mut entry.client, token_of_client(slot)),
-        };
-        rest.writable = false;
-        let settles = !rest.reset && self.net.settle(&mut rest.stream, token).is_ok();
-        if settles {
-            entry.settling = Some(reason);
-            self.set_deadline(slot);
-        } else {
-            let action = entry.session.close(reason);
-            self.perform(slot, action);
         }
     }
 
@@ -296,26 +296,21 @@ impl<N: Net> Reactor<N> {
 }
 
 /// Whether a target is one of the listening sockets. One that listens on every address does so
-/// on those that this host reaches itself by: the address facing it is the target's own. When
-/// there is no descriptor to find that out with, the answer is the safe one.
+/// on all that lead to this host. When the kernel cannot be asked, the answer is the safe one.
 pub(super) fn is_own<N: Net>(
     net: &N,
     entrances: &[Entrance<N::Listener>],
     target: SocketAddrV4,
 ) -> bool {
     let reaches = |own: SocketAddrV4| match own.ip().is_unspecified() {
-        true if target.ip().is_loopback() => true,
-        true => match net.facing(*target.ip()) {
-            Ok(facing) => facing == *target.ip(),
-            Err(error) => lacks_resources(&error),
-        },
+        true => target.ip().is_loopback() || net.is_local(*target.ip()).unwrap_or(true),
         false => own.ip() == target.ip(),
     };
     entrances.iter().any(|e| e.address.port() == target.port() && reaches(e.address))
 }
 
 /// The reason that an error of a connection attempt stands for.
-fn reason_of(error: &io::Error) -> CloseReason {
+pub(super) fn reason_of(error: &io::Error) -> CloseReason {
     if lacks_resources(error) {
         return CloseReason::NoResources;
     }

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod namespace;
 pub mod servers;
 pub mod stalled;
 pub mod tools;

@@ -1,6 +1,8 @@
 //! Bytes that tell where they belong, and what the kernel says of a connection.
 
 use super::{DEADLINE, wait_until, with_deadline};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendFlags};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::OnceLock;
@@ -104,6 +106,37 @@ pub fn receive_to_end(stream: &TcpStream, from: usize) -> (usize, End) {
             Ok(next) if next == at => return (at, End::Fin),
             Ok(next) => at = next,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return (at, End::Reset),
+            Err(error) => panic!("reading at {at}: {error}"),
+        }
+    }
+}
+
+/// Sends one byte as urgent.
+pub fn send_urgent(stream: &TcpStream, byte: u8) {
+    assert_eq!(rustix::net::send(stream, &[byte], SendFlags::OOB), Ok(1));
+}
+
+/// Reads a stream to its end, urgent bytes apart: those, the place of the end without them, and
+/// how it ended. A byte at another place that is taken for urgent is missing there.
+pub fn receive_with_urgent(stream: &TcpStream) -> (Vec<u8>, usize, End) {
+    let (mut urgent, mut at) = (Vec::new(), 0);
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        let mut fds = [PollFd::new(stream, PollFlags::IN | PollFlags::PRI)];
+        let patience = Timespec::try_from(DEADLINE).unwrap();
+        assert_ne!(poll(&mut fds, Some(&patience)), Ok(0), "nothing comes at {at}");
+        let mut byte = [0];
+        if fds[0].revents().contains(PollFlags::PRI) {
+            assert!(rustix::net::recv(stream, &mut byte, RecvFlags::OOB).is_ok());
+            urgent.extend(byte);
+            continue;
+        }
+        match read_once(stream, at, usize::MAX, &mut buffer) {
+            Ok(next) if next == at => return (urgent, at, End::Fin),
+            Ok(next) => at = next,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                return (urgent, at, End::Reset);
+            }
             Err(error) => panic!("reading at {at}: {error}"),
         }
     }

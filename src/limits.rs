@@ -1,0 +1,35 @@
+//! What the system lets this process have: descriptors and memory.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs;
+
+/// Raises the limit of open files as far as it goes, and returns it.
+pub fn raise_descriptor_limit() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: maximum, maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum.unwrap_or(u64::MAX),
+        Err(_) => current.unwrap_or(u64::MAX),
+    }
+}
+
+/// How many bytes of address space are left under RLIMIT_AS; `None` without that limit.
+pub fn address_space_left() -> Option<u64> {
+    let limit = getrlimit(Resource::As).current?;
+    let pages = fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    let used = pages.unwrap_or(0).saturating_mul(rustix::param::page_size() as u64);
+    Some(limit.saturating_sub(used))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_as_high_as_it_goes() {
+        let raised = raise_descriptor_limit();
+        assert_eq!(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX), raised);
+        assert!(raised > 3);
+    }
+}

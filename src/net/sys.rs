@@ -1,0 +1,55 @@
+//! The three calls that no library offers, and the only unsafe code.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Whether the next byte is the urgent one: `sockatmark` (POSIX) as Linux spells it.
+#[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
+const SIOCATMARK: u32 = 0x8905;
+#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+const SIOCATMARK: u32 = 0x4004_7307;
+/// Bytes of a TCP connection that its peer has not acknowledged (`man 7 tcp`, SIOCOUTQ).
+const SIOCOUTQ: u32 = libc::TIOCOUTQ as u32;
+
+/// How many bytes the peer of a TCP connection has not acknowledged.
+pub fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
+    Ok(get_int(socket, SIOCOUTQ)?.max(0) as usize)
+}
+
+/// Whether the next byte to be read from a TCP connection is the urgent one.
+pub fn is_at_mark(socket: &impl AsFd) -> io::Result<bool> {
+    Ok(get_int(socket, SIOCATMARK)? != 0)
+}
+
+/// Makes a later bind to an address leave the port open until connect, when the kernel knows the
+/// target: one port then serves many targets (`man 7 ip`, since Linux 4.2).
+pub fn bind_without_port(socket: &impl AsFd) -> io::Result<()> {
+    let on: c_int = 1;
+    // SAFETY: the descriptor is borrowed for the call; the kernel reads one c_int, whose size is
+    // given, and keeps no pointer to it.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of::<c_int>() as libc::socklen_t,
+        )
+    };
+    succeeded(result)
+}
+
+/// An ioctl that fills in one c_int.
+fn get_int(socket: &impl AsFd, request: u32) -> io::Result<c_int> {
+    let mut value: c_int = 0;
+    // SAFETY: the descriptor is borrowed for the call; both requests of this file write one c_int
+    // through the pointer, which is valid for that, and keep no copy of it.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), request as _, &raw mut value) };
+    succeeded(result).map(|()| value)
+}
+
+fn succeeded(result: c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

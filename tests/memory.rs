@@ -1,0 +1,95 @@
+//! Memory: what stalled readers take, and what happens when there is none.
+
+mod common;
+
+use common::namespace::in_namespace;
+use common::stalled::stall;
+use common::traffic::ping;
+use common::{
+    MODES, PERMIT_ALL, Proxy, echo_server, request, request_4a, reset, scratch_directory,
+};
+use std::fs;
+use std::io::Write;
+use std::net::{TcpStream, UdpSocket};
+use std::process::Command;
+
+/// With small buffers in the kernel, a little is enough to hold up each of many.
+#[test]
+fn a_thousand_stalled_readers_take_what_is_documented_and_nobody_elses_service() {
+    const STALLED: usize = 1000;
+    in_namespace(
+        "a_thousand_stalled_readers_take_what_is_documented_and_nobody_elses_service",
+        || {
+            for limit in ["net.ipv4.tcp_wmem=4096 16384 16384", "net.ipv4.tcp_rmem=4096 8192 8192"]
+            {
+                let set = Command::new("sysctl").args(["-qw", limit]).status().unwrap();
+                assert!(set.success(), "{limit}");
+            }
+            socku::limits::raise_descriptor_limit();
+            for mode in MODES {
+                let proxy =
+                    Proxy::start(PERMIT_ALL, &[*mode, &["--max-sessions", "1100"]].concat());
+                let before = proxy.resident_bytes();
+                let stalled = stall(&proxy, STALLED);
+                let other = proxy.connect(echo_server());
+                (0..100).for_each(|_| ping(&other));
+                let dump = proxy.dump();
+                let lent: usize = [" pipes=", " large-buffers=", " small-buffers="]
+                    .map(|key| dump.split(key).nth(1).unwrap().split(' ').next().unwrap())
+                    .iter()
+                    .map(|number| number.parse::<usize>().unwrap())
+                    .sum();
+                assert!(lent >= STALLED * 9 / 10, "{dump}");
+                // What the README says of 1,100 sessions.
+                let documented = 1100 * 5 * 1024 + (64 << 20);
+                let grown = proxy.resident_bytes().saturating_sub(before);
+                println!("{STALLED} stalled readers {mode:?}: {} KiB", grown / 1024);
+                assert!(grown <= documented, "{grown} bytes");
+                drop(stalled);
+            }
+        },
+    );
+}
+
+/// A limit of memory is the budget being spent, not the end.
+#[test]
+fn under_a_memory_limit_stalled_readers_and_a_flood_cost_no_session() {
+    const STALLED: usize = 600;
+    in_namespace("under_a_memory_limit_stalled_readers_and_a_flood_cost_no_session", || {
+        for limit in ["net.ipv4.tcp_wmem=4096 16384 16384", "net.ipv4.tcp_rmem=4096 8192 8192"] {
+            let set = Command::new("sysctl").args(["-qw", limit]).status().unwrap();
+            assert!(set.success(), "{limit}");
+        }
+        socku::limits::raise_descriptor_limit();
+        // A name server that says nothing.
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let nameserver = silent.local_addr().unwrap().to_string();
+        for (mib, mode) in [(60, 0), (30, 1), (16, 0), (16, 1)] {
+            let rule_file = scratch_directory().join("socks.conf");
+            fs::write(&rule_file, PERMIT_ALL).unwrap();
+            let mut command = Command::new("prlimit");
+            command.arg(format!("--as={}", mib << 20)).arg(env!("CARGO_BIN_EXE_socku"));
+            command.arg("-c").arg(&rule_file).args(["-l", "127.0.0.1:0"]).args(MODES[mode]);
+            command.args(["--nameserver", &nameserver]).env("RUST_LOG", "info");
+            let mut proxy = Proxy::spawn(command, rule_file);
+            let other = proxy.connect(echo_server());
+            let stalled = stall(&proxy, STALLED);
+            (0..100).for_each(|_| ping(&other));
+            let binding = request(2, "127.0.0.1:0".parse().unwrap(), b"flood");
+            let flood: Vec<TcpStream> = (0..1000)
+                .map(|n| {
+                    let naming = request_4a(1, format!("n{n}.example").as_bytes(), 80, b"flood");
+                    let mut stream = proxy.dial();
+                    stream.write_all(if n % 2 == 0 { &binding } else { &naming }).unwrap();
+                    stream
+                })
+                .collect();
+            (0..100).for_each(|_| ping(&other));
+            flood.into_iter().for_each(reset);
+            drop(stalled);
+            // Everybody who comes now is served.
+            ping(&proxy.connect(echo_server()));
+            assert!(proxy.is_running(), "{mib} MiB");
+        }
+    });
+}

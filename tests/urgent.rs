@@ -1,0 +1,115 @@
+//! Urgent data: part of the stream, never lost, never late, and urgent at the other end.
+
+mod common;
+
+use common::traffic::{self, End};
+use common::{MODES, PERMIT_ALL, Proxy, accept, listener, read_reply, request};
+use rustix::net::SendFlags;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+
+const MIB: usize = 1 << 20;
+/// Not a byte of the pattern around it.
+const URGENT: u8 = b'!';
+
+/// Runs `test` in every mode, from the client to the target and the other way: with the sender
+/// and the reader.
+fn in_every_mode_both_ways(test: impl Fn(TcpStream, TcpStream)) {
+    for mode in MODES {
+        let mut proxy = Proxy::start(PERMIT_ALL, mode);
+        for upwards in [true, false] {
+            let (listener, target) = listener();
+            let client = proxy.connect(target);
+            let target = accept(&listener);
+            if upwards { test(client, target) } else { test(target, client) }
+        }
+        proxy.settled();
+    }
+}
+
+#[test]
+fn an_urgent_byte_in_a_bulk_flow_arrives_as_urgent_and_nothing_is_lost() {
+    in_every_mode_both_ways(|sender, reader| {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                traffic::send(&sender, 0, 8 * MIB);
+                traffic::send_urgent(&sender, URGENT);
+                traffic::send(&sender, 8 * MIB, 16 * MIB);
+                sender.shutdown(Shutdown::Write).unwrap();
+            });
+            let received = traffic::receive_with_urgent(&reader);
+            assert_eq!(received, (vec![URGENT], 16 * MIB, End::Fin));
+        });
+        reader.shutdown(Shutdown::Write).unwrap();
+        assert_eq!((&sender).read(&mut [0]).unwrap(), 0);
+    });
+}
+
+#[test]
+fn an_urgent_byte_with_a_fin_right_after_it_arrives() {
+    in_every_mode_both_ways(|sender, reader| {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                traffic::send(&sender, 0, 2 * MIB);
+                traffic::send_urgent(&sender, URGENT);
+                sender.shutdown(Shutdown::Write).unwrap();
+            });
+            let received = traffic::receive_with_urgent(&reader);
+            assert_eq!(received, (vec![URGENT], 2 * MIB, End::Fin));
+        });
+        drop(reader);
+    });
+}
+
+/// FTP's ABOR as clients send it: IAC IP IAC, the last of them urgent, then DM and the command.
+#[test]
+fn an_abort_of_ftp_arrives_at_once() {
+    const TIMES: usize = 50;
+    in_every_mode_both_ways(|mut sender, mut reader| {
+        for _ in 0..TIMES {
+            let interrupt = [0xff, 0xf4, 0xff];
+            assert_eq!(rustix::net::send(&sender, &interrupt, SendFlags::OOB), Ok(3));
+            sender.write_all(b"\xf2ABOR\r\n").unwrap();
+            // The urgent byte is not in the stream of this reader.
+            let mut rest = [0; 9];
+            reader.read_exact(&mut rest).unwrap();
+            assert_eq!(&rest, b"\xff\xf4\xf2ABOR\r\n");
+        }
+    });
+}
+
+#[test]
+fn an_urgent_byte_right_after_the_request_reaches_the_target() {
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let (listener, target) = listener();
+    let mut client = proxy.dial();
+    client.write_all(&request(1, target, b"bob")).unwrap();
+    traffic::send_urgent(&client, URGENT);
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_reply(&mut client).0, 90);
+    let target = accept(&listener);
+    assert_eq!(traffic::receive_with_urgent(&target), (vec![URGENT], 0, End::Fin));
+}
+
+#[test]
+fn of_many_urgent_bytes_none_is_lost() {
+    const TIMES: usize = 1000;
+    in_every_mode_both_ways(|mut sender, mut reader| {
+        socket2::SockRef::from(&reader).set_out_of_band_inline(true).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..TIMES {
+                    sender.write_all(b"abc").unwrap();
+                    traffic::send_urgent(&sender, URGENT);
+                }
+                sender.shutdown(Shutdown::Write).unwrap();
+            });
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).unwrap();
+            assert!(bytes == b"abc!".repeat(TIMES), "{} bytes", bytes.len());
+        });
+        drop(reader);
+        assert_eq!(sender.read(&mut [0]).unwrap(), 0);
+    });
+}
