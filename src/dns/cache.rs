@@ -15,24 +15,40 @@ pub const NEGATIVE_TTL_S_MAX: u32 = 300;
 /// What a question led to.
 pub type Answer = Result<Addresses, DnsError>;
 
+/// The names that were asked for most recently.
 #[derive(Debug, Default)]
 pub struct Cache {
     entries: BTreeMap<Name, Entry>,
+    /// The names by their last use, the one longest ago first.
+    order: BTreeMap<u64, Name>,
+    uses: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     answer: Answer,
     until: u64,
+    /// Its key in the order.
+    used: u64,
 }
 
 impl Cache {
-    pub fn get(&self, now: u64, name: &Name) -> Option<&Answer> {
-        self.entries.get(name).filter(|entry| now < entry.until).map(|entry| &entry.answer)
+    pub fn get(&mut self, now: u64, name: &Name) -> Option<&Answer> {
+        if self.entries.get(name)?.until <= now {
+            self.remove(name);
+            return None;
+        }
+        self.uses += 1;
+        let entry = self.entries.get_mut(name)?;
+        self.order.remove(&entry.used);
+        entry.used = self.uses;
+        self.order.insert(entry.used, name.clone());
+        Some(&entry.answer)
     }
 
     /// Remembers an answer for its TTL, capped. Only what the DNS said is remembered, never
-    /// that it could not be asked.
+    /// that it could not be asked. A full cache gives up the name used longest ago: whoever asks
+    /// for many names that nobody needs again takes no room from those in use.
     pub fn insert(&mut self, now: u64, name: &Name, answer: &Answer, ttl_s: u32) {
         let most = match answer {
             Ok(_) => TTL_S_MAX,
@@ -43,25 +59,26 @@ impl Cache {
         if until == now {
             return;
         }
-        if self.entries.len() >= ENTRIES_MAX && !self.entries.contains_key(name) {
-            self.make_room(now);
+        self.remove(name);
+        if self.entries.len() >= ENTRIES_MAX
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.entries.remove(&oldest);
         }
-        self.entries.insert(name.clone(), Entry { answer: answer.clone(), until });
+        self.uses += 1;
+        self.order.insert(self.uses, name.clone());
+        self.entries.insert(name.clone(), Entry { answer: answer.clone(), until, used: self.uses });
     }
 
-    /// Drops what has expired, or else what would be first to.
-    fn make_room(&mut self, now: u64) {
-        self.entries.retain(|_, entry| now < entry.until);
-        if self.entries.len() >= ENTRIES_MAX {
-            let first = self.entries.iter().min_by_key(|(_, entry)| entry.until);
-            if let Some(name) = first.map(|(name, _)| name.clone()) {
-                self.entries.remove(&name);
-            }
+    fn remove(&mut self, name: &Name) {
+        if let Some(entry) = self.entries.remove(name) {
+            self.order.remove(&entry.used);
         }
     }
 
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.order.clear();
     }
 
     pub fn len(&self) -> usize {
@@ -102,25 +119,30 @@ mod tests {
             let mut cache = Cache::default();
             cache.insert(5, &name("a"), &answer, ttl_s);
             let end = 5 + held_s * 1000;
-            let (before, at) = (cache.get(end.max(1) - 1, &name("a")), cache.get(end, &name("a")));
             let expected = (held_s > 0).then_some(&answer);
-            assert_eq!((before, at), (expected, None), "{answer:?} {ttl_s}");
+            assert_eq!(cache.get(end.max(1) - 1, &name("a")), expected, "{answer:?} {ttl_s}");
+            assert_eq!(cache.get(end, &name("a")), None, "{answer:?} {ttl_s}");
         }
     }
 
     #[test]
-    fn a_full_cache_gives_up_what_has_expired_or_will_first() {
+    fn a_full_cache_gives_up_what_was_used_longest_ago() {
         let mut cache = Cache::default();
+        let nth = |index: usize| name(&format!("n{index}.x"));
         for index in 0..ENTRIES_MAX {
-            cache.insert(0, &name(&format!("n{index}.x")), &addresses(), 100 + index as u32);
+            // The first expires first.
+            cache.insert(0, &nth(index), &addresses(), 100 + index as u32);
         }
-        cache.insert(0, &name("new"), &addresses(), 1000);
-        assert_eq!(cache.len(), ENTRIES_MAX);
-        assert!(cache.get(0, &name("n0.x")).is_none() && cache.get(0, &name("n1.x")).is_some());
-        cache.insert(0, &name("new"), &addresses(), 2000);
+        assert!(cache.get(0, &nth(0)).is_some(), "used again");
+        cache.insert(0, &nth(1), &addresses(), 50);
         assert_eq!(cache.len(), ENTRIES_MAX, "replacing takes no room");
-        cache.insert(200_000, &name("newer"), &addresses(), 10);
-        assert!(cache.len() < ENTRIES_MAX, "the expired went");
-        assert!(cache.get(200_000, &name("new")).is_some());
+        cache.insert(0, &name("new"), &addresses(), 1000);
+        assert_eq!((cache.len(), cache.order.len()), (ENTRIES_MAX, ENTRIES_MAX));
+        let is_there = |cache: &mut Cache, index| cache.get(0, &nth(index)).is_some();
+        assert!(is_there(&mut cache, 0) && is_there(&mut cache, 1) && !is_there(&mut cache, 2));
+        assert!(cache.get(50_000, &nth(1)).is_none(), "expired");
+        assert_eq!((cache.len(), cache.order.len()), (ENTRIES_MAX - 1, ENTRIES_MAX - 1));
+        cache.insert(50_000, &name("newer"), &addresses(), 10);
+        assert!(is_there(&mut cache, 3), "there was room");
     }
 }
