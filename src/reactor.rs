@@ -41,6 +41,9 @@ const FIRST_QUERY_TOKEN: usize = 64;
 /// The first token of a session: one for its client, one for its target.
 const FIRST_SESSION_TOKEN: usize = FIRST_QUERY_TOKEN + QUERIES_MAX;
 
+/// Most deadlines handled in one turn: each may make a connection or close one.
+const EXPIRIES_PER_TURN: usize = 64;
+
 /// More than a session itself takes: its entry and its deadline, twice for a moment while their
 /// tables grow, and a long USERID and name.
 const SESSION_BYTES: usize = 2 << 10;
@@ -330,8 +333,9 @@ impl<N: Net> Reactor<N> {
     }
 
     fn expire(&mut self) {
-        // A deadline that is handled may set another, but only a later one: this ends.
-        while let Some((slot, kind)) = self.timers.expired(self.now) {
+        // Those that are left keep their time, which has come: the next poll does not wait.
+        for _ in 0..EXPIRIES_PER_TURN {
+            let Some((slot, kind)) = self.timers.expired(self.now) else { break };
             match kind {
                 Deadline::Ident => self.close_identd(slot),
                 Deadline::Quiet => {
