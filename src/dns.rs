@@ -13,19 +13,21 @@
 //!
 //! Sources: RFC 1034 and 1035 (the protocol), RFC 2308 (negative answers), RFC 5452 (what an
 //! answer must match), RFC 6891 (EDNS0), RFC 7766 (TCP), glibc's resolver (servers, rounds,
-//! search list, caps).
+//! search list, caps), RFC 6761 section 6.3 (localhost).
 
 mod cache;
 mod hosts;
 mod message;
 mod query;
 mod resolver;
-
 mod settings;
+mod shares;
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+
+use crate::name::Name;
 
 pub use hosts::Hosts;
 pub use message::DATAGRAM_BYTES_MAX;
@@ -39,6 +41,16 @@ pub const ADDRESSES_MAX: usize = 16;
 /// The addresses of a name in the order they came, without repetitions; never empty. Shared,
 /// because thousands may wait for the same name.
 pub type Addresses = Arc<[Ipv4Addr]>;
+
+/// What a name led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The name that has the addresses: the one asked for, or that completed from the search
+    /// list. Rules are asked with this one.
+    pub name: Name,
+    /// Its addresses.
+    pub addresses: Addresses,
+}
 
 /// Why a name has no addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! What `-t` and `-e` print.
 
 use crate::name;
-use crate::rules::{Query, Rule, RuleSet, Target, Verdict};
+use crate::rules::{Query, Refusal, Rule, RuleSet, Target, Verdict};
 use crate::wire::Command;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -41,10 +41,14 @@ pub fn explain(rules: &RuleSet, question: &str) -> Result<String, String> {
             rules.decide(&Query { command, name, address, port, client, user }),
         ));
     }
-    if rules.could_permit(command, name, port, client, user).is_none() {
-        return Ok("deny: no rule permits this for any address, so none is looked up".into());
-    }
-    Ok(depends(rules, &question))
+    Ok(match rules.could_permit(command, name, port, client, user) {
+        Ok(_) => depends(rules, &question),
+        Err(Refusal::Denied { line }) => show(rules, Verdict::Deny { line }),
+        Err(Refusal::Impossible) => show(rules, Verdict::Impossible),
+        Err(Refusal::NoRule) => {
+            "deny: no rule permits this for any address, so none is looked up".into()
+        }
+    })
 }
 
 fn show(rules: &RuleSet, verdict: Verdict) -> String {
@@ -140,7 +144,8 @@ mod tests {
     use super::*;
 
     const RULES: &str = "permit c 140.113.*.*\ndeny c 10.0.0.0/8 user bob\n\
-                         permit c *.example.com port 443\npermit b *.*.*.* from 10.*.*.*";
+                         permit c *.example.com port 443\npermit b *.*.*.* from 10.*.*.*\n\
+                         deny cb *.denied.org\ndeny b *.*.*.* from 11.0.0.2";
 
     fn answer(question: &str) -> Result<String, String> {
         explain(&RuleSet::parse(RULES.as_bytes()).unwrap(), question)
@@ -159,6 +164,9 @@ mod tests {
             ("c www.example.com=127.0.0.1:443", "deny: no rule matches"),
             ("c www.example.com:443", "depends on the address; in this order:\n   1: permit"),
             ("b www.example.com:443", "deny: no rule permits this for any address"),
+            ("c www.example.com:0", "deny: 0/8, 224/4, 240/4 and port 0 are never"),
+            ("b www.denied.org:80", "deny: line 5: deny cb *.denied.org"),
+            ("b 0.0.0.0:0 from 11.0.0.2", "deny: line 6: deny b *.*.*.* from 11.0.0.2"),
             ("b 0.0.0.0:0", "deny: no rule permits this for any address"),
             ("b 0.0.0.0:0 from 10.0.0.2", "depends on the address; in this order:\n   4: permit b"),
             ("c 0.0.0.0:80", "deny: 0/8, 224/4, 240/4 and port 0 are never"),

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// Most octets a name may have, its final dot not counted.
 pub const NAME_OCTETS_MAX: usize = 253;
@@ -24,8 +25,8 @@ pub enum Target {
 /// A valid host name, case folded, so that rules, cache and hosts file compare it as it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
-    /// Lower case, without the final dot.
-    text: Box<str>,
+    /// Lower case, without the final dot; shared, because thousands may ask for the same name.
+    text: Arc<str>,
     absolute: bool,
 }
 
@@ -40,9 +41,19 @@ impl Name {
         self.absolute
     }
 
-    /// Dots inside the name; what `ndots` of resolv.conf counts. A final dot does not.
-    pub fn dots(&self) -> usize {
-        self.text.bytes().filter(|&byte| byte == b'.').count()
+    /// Whether it is a single label without a final dot: only such a name may be completed.
+    pub fn is_short(&self) -> bool {
+        !self.absolute && !self.text.contains('.')
+    }
+
+    /// Whether it is `localhost`.
+    pub fn is_localhost(&self) -> bool {
+        &*self.text == "localhost"
+    }
+
+    /// Whether it ends in `.localhost`.
+    pub fn is_below_localhost(&self) -> bool {
+        self.text.ends_with(".localhost")
     }
 
     /// This name as it stands, never to be completed.

@@ -12,6 +12,7 @@ mod steps;
 
 use crate::access::Line;
 use crate::dns::{QUERIES_MAX, Resolver};
+use crate::name::Name;
 use crate::net::{Event, Net};
 use crate::pool::{PIPE_BYTES, Pool, SMALL_BYTES};
 use crate::reason::CloseReason;
@@ -170,10 +171,12 @@ fn with_env<N: Net, T>(
     net: &N,
     entrances: &[Entrance<N::Listener>],
     rules: &RuleSet,
+    names: &Names<N>,
     act: impl FnOnce(&Env<'_>) -> T,
 ) -> T {
     let is_own = |target| steps::is_own(net, entrances, target);
-    act(&Env { rules, is_own: &is_own })
+    let candidates = |name: &Name| names.resolver.candidates(name);
+    act(&Env { rules, is_own: &is_own, candidates: &candidates })
 }
 
 impl<N: Net> Reactor<N> {

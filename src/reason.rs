@@ -66,9 +66,9 @@ reasons! {
     DnsFailure = "dns-server-failure",
     /// The name was not resolved within the DNS time-out.
     DnsTimeout = "dns-timeout",
-    /// No rule matches.
+    /// No rule permits it, and no deny rule decides.
     NoRule = "no-rule",
-    /// A deny rule matches.
+    /// A deny rule decides: it matches, or no address of the name would get past it.
     Denied = "denied",
     /// The rule asks for the client's identd and there was no answer (reply 92).
     NoIdent = "no-ident",

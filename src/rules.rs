@@ -24,6 +24,8 @@ pub struct Addresses {
 impl Addresses {
     /// This host itself: 127/8.
     pub const LOOPBACK: Addresses = Addresses { mask: 0xff00_0000, value: 0x7f00_0000 };
+    /// Every address.
+    const ALL: Addresses = Addresses { mask: 0, value: 0 };
     /// Link-local addresses: 169.254/16, where clouds keep their secrets.
     pub const LINK_LOCAL: Addresses = Addresses { mask: 0xffff_0000, value: 0xa9fe_0000 };
 
@@ -130,6 +132,21 @@ pub enum Verdict {
     Impossible,
 }
 
+/// Why no address will be permitted, whichever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A deny rule is why: it is about the name, about every address, or about those that a
+    /// permit rule behind it is for.
+    Denied {
+        /// The rule's line.
+        line: u32,
+    },
+    /// No permit rule is about such a request, and no deny rule decides.
+    NoRule,
+    /// Port 0 of a CONNECT.
+    Impossible,
+}
+
 /// The rules of one file, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleSet {
@@ -178,9 +195,9 @@ impl RuleSet {
         }
     }
 
-    /// Whether there may be an address for which [`RuleSet::decide`] permits this: `None` is a
-    /// certain "no". Otherwise it says whether the client's identd will be asked: `Strict`
-    /// means for certain, `Lax` perhaps, `No` never.
+    /// Whether there may be an address for which [`RuleSet::decide`] permits this, and if so
+    /// whether the client's identd will be asked: `Strict` means for certain, `Lax` perhaps,
+    /// `No` never. An error is a certain "no".
     ///
     /// A "yes" may be wrong where several deny rules cover the addresses of a permit rule only
     /// together; the addresses are judged one by one later anyway.
@@ -191,34 +208,34 @@ impl RuleSet {
         port: u16,
         client: Ipv4Addr,
         user: &[u8],
-    ) -> Option<Ident> {
+    ) -> Result<Ident, Refusal> {
         if command == Command::Connect && port == 0 {
-            return None;
+            return Err(Refusal::Impossible);
         }
         let asked = Asked { command, port, client, user };
-        let mut denied: Vec<Addresses> = IMPOSSIBLE.to_vec();
-        let (mut named_denied, mut with_ident, mut without) = (false, false, false);
-        for rule in self.rules.iter().filter(|rule| rule.is_asked(&asked)) {
-            let is_open = match &rule.target {
-                Target::Addresses(addresses) => is_left(*addresses, &denied, named_denied),
-                Target::Name { .. } => rule.target.names(name) && !named_denied,
-            };
-            match (&rule.target, rule.permit) {
-                (_, true) if !is_open => {}
-                (_, true) if rule.ident == Ident::No => without = true,
-                (_, true) => with_ident = true,
-                (Target::Addresses(addresses), false) if denied.len() < DENIED_MAX => {
-                    denied.push(*addresses);
-                }
-                (Target::Name { .. }, false) => named_denied |= is_open,
-                _ => {}
+        let (mut denied, mut refusal) = (Denied::default(), None);
+        let (mut with_ident, mut without) = (false, false);
+        let is_about = |rule: &&Rule| rule.is_asked(&asked) && rule.target.may_match(name);
+        for rule in self.rules.iter().filter(is_about) {
+            if !rule.permit {
+                denied.add(rule);
+                continue;
+            }
+            match denied.deciding(&rule.target) {
+                Some(line) => refusal = refusal.or(Some(line)),
+                None if rule.target.is_impossible() => {}
+                None if rule.ident == Ident::No => without = true,
+                None => with_ident = true,
             }
         }
         match (with_ident, without) {
-            (false, false) => None,
-            (true, false) => Some(Ident::Strict),
-            (true, true) => Some(Ident::Lax),
-            (false, true) => Some(Ident::No),
+            (true, false) => Ok(Ident::Strict),
+            (true, true) => Ok(Ident::Lax),
+            (false, true) => Ok(Ident::No),
+            (false, false) => Err(match refusal.or(denied.everything()) {
+                Some(line) => Refusal::Denied { line },
+                None => Refusal::NoRule,
+            }),
         }
     }
 
@@ -263,15 +280,50 @@ impl RuleSet {
 /// its time with any other.
 const DENIED_MAX: usize = 64;
 
-/// Whether rules before this one may have left some of its addresses: none of the `denied`
-/// covers them all, and after a deny rule with the name asked for there are only 127/8 and
-/// 169.254/16 left, which host-name rules do not cover.
-fn is_left(addresses: Addresses, denied: &[Addresses], named_denied: bool) -> bool {
-    let is_covered = |addresses| denied.iter().any(|denied: &Addresses| denied.cover(addresses));
-    let own = [Addresses::LOOPBACK, Addresses::LINK_LOCAL];
-    !is_covered(addresses)
-        && (!named_denied || own.iter().any(|&own| addresses.meet(own) && !is_covered(own)))
+/// The deny rules that a request has met so far.
+#[derive(Default)]
+struct Denied {
+    addresses: Vec<(Addresses, u32)>,
+    /// The line of the first that is about the name asked for.
+    named: Option<u32>,
 }
+
+impl Denied {
+    fn add(&mut self, rule: &Rule) {
+        match rule.target {
+            Target::Addresses(addresses) if self.addresses.len() < DENIED_MAX => {
+                self.addresses.push((addresses, rule.line));
+            }
+            Target::Addresses(_) => {}
+            Target::Name { .. } => self.named = self.named.or(Some(rule.line)),
+        }
+    }
+
+    /// The line of the first rule that covers all of these addresses.
+    fn covering(&self, addresses: Addresses) -> Option<u32> {
+        let (_, line) = self.addresses.iter().find(|(denied, _)| denied.cover(addresses))?;
+        Some(*line)
+    }
+
+    /// The line of the rule because of which a rule behind it with this target permits nothing.
+    /// After a deny rule with the name asked for there are only 127/8 and 169.254/16 left, which
+    /// host-name rules do not cover.
+    fn deciding(&self, target: &Target) -> Option<u32> {
+        let Target::Addresses(addresses) = *target else { return self.everything() };
+        let is_left = |&own: &Addresses| addresses.meet(own) && self.covering(own).is_none();
+        let is_named = !OWN.iter().any(|own| own.cover(addresses) || is_left(own));
+        let named = self.named.filter(|_| is_named);
+        [self.covering(addresses), named].into_iter().flatten().min()
+    }
+
+    /// The line of the rule that decides for every address that a name may lead to.
+    fn everything(&self) -> Option<u32> {
+        [self.covering(Addresses::ALL), self.named].into_iter().flatten().min()
+    }
+}
+
+/// What host-name rules do not cover.
+const OWN: [Addresses; 2] = [Addresses::LOOPBACK, Addresses::LINK_LOCAL];
 
 /// 0/8, and 224/4 with 240/4.
 const IMPOSSIBLE: [Addresses; 2] = [
@@ -313,15 +365,21 @@ impl Rule {
 }
 
 impl Target {
+    /// Whether no connection can go to any of it.
+    fn is_impossible(&self) -> bool {
+        matches!(self, Target::Addresses(own) if IMPOSSIBLE.iter().any(|all| all.cover(*own)))
+    }
+
+    /// Whether it matches for some address.
+    fn may_match(&self, name: Option<&[u8]>) -> bool {
+        matches!(self, Target::Addresses(_)) || self.names(name)
+    }
+
     fn matches(&self, name: Option<&[u8]>, address: Ipv4Addr) -> bool {
         match self {
             Target::Addresses(addresses) => addresses.contain(address),
             // A name that somebody else controls must not lead to this host's own services.
-            Target::Name { .. } => {
-                self.names(name)
-                    && !Addresses::LOOPBACK.contain(address)
-                    && !Addresses::LINK_LOCAL.contain(address)
-            }
+            Target::Name { .. } => self.names(name) && !OWN.iter().any(|own| own.contain(address)),
         }
     }
 

@@ -12,16 +12,17 @@
 //! towards the client, and bytes behind the request are the first towards the target.
 
 mod action;
+mod judge;
 mod state;
 
 pub use action::Action;
 pub use state::State;
 
-use crate::dns::DnsError;
+use crate::dns::{DnsError, Resolved};
 use crate::ident::{self, Outcome, Strictness};
 use crate::name::{self, Name, NameError};
 use crate::reason::CloseReason;
-use crate::rules::{Ident, Query, RuleSet, Verdict};
+use crate::rules::{Ident, RuleSet};
 use crate::timer::{Deadline, Millis};
 use crate::wire::{self, Code, Command, Host, Parsed, Reply, Request, RequestError};
 use log::debug;
@@ -37,6 +38,8 @@ pub struct Env<'a> {
     pub rules: &'a RuleSet,
     /// Whether an address is one of the proxy's own listening sockets.
     pub is_own: &'a dyn Fn(SocketAddrV4) -> bool,
+    /// The names that one asked for may stand for: itself, or completed from the search list.
+    pub candidates: &'a dyn Fn(&Name) -> Vec<Name>,
 }
 
 /// An address that the rules permit, and the rule that does.
@@ -201,7 +204,7 @@ impl Session {
                 self.text.extend_from_slice(name);
                 match name::classify(name) {
                     Ok(name::Target::Address(address)) => address,
-                    Ok(name::Target::Name(name)) => return self.begin_resolving(name, env.rules),
+                    Ok(name::Target::Name(name)) => return self.begin_resolving(name, env),
                     Err(NameError::TooLong) => return self.reject(CloseReason::NameTooLong),
                     Err(NameError::Empty) => return self.reject(CloseReason::EmptyName),
                     Err(_) => return self.reject(CloseReason::BadName),
@@ -211,97 +214,25 @@ impl Session {
         self.host = Some(address);
         match request.command {
             Command::Bind if address.is_unspecified() => self.begin_open_bind(env.rules),
-            _ => self.consider(&[address], env),
+            _ => self.consider(None, &[address], env),
         }
-    }
-
-    fn begin_resolving(&mut self, name: Name, rules: &RuleSet) -> Action {
-        let Some(ident) = self.could_permit(rules) else { return self.reject(CloseReason::NoRule) };
-        // Whatever the addresses are, the rule will ask: both questions take their time at once.
-        let ask = ident == Ident::Strict;
-        if ask {
-            self.identity = Identity::Asked;
-        }
-        self.enter(State::Resolving);
-        Action::Resolve(name, ask)
-    }
-
-    /// BIND for any peer: each is judged when it comes, so identd has to be asked before if any
-    /// rule might want it.
-    fn begin_open_bind(&mut self, rules: &RuleSet) -> Action {
-        match self.could_permit(rules) {
-            None => self.reject(CloseReason::NoRule),
-            Some(Ident::No) => self.proceed(),
-            Some(_) => self.ask(),
-        }
-    }
-
-    fn could_permit(&self, rules: &RuleSet) -> Option<Ident> {
-        let command = self.command?;
-        rules.could_permit(command, self.name(), self.port, *self.client.ip(), self.user())
     }
 
     /// The name has been resolved, or not.
     pub fn handle_resolved(
         &mut self,
-        answer: Result<&[Ipv4Addr], DnsError>,
+        answer: Result<&Resolved, DnsError>,
         env: &Env<'_>,
     ) -> Action {
         match answer {
             _ if self.state != State::Resolving => Action::Wait,
-            Ok(addresses) => self.consider(addresses, env),
+            // A BIND that expects nobody must not come to expect anybody.
+            Ok(found) if found.addresses.is_empty() => self.reject(CloseReason::NameWithoutAddress),
+            Ok(found) => self.consider(Some(&found.name), &found.addresses, env),
             Err(DnsError::NotFound) => self.reject(CloseReason::NameNotFound),
             Err(DnsError::NoData) => self.reject(CloseReason::NameWithoutAddress),
             Err(DnsError::ServerFailure) => self.reject(CloseReason::DnsFailure),
             Err(DnsError::Timeout) => self.reject(CloseReason::DnsTimeout),
-        }
-    }
-
-    /// Judges each address on its own; those that are permitted will be tried in their order.
-    fn consider(&mut self, addresses: &[Ipv4Addr], env: &Env<'_>) -> Action {
-        let mut refusal = None;
-        self.candidates.clear();
-        for &address in addresses.iter().rev() {
-            match self.judge(address, env) {
-                Ok(candidate) => self.candidates.push(candidate),
-                Err(refused) => refusal = Some(refused),
-            }
-        }
-        let asks = self.candidates.iter().any(|candidate| candidate.ident != Ident::No);
-        match (refusal, &self.identity) {
-            (Some((reason, line)), _) if self.candidates.is_empty() => {
-                self.rule = line;
-                self.reject(reason)
-            }
-            (_, Identity::NotAsked) if asks => self.ask(),
-            (_, Identity::Asked) => {
-                self.enter(State::Identifying);
-                Action::Wait
-            }
-            _ => self.proceed(),
-        }
-    }
-
-    /// What the rules say of one address: a candidate, or the reason and the rule against it.
-    fn judge(&self, address: Ipv4Addr, env: &Env<'_>) -> Result<Candidate, (CloseReason, u32)> {
-        let command = self.command.expect("a request is judged once it has been read");
-        let target = SocketAddrV4::new(address, self.port);
-        if command == Command::Connect && (env.is_own)(target) {
-            return Err((CloseReason::Loop, 0));
-        }
-        let verdict = env.rules.decide(&Query {
-            command,
-            name: self.name(),
-            address,
-            port: self.port,
-            client: *self.client.ip(),
-            user: self.user(),
-        });
-        match verdict {
-            Verdict::Permit { line, ident } => Ok(Candidate { address, line, ident }),
-            Verdict::Deny { line } => Err((CloseReason::Denied, line)),
-            Verdict::NoRule => Err((CloseReason::NoRule, 0)),
-            Verdict::Impossible => Err((CloseReason::ImpossibleTarget, 0)),
         }
     }
 
@@ -402,7 +333,7 @@ impl Session {
         let expected = self.candidates.iter().find(|c| c.address == *peer.ip()).copied();
         let welcome = match expected {
             Some(candidate) => Ok(candidate),
-            None if is_open => self.judge(*peer.ip(), env),
+            None if is_open => self.judge(None, *peer.ip(), env),
             None => Err((CloseReason::WrongPeer, self.rule)),
         };
         let welcome = welcome.and_then(|Candidate { ident, line, .. }| {

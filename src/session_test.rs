@@ -8,6 +8,19 @@ const OWN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 1080);
 const GOOD: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
 const BAD: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 1);
 
+/// An environment without a search list.
+fn env(rules: &RuleSet) -> Env<'_> {
+    Env { rules, is_own: &is_own, candidates: &|name| vec![name.clone()] }
+}
+
+/// What the resolver says of a name.
+fn resolved(text: &str, addresses: &[Ipv4Addr]) -> Resolved {
+    match name::classify(text.as_bytes()) {
+        Ok(name::Target::Name(name)) => Resolved { name, addresses: addresses.into() },
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
 fn is_own(target: SocketAddrV4) -> bool {
     target == OWN
 }
@@ -32,7 +45,7 @@ fn request(command: u8, address: Ipv4Addr, port: u16, name: &str) -> Vec<u8> {
 /// A session that has got this request under these rules, and its action.
 fn begun(rules: &RuleSet, bytes: &[u8]) -> (Session, Action) {
     let mut session = Session::new(1, CLIENT, 0);
-    let (_, action) = session.handle_request(bytes, &Env { rules, is_own: &is_own });
+    let (_, action) = session.handle_request(bytes, &env(rules));
     (session, action)
 }
 
@@ -112,7 +125,10 @@ fn a_request_leads_where_the_rules_say() {
         (strict, request(1, GOOD, 80, ""), (Action::Ask, State::Identifying)),
         (strict, request(2, zero, 80, ""), (Action::Ask, State::Identifying)),
         ("permit b *.*.*.*", request(1, zero, 80, "www.example"), no(NoRule)),
+        ("deny c *.example", request(1, zero, 80, "www.example"), no(Denied)),
+        (some, request(1, zero, 0, "www.example"), no(ImpossibleTarget)),
         ("", request(2, zero, 0, ""), no(NoRule)),
+        ("deny b *.*.*.*", request(2, zero, 0, ""), no(Denied)),
     ] {
         let (session, got) = begun(&rules(text), &bytes);
         assert_eq!((got, session.state()), (action, state), "{text:?} {bytes:?}");
@@ -137,7 +153,7 @@ fn each_address_of_a_name_is_judged_and_tried_in_its_order() {
         let (mut session, action) = begun(&rules, &request(1, GOOD, 80, "www.example"));
         assert!(matches!(action, Action::Resolve(_, false)), "{action:?}");
         let mut action =
-            session.handle_resolved(Ok(addresses), &Env { rules: &rules, is_own: &is_own });
+            session.handle_resolved(Ok(&resolved("www.example", addresses)), &env(&rules));
         for &address in expected {
             assert_eq!(action, Action::Connect(SocketAddrV4::new(address, 80)), "{addresses:?}");
             action = session.handle_failed(CloseReason::Refused);
@@ -156,9 +172,62 @@ fn a_name_that_is_not_resolved_is_refused_with_its_reason() {
         (DnsError::Timeout, CloseReason::DnsTimeout),
     ] {
         let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
-        let action = session.handle_resolved(Err(error), &Env { rules: &rules, is_own: &is_own });
+        let action = session.handle_resolved(Err(error), &env(&rules));
         assert_eq!(action, refusal(Code::Rejected));
         assert_eq!(session.state(), State::Rejecting(reason));
+    }
+}
+
+#[test]
+fn a_name_without_addresses_is_refused_and_a_bind_expects_nobody_for_it() {
+    let rules = rules("permit cb *.*.*.*");
+    for command in [1, 2] {
+        let (mut session, _) = begun(&rules, &request(command, GOOD, 80, "www.example"));
+        let action = session.handle_resolved(Ok(&resolved("www.example", &[])), &env(&rules));
+        assert_eq!(action, refusal(Code::Rejected));
+        assert_eq!(session.state(), State::Rejecting(CloseReason::NameWithoutAddress));
+    }
+}
+
+#[test]
+fn a_name_is_judged_as_it_was_completed() {
+    let complete = |text: &str| match name::classify(text.as_bytes()) {
+        Ok(name::Target::Name(name)) => name,
+        other => panic!("{other:?}"),
+    };
+    let candidates = |_: &Name| ["www.one.example", "www.two.example", "www"].map(complete).into();
+    let go = Action::Connect(SocketAddrV4::new(GOOD, 80));
+    // The rules, whether identd is asked at once, and what becomes of each name that may answer.
+    type Row = (&'static str, Result<bool, (CloseReason, u32)>, [Option<u32>; 3]);
+    let table: [Row; 6] = [
+        ("permit c *.one.example", Ok(false), [Some(1), None, None]),
+        ("deny c *.one.example\npermit c 10.*.*.*", Ok(false), [None, Some(2), Some(2)]),
+        ("deny c www\npermit c *.two.example", Ok(false), [None, Some(2), None]),
+        ("permit c *.two.example ident", Ok(true), [None, None, None]),
+        ("permit c *.example.com", Err((CloseReason::NoRule, 0)), [None; 3]),
+        ("# none\ndeny c *.two.example", Err((CloseReason::Denied, 2)), [None; 3]),
+    ];
+    for (text, expected, lines) in table {
+        let rules = rules(text);
+        let env = Env { rules: &rules, is_own: &is_own, candidates: &candidates };
+        for (place, line) in lines.into_iter().enumerate() {
+            let mut session = Session::new(1, CLIENT, 0);
+            let (_, action) = session.handle_request(&request(1, GOOD, 80, "www"), &env);
+            match expected {
+                Ok(asks) => assert!(matches!(action, Action::Resolve(_, ask) if ask == asks)),
+                Err((reason, line)) => {
+                    assert_eq!(session.state(), State::Rejecting(reason), "{text}");
+                    assert_eq!(session.rule().unwrap_or(0), line, "{text}");
+                    continue;
+                }
+            }
+            let name = candidates(&complete("www")).remove(place);
+            let found = Resolved { name, addresses: [GOOD].into() };
+            let action = session.handle_resolved(Ok(&found), &env);
+            assert_eq!(action == go, line.is_some(), "{text}, {}", found.name);
+            assert_eq!(session.rule().filter(|_| line.is_some()), line, "{text}");
+            assert_eq!(session.name(), Some(&b"www"[..]), "the log shows what was asked for");
+        }
     }
 }
 
@@ -188,14 +257,14 @@ fn identd_decides_as_strict_or_lax_as_the_rule() {
 #[test]
 fn both_questions_may_be_answered_in_any_order() {
     let rules = rules("permit c *.*.*.* ident");
-    let env = Env { rules: &rules, is_own: &is_own };
+    let env = env(&rules);
     let go = Action::Connect(SocketAddrV4::new(GOOD, 80));
     for ident_first in [true, false] {
         let (mut session, action) = begun(&rules, &request(1, GOOD, 80, "www.example"));
         assert!(matches!(action, Action::Resolve(_, true)), "{action:?}");
         let mut tell = |ident| match ident {
             true => session.handle_ident(Outcome::User(b"bob"[..].into())),
-            false => session.handle_resolved(Ok(&[GOOD]), &env),
+            false => session.handle_resolved(Ok(&resolved("www.example", &[GOOD])), &env),
         };
         assert_eq!(tell(ident_first), Action::Wait);
         assert_eq!(tell(!ident_first), go);
@@ -220,7 +289,7 @@ fn only_the_expected_peer_is_let_in_to_a_bind() {
         assert_eq!(session.handle_listening(told), Action::Send(Reply::granted(told)));
         assert_eq!(session.state(), State::AwaitingBind);
         let peer = SocketAddrV4::new(peer, 20);
-        let action = session.handle_peer(peer, &Env { rules: &rules, is_own: &is_own });
+        let action = session.handle_peer(peer, &env(&rules));
         match refused {
             None => {
                 assert_eq!(action, Action::Send(Reply::granted(peer)));
@@ -261,7 +330,7 @@ impl Life {
     fn step(&mut self, what: u8, which: u8) {
         let before = self.session.state();
         let peer = SocketAddrV4::new([GOOD, BAD, Ipv4Addr::LOCALHOST][usize::from(which) % 3], 20);
-        let env = Env { rules: &self.rules, is_own: &is_own };
+        let env = env(&self.rules);
         let session = &mut self.session;
         let deadline = session.deadline();
         let action = match (before, what % 4) {
@@ -293,15 +362,12 @@ impl Life {
             }
             (State::Resolving, _) => {
                 let lists = [&[GOOD][..], &[BAD, GOOD], &[Ipv4Addr::LOCALHOST, GOOD, GOOD, BAD]];
-                session.handle_resolved(
-                    match which % 4 {
-                        3 => Err(DnsError::NoData),
-                        place => Ok(lists[usize::from(place)]),
-                    },
-                    &env,
-                )
+                let found = lists.get(usize::from(which % 4)).map(|l| resolved("www.example", l));
+                session.handle_resolved(found.as_ref().ok_or(DnsError::NoData), &env)
             }
-            (State::Identifying, _) => session.handle_resolved(Ok(&[GOOD]), &env),
+            (State::Identifying, _) => {
+                session.handle_resolved(Ok(&resolved("www.example", &[GOOD])), &env)
+            }
             (State::Connecting, 1) => session.handle_connected(OWN),
             (State::Connecting, _) => session.handle_failed(CloseReason::Refused),
             (State::AwaitingBind, _) if !self.listens => {

@@ -353,6 +353,33 @@ fn a_silent_server_does_not_slow_other_sessions() {
     assert_eq!(waiting.len(), 100);
 }
 
+/// RELIABILITY F28: the flood would hold every query for as long as the silence lasts.
+#[test]
+fn one_clients_flood_of_silent_names_delays_nobody_else() {
+    let other = Ipv4Addr::new(127, 0, 0, 2);
+    let target = echo_server();
+    let server = NameServer::start(|question| match question.name.starts_with("silent") {
+        true => vec![],
+        false => addresses(question, &[HOME]),
+    });
+    // So many tries that no question ends by itself while the test waits.
+    let proxy = proxy_with(&[server.address; 8], PERMIT_ALL, &["--dns-timeout", "1000"]);
+    let silent = |n: u32| ask(&proxy, format!("silent{n}.test").as_bytes(), 80);
+    let mut flood: Vec<_> = (0..300).map(silent).collect();
+    wait_until("as many queries as may be", || (server.seen().len() >= 64).then_some(()));
+    // And it goes on, faster than 12 names a second.
+    for n in 300..324 {
+        flood.push(silent(n));
+        let mut client = proxy.dial_from(other);
+        let name = format!("good{n}.test");
+        client.write_all(&request_4a(1, name.as_bytes(), target.port(), b"")).unwrap();
+        assert_eq!(read_reply(&mut client).0, 90, "{name}");
+        echoes(&mut client);
+    }
+    let asked = server.names();
+    assert_eq!(asked.iter().filter(|name| name.starts_with("good")).count(), 24, "once each");
+}
+
 #[test]
 fn the_hosts_file_and_resolv_conf_count_and_are_read_again() {
     if !is_root() {
@@ -378,17 +405,18 @@ fn the_hosts_file_and_resolv_conf_count_and_are_read_again() {
     command.args(["-m", "sh", "-c", script, "sh"]).arg(&hosts).arg(&resolv_conf);
     command.arg(env!("CARGO_BIN_EXE_socku")).arg(&rules).env("RUST_LOG", "debug");
     let proxy = Proxy::spawn(command, rules);
-    for name in [&b"known"[..], b"KNOWN.", b"other"] {
-        assert_eq!(asks(&proxy, name, target.port()).0, 90);
+    // The hosts file does not list localhost.
+    for name in [&b"known"[..], b"KNOWN.", b"other", b"localhost", b"Localhost.", b"a.localhost"] {
+        let shown = String::from_utf8_lossy(name);
+        assert_eq!(asks(&proxy, name, target.port()).0, 90, "{shown}");
     }
-    assert_eq!(first.names(), [""; 0], "the hosts file is enough");
+    assert_eq!(first.names(), [""; 0], "none of these is a question");
     assert_eq!(asks(&proxy, b"short", target.port()).0, 90);
-    assert_eq!(asks(&proxy, b"one.dot", target.port()).0, 90);
-    assert_eq!(asks(&proxy, b"with.two.dots", target.port()).0, 90);
-    let expected = ["short.search.test", "one.dot.search.test", "with.two.dots"];
-    assert_eq!(first.names()[..3], expected);
-    assert_eq!(first.names()[3], "with.two.dots.search.test");
-    assert_eq!(asks(&proxy, b"final.", target.port()).0, 91, "a final dot ends the name");
+    // Only one label is completed, whatever ndots says.
+    for name in [&b"one.dot"[..], b"with.two.dots", b"final."] {
+        assert_eq!(asks(&proxy, name, target.port()).0, 91);
+    }
+    assert_eq!(first.names(), ["short.search.test", "one.dot", "with.two.dots", "final"]);
     // Written in place, as container runtimes do it.
     fs::write(&hosts, "127.0.0.1 new\n").unwrap();
     proxy.wait_log("/etc/hosts: read again");

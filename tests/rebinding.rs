@@ -92,13 +92,88 @@ fn a_host_name_rule_never_leads_home() {
 fn a_request_that_no_rule_could_permit_asks_nothing() {
     let server = NameServer::start(|question| addresses(question, &[[127, 0, 0, 1]]));
     let rules = "deny c name.test\npermit c *.example.com port 80\npermit c other.test user bob\n\
-                 permit b *.*.*.*\n";
+                 deny c 127.0.0.0/8\npermit c 127.5.0.1 port 82\npermit b *.*.*.*\n";
     let proxy = proxy_at(&server, rules, &[]);
-    for (name, port) in [("name.test", 80), ("a.example.com", 81), ("other.test", 80), ("x", 80)] {
+    for (id, (name, port, reason, rule)) in [
+        ("name.test", 80, "denied", "1"),
+        ("a.example.com", 81, "no-rule", "-"),
+        ("other.test", 80, "no-rule", "-"),
+        ("x", 80, "no-rule", "-"),
+        ("x", 82, "denied", "4"),
+        ("a.example.com", 0, "impossible-target", "-"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let mut stream = ask(&proxy, name.as_bytes(), port);
         assert_eq!(read_reply(&mut stream).0, 91, "{name}:{port}");
+        drop(stream);
+        let access = proxy.access(id as u64 + 1);
+        assert_eq!((access.field("reason"), access.field("rule")), (reason, rule), "{name}:{port}");
     }
     assert_eq!(server.names(), [""; 0]);
+}
+
+/// The program with this resolv.conf in place of the machine's, or nothing without root.
+fn proxy_under(resolv_conf: &str, rule_text: &str) -> Option<Proxy> {
+    if !is_root() {
+        return None;
+    }
+    let place = scratch_directory();
+    let [file, rules] = ["resolv.conf", "socks.conf"].map(|file| place.join(file));
+    fs::write(&file, resolv_conf).unwrap();
+    fs::write(&rules, rule_text).unwrap();
+    let script = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, "sh"]).arg(&file).arg(env!("CARGO_BIN_EXE_socku"));
+    command.args(["-l", "127.0.0.1:0", "-c"]).arg(&rules).env("RUST_LOG", "debug");
+    Some(Proxy::spawn(command, rules))
+}
+
+#[test]
+fn a_completed_name_is_judged_as_completed() {
+    // On port 53, since resolv.conf cannot name another.
+    let at = SocketAddrV4::new(Ipv4Addr::new(127, 0, 53, 3), 53);
+    if !is_root() {
+        return;
+    }
+    let server = NameServer::start_at(at, |question| {
+        match question.name.as_str() {
+            "open.corp.test" => addresses(question, &[[127, 0, 0, 1]]),
+            // A name rule covers no loopback address; nothing is connected to.
+            "secret.corp.test" => addresses(question, &[[192, 0, 2, 1]]),
+            _ => vec![reply(question, 3, &[])],
+        }
+    });
+    let (listener, target) = listener();
+    let rules = "deny c secret.corp.test\npermit c 127.*.*.* user bob\npermit c *.example.com\n";
+    let resolv_conf = "nameserver 127.0.53.3\nsearch corp.test\n";
+    let Some(proxy) = proxy_under(resolv_conf, rules) else { return };
+    for (id, (name, user, reason, rule, asked)) in [
+        // Once completed to nosuch.example.com.corp.test, and let in by the rule for example.com.
+        ("nosuch.example.com", "", "dns-not-found", "-", &["nosuch.example.com"][..]),
+        ("secret", "bob", "denied", "1", &["secret.corp.test"]),
+        ("open", "bob", "done", "2", &["open.corp.test"]),
+        // No rule is for what this may be completed to, and none for itself.
+        ("open", "eve", "no-rule", "-", &[]),
+        ("www", "bob", "dns-not-found", "-", &["www.corp.test", "www"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let before = server.seen().len();
+        let mut stream = proxy.dial();
+        let request = request_4a(1, name.as_bytes(), target.port(), user.as_bytes());
+        stream.write_all(&request).unwrap();
+        let code = read_reply(&mut stream).0;
+        assert_eq!(code == 90, reason == "done", "{name}");
+        let _peer = (code == 90).then(|| accept(&listener));
+        drop((stream, _peer));
+        let access = proxy.access(id as u64 + 1);
+        assert_eq!((access.field("reason"), access.field("rule")), (reason, rule), "{name}");
+        assert_eq!(access.field("target"), format!("{name}:{}", target.port()));
+        assert_eq!(server.names()[before..], *asked, "{name}");
+    }
 }
 
 #[test]

@@ -2,25 +2,31 @@
 //!
 //! A waiter goes through its candidates (the name, the name completed from the search list).
 //! Each candidate is a question that all its waiters share; a question goes through the servers,
-//! one query at a time.
+//! one query at a time. Queries are shared out among the sources of the questions.
+
+mod questions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::cache::{Answer, Cache};
 use super::message::Reading;
-use super::query::{Query, Transmit, Transport};
-use super::{DnsError, Hosts, Settings};
+use super::query::{Query, Transmit};
+use super::shares::Shares;
+use super::{Addresses, DnsError, Hosts, Resolved, Settings};
 use crate::name::Name;
 
 /// Most queries in flight, and so most sockets; further questions wait their turn.
 pub const QUERIES_MAX: usize = 64;
+/// Most waiters whose time is up in one call of [`Resolver::handle_timeout`].
+const TIMEOUTS_PER_CALL: usize = 256;
 
 /// What asking for a name led to at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Known from the hosts file or the cache; nothing more will come for this waiter.
-    Done(Answer),
+    Done(Result<Resolved, DnsError>),
     /// [`Resolver::poll_answer`] will name the waiter.
     Waiting,
 }
@@ -38,25 +44,28 @@ pub struct Resolver {
     /// When each waiter gives up.
     deadlines: BTreeSet<(u64, u64)>,
     questions: BTreeMap<Name, Question>,
-    /// Questions for which no query was free, in order.
-    queue: BTreeMap<u64, Name>,
+    /// Questions that wait for a query, and queries in flight, by source.
+    shares: Shares,
     queries: BTreeMap<u64, Query>,
     /// When each query is given up.
     expiries: BTreeSet<(u64, u64)>,
     transmits: VecDeque<u64>,
     closes: VecDeque<u64>,
-    answers: VecDeque<(u64, Answer)>,
-    /// The last number given to a query or a place in the queue.
+    /// Waiters that are answered, in order, and where in it each stands.
+    answers: BTreeMap<u64, (u64, Result<Resolved, DnsError>)>,
+    answered: BTreeMap<u64, u64>,
+    /// The last number given to a query, an answer or a place in a queue.
     serial: u64,
     rotation: usize,
 }
 
 struct Waiter {
-    name: Name,
+    /// The address of the client that asks.
+    source: IpAddr,
     settings: Arc<Settings>,
     deadline: u64,
-    /// How many candidates have been taken.
-    taken: usize,
+    /// The names still to be asked for.
+    candidates: VecDeque<Name>,
     asking: Option<Name>,
     /// The best that the candidates so far give instead of addresses.
     best: DnsError,
@@ -64,6 +73,14 @@ struct Waiter {
 
 struct Question {
     waiters: BTreeSet<u64>,
+    /// How many of them each source has.
+    sources: BTreeMap<IpAddr, usize>,
+    /// The source whose share it counts in: one of those, whose queue it waits in.
+    payer: IpAddr,
+    /// Its place in that queue.
+    place: u64,
+    /// The key of its query; it waits for one if there is none.
+    query: Option<u64>,
     settings: Arc<Settings>,
     /// Where in the list of servers this question starts.
     offset: usize,
@@ -71,13 +88,6 @@ struct Question {
     tries: usize,
     /// What it ends with when no try is left.
     failure: DnsError,
-    place: Place,
-}
-
-#[derive(Clone, Copy)]
-enum Place {
-    Queued(u64),
-    Asked(u64),
 }
 
 impl Resolver {
@@ -95,12 +105,13 @@ impl Resolver {
             waiters: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             questions: BTreeMap::new(),
-            queue: BTreeMap::new(),
+            shares: Shares::default(),
             queries: BTreeMap::new(),
             expiries: BTreeSet::new(),
             transmits: VecDeque::new(),
             closes: VecDeque::new(),
-            answers: VecDeque::new(),
+            answers: BTreeMap::new(),
+            answered: BTreeMap::new(),
             serial: 0,
             rotation: 0,
         }
@@ -118,22 +129,31 @@ impl Resolver {
         self.hosts = hosts;
     }
 
-    /// Asks for the addresses of a name. `waiter` names who asks until the answer or `cancel`;
-    /// the caller must not use it twice at a time.
-    pub fn resolve(&mut self, now: u64, name: &Name, waiter: u64) -> Outcome {
+    /// The names that [`Resolver::resolve`] may lead to an address: what is known without a
+    /// question, or else what may be asked for.
+    pub fn candidates(&self, name: &Name) -> Vec<Name> {
+        match self.known(name) {
+            Some(_) => vec![name.clone()],
+            None => self.settings.candidates(name).into(),
+        }
+    }
+
+    /// Asks for the addresses of a name. `source` is the client's address: questions in flight
+    /// are shared out by it. `waiter` names who asks until the answer or `cancel`; the caller
+    /// must not use it twice at a time.
+    pub fn resolve(&mut self, now: u64, name: &Name, source: IpAddr, waiter: u64) -> Outcome {
         assert!(!self.waiters.contains_key(&waiter), "waiter {waiter} waits already");
-        // glibc's order, too: the hosts file knows names as they stand, before any completion.
-        if let Some(addresses) = self.hosts.lookup(name.as_str()) {
-            return Outcome::Done(Ok(addresses.clone()));
+        if let Some(addresses) = self.known(name) {
+            return Outcome::Done(Ok(Resolved { name: name.clone(), addresses }));
         }
         if self.settings.tries() == 0 {
             return Outcome::Done(Err(DnsError::ServerFailure));
         }
         let mut new = Waiter {
-            name: name.clone(),
+            source,
             settings: self.settings.clone(),
             deadline: now + self.settings.total_timeout_ms,
-            taken: 0,
+            candidates: self.settings.candidates(name),
             asking: None,
             best: DnsError::NotFound,
         };
@@ -145,12 +165,23 @@ impl Resolver {
         Outcome::Waiting
     }
 
+    /// What needs no question. As in glibc, the hosts file knows names as they stand, before any
+    /// completion; it may say where a name below localhost leads, but not localhost itself.
+    fn known(&self, name: &Name) -> Option<Addresses> {
+        let home = || Addresses::from([Ipv4Addr::LOCALHOST]);
+        if name.is_localhost() {
+            return Some(home());
+        }
+        let listed = self.hosts.lookup(name.as_str()).cloned();
+        listed.or_else(|| name.is_below_localhost().then(home))
+    }
+
     /// Forgets a waiter that has gone; its question ends with the last who waits for it.
     pub fn cancel(&mut self, now: u64, waiter: u64) {
         if let Some(gone) = self.remove_waiter(waiter) {
-            self.leave(now, waiter, gone.asking);
-        } else {
-            self.answers.retain(|(other, _)| *other != waiter);
+            self.leave(now, waiter, &gone);
+        } else if let Some(place) = self.answered.remove(&waiter) {
+            self.answers.remove(&place);
         }
     }
 
@@ -172,8 +203,15 @@ impl Resolver {
     }
 
     /// The next waiter whose wait is over.
-    pub fn poll_answer(&mut self) -> Option<(u64, Answer)> {
-        self.answers.pop_front()
+    pub fn poll_answer(&mut self) -> Option<(u64, Result<Resolved, DnsError>)> {
+        let (_, (waiter, answer)) = self.answers.pop_first()?;
+        self.answered.remove(&waiter);
+        Some((waiter, answer))
+    }
+
+    /// How many answers [`Resolver::poll_answer`] would give.
+    pub fn answers(&self) -> usize {
+        self.answers.len()
     }
 
     /// When to call [`Resolver::handle_timeout`], if nothing else happens.
@@ -207,15 +245,18 @@ impl Resolver {
         }
     }
 
-    /// Time has passed.
+    /// Time has passed. When the time of many waiters is up, the deadline stays in the past:
+    /// the rest is for the next call.
     pub fn handle_timeout(&mut self, now: u64) {
         // Waiters first, so that no server is asked for somebody who has just given up.
-        while let Some(&(deadline, waiter)) = self.deadlines.first()
-            && deadline <= now
-        {
+        for _ in 0..TIMEOUTS_PER_CALL {
+            let Some(&(deadline, waiter)) = self.deadlines.first() else { break };
+            if deadline > now {
+                break;
+            }
             let Some(late) = self.remove_waiter(waiter) else { break };
-            self.leave(now, waiter, late.asking);
-            self.answers.push_back((waiter, Err(DnsError::Timeout)));
+            self.leave(now, waiter, &late);
+            self.give(waiter, Err(DnsError::Timeout));
         }
         let late = self.expiries.iter().take_while(|(deadline, _)| *deadline <= now);
         let keys: Vec<u64> = late.map(|(_, key)| *key).collect();
@@ -247,6 +288,12 @@ impl Resolver {
         Some(waiter)
     }
 
+    fn give(&mut self, waiter: u64, answer: Result<Resolved, DnsError>) {
+        let place = self.next_serial();
+        self.answers.insert(place, (waiter, answer));
+        self.answered.insert(waiter, place);
+    }
+
     fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
@@ -256,16 +303,22 @@ impl Resolver {
 /// Waiters and their candidates.
 impl Resolver {
     /// Goes on to the next candidate that the cache does not rule out. `None`: it is asked.
-    fn advance(&mut self, now: u64, key: u64, waiter: &mut Waiter) -> Option<Answer> {
-        while let Some(candidate) = waiter.settings.candidate(&waiter.name, waiter.taken) {
-            waiter.taken += 1;
-            let Some(name) = candidate else { continue };
+    fn advance(
+        &mut self,
+        now: u64,
+        key: u64,
+        waiter: &mut Waiter,
+    ) -> Option<Result<Resolved, DnsError>> {
+        while let Some(name) = waiter.candidates.pop_front() {
             match self.cache.get(now, &name) {
-                Some(Ok(addresses)) => return Some(Ok(addresses.clone())),
+                Some(Ok(addresses)) => {
+                    let addresses = addresses.clone();
+                    return Some(Ok(Resolved { name, addresses }));
+                }
                 Some(Err(error)) => waiter.best = better(waiter.best, *error),
                 None => {
                     waiter.asking = Some(name.clone());
-                    self.join(now, key, name, waiter.settings.clone());
+                    self.join(now, key, name, waiter);
                     return None;
                 }
             }
@@ -274,37 +327,53 @@ impl Resolver {
     }
 
     /// Waits for a question, which is asked unless it is already.
-    fn join(&mut self, now: u64, key: u64, name: Name, settings: Arc<Settings>) {
+    fn join(&mut self, now: u64, key: u64, name: Name, waiter: &Waiter) {
+        let (source, settings) = (waiter.source, &waiter.settings);
         if let Some(question) = self.questions.get_mut(&name) {
             question.waiters.insert(key);
-            return;
+            *question.sources.entry(source).or_default() += 1;
+            let payer = question.payer;
+            // In the queue of a source with many, it would wait longer than if nobody else asked.
+            if self.shares.load(source) + 1 < self.shares.load(payer) {
+                self.charge(&name, source);
+            }
+        } else {
+            self.rotation = self.rotation.wrapping_add(usize::from(settings.rotate));
+            let place = self.next_serial();
+            let question = Question {
+                waiters: BTreeSet::from([key]),
+                sources: BTreeMap::from([(source, 1)]),
+                payer: source,
+                place,
+                query: None,
+                offset: if settings.rotate { self.rotation } else { 0 },
+                settings: settings.clone(),
+                tries: 0,
+                failure: DnsError::Timeout,
+            };
+            self.questions.insert(name.clone(), question);
+            self.shares.enqueue(source, place, name);
         }
-        if settings.rotate {
-            self.rotation = self.rotation.wrapping_add(1);
-        }
-        let place = self.next_serial();
-        let question = Question {
-            waiters: BTreeSet::from([key]),
-            offset: if settings.rotate { self.rotation } else { 0 },
-            settings,
-            tries: 0,
-            failure: DnsError::Timeout,
-            place: Place::Queued(place),
-        };
-        self.questions.insert(name.clone(), question);
-        self.queue.insert(place, name);
         self.ask_queued(now);
     }
 
-    /// A waiter no longer waits for a question.
-    fn leave(&mut self, now: u64, key: u64, name: Option<Name>) {
-        let Some(name) = name else { return };
-        let Some(question) = self.questions.get_mut(&name) else { return };
+    /// A waiter, removed already, no longer waits for its question.
+    fn leave(&mut self, now: u64, key: u64, waiter: &Waiter) {
+        let Some(name) = &waiter.asking else { return };
+        let Some(question) = self.questions.get_mut(name) else { return };
         question.waiters.remove(&key);
-        if question.waiters.is_empty() {
-            self.remove_question(&name);
-            self.ask_queued(now);
+        let waiting = question.sources.entry(waiter.source).or_default();
+        *waiting = waiting.saturating_sub(1);
+        if *waiting == 0 {
+            question.sources.remove(&waiter.source);
         }
+        if question.waiters.is_empty() {
+            self.remove_question(name);
+        } else if !question.sources.contains_key(&question.payer) {
+            let payer = question.lightest(&self.shares);
+            self.charge(name, payer);
+        }
+        self.ask_queued(now);
     }
 
     /// A question is answered: its waiters are done or go on to their next candidate.
@@ -314,15 +383,18 @@ impl Resolver {
             let Some(mut waiter) = self.remove_waiter(key) else { continue };
             waiter.asking = None;
             let done = match &answer {
+                Ok(addresses) => {
+                    Some(Ok(Resolved { name: name.clone(), addresses: addresses.clone() }))
+                }
                 // As in glibc, a failure that took time ends the search.
-                Ok(_) | Err(DnsError::Timeout) => Some(answer.clone()),
+                Err(DnsError::Timeout) => Some(Err(DnsError::Timeout)),
                 Err(error) => {
                     waiter.best = better(waiter.best, *error);
                     self.advance(now, key, &mut waiter)
                 }
             };
             match done {
-                Some(answer) => self.answers.push_back((key, answer)),
+                Some(answer) => self.give(key, answer),
                 None => {
                     self.deadlines.insert((waiter.deadline, key));
                     self.waiters.insert(key, waiter);
@@ -343,87 +415,6 @@ fn better(one: DnsError, other: DnsError) -> DnsError {
         DnsError::Timeout => 3,
     };
     if rank(other) > rank(one) { other } else { one }
-}
-
-/// Questions and their queries.
-impl Resolver {
-    /// Asks what is queued, as far as queries are free.
-    fn ask_queued(&mut self, now: u64) {
-        while self.queries.len() < QUERIES_MAX
-            && let Some((_, name)) = self.queue.pop_first()
-        {
-            self.next_try(now, name, DnsError::Timeout);
-        }
-    }
-
-    /// Sends a question to the next server, or gives it up with what its tries have shown.
-    fn next_try(&mut self, now: u64, name: Name, failure: DnsError) {
-        let Some(question) = self.questions.get_mut(&name) else { return };
-        if failure == DnsError::ServerFailure {
-            question.failure = failure;
-        }
-        if question.tries >= question.settings.tries() {
-            let failure = question.failure;
-            return self.answer(now, &name, Err(failure));
-        }
-        let servers = &question.settings.servers;
-        let server = servers[(question.offset + question.tries) % servers.len()];
-        question.tries += 1;
-        // Some middleboxes drop what carries an OPT record, so later rounds go without.
-        let edns = question.tries <= servers.len();
-        self.send(now, Query::new(name, server, Transport::Udp, edns));
-    }
-
-    /// Starts a query, which must belong to a question.
-    fn send(&mut self, now: u64, mut query: Query) {
-        let key = self.next_serial();
-        let Some(question) = self.questions.get_mut(&query.name) else { return };
-        question.place = Place::Asked(key);
-        query.id = (self.random)();
-        query.deadline = now + question.settings.try_timeout_ms();
-        self.expiries.insert((query.deadline, key));
-        self.queries.insert(key, query);
-        self.transmits.push_back(key);
-    }
-
-    /// What an answer means for its query and its question.
-    fn handle_reading(&mut self, now: u64, key: u64, reading: Reading) {
-        if reading == Reading::Foreign {
-            return;
-        }
-        let Some(query) = self.end_query(key) else { return };
-        let Query { name, server, transport, edns, .. } = query;
-        match reading {
-            Reading::Foreign => {}
-            Reading::Truncated => {
-                self.send(now, Query::new(name, server, Transport::Tcp, edns));
-            }
-            Reading::NoEdns => self.send(now, Query::new(name, server, transport, false)),
-            Reading::Failure => self.next_try(now, name, DnsError::ServerFailure),
-            Reading::Answer(answer, ttl_s) => {
-                self.cache.insert(now, &name, &answer, ttl_s);
-                self.answer(now, &name, answer);
-            }
-        }
-    }
-
-    fn end_query(&mut self, key: u64) -> Option<Query> {
-        let query = self.queries.remove(&key)?;
-        self.expiries.remove(&(query.deadline, key));
-        if query.transmitted {
-            self.closes.push_back(key);
-        }
-        Some(query)
-    }
-
-    fn remove_question(&mut self, name: &Name) -> Option<Question> {
-        let question = self.questions.remove(name)?;
-        match question.place {
-            Place::Queued(place) => drop(self.queue.remove(&place)),
-            Place::Asked(key) => drop(self.end_query(key)),
-        }
-        Some(question)
-    }
 }
 
 #[cfg(test)]

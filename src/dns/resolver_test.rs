@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 
 use super::super::server::*;
-use super::super::{Addresses, TOTAL_TIMEOUT_MS};
+use super::super::{TOTAL_TIMEOUT_MS, Transport};
 use super::*;
 
 const ONE: [u8; 4] = [192, 0, 2, 1];
+/// The source of all questions but those of the tests about sources.
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const WAIT: Outcome = Outcome::Waiting;
 
 fn resolver(resolv_conf: &str) -> Resolver {
@@ -36,7 +38,7 @@ fn asked(transmit: &Transmit) -> (String, String, bool) {
 
 /// Asks `text`, which must lead to one query, and gives that.
 fn ask(resolver: &mut Resolver, text: &str, waiter: u64) -> Transmit {
-    assert_eq!(resolver.resolve(0, &name(text), waiter), WAIT, "{text}");
+    assert_eq!(resolver.resolve(0, &name(text), SOURCE, waiter), WAIT, "{text}");
     sent(resolver)
 }
 
@@ -44,8 +46,9 @@ fn good(transmit: &Transmit, ttl: u32) -> Vec<u8> {
     reply(&transmit.bytes, RA, &[a("&", ttl, ONE)], &[])
 }
 
-fn one() -> Addresses {
-    addresses(&[ONE])
+/// The one address, of this name.
+fn one(text: &str) -> Resolved {
+    Resolved { name: name(text).to_absolute(), addresses: addresses(&[ONE]) }
 }
 
 #[track_caller]
@@ -56,16 +59,18 @@ fn nothing_is_left(resolver: &mut Resolver, closed: &[u64]) {
     assert_eq!(resolver.poll_answer(), None);
     assert_eq!(resolver.deadline(), None);
     assert_eq!((resolver.waiters(), resolver.queries()), (0, 0));
-    assert!(resolver.questions.is_empty() && resolver.queue.is_empty());
-    assert!(resolver.deadlines.is_empty());
+    assert!(resolver.questions.is_empty() && resolver.shares.is_empty());
+    assert!(resolver.deadlines.is_empty() && resolver.answered.is_empty());
 }
 
 #[test]
 fn the_hosts_file_comes_first_and_is_not_completed() {
     let mut resolver = resolver("search example");
     for text in ["gw", "GW", "gw.", "gw.example"] {
-        let expected = Outcome::Done(Ok(addresses(&[[10, 0, 0, 1]])));
-        assert_eq!(resolver.resolve(0, &name(text), 1), expected, "{text}");
+        let found = Resolved { name: name(text), addresses: addresses(&[[10, 0, 0, 1]]) };
+        let expected = Outcome::Done(Ok(found));
+        assert_eq!(resolver.candidates(&name(text)), [name(text)], "nothing else is asked");
+        assert_eq!(resolver.resolve(0, &name(text), SOURCE, 1), expected, "{text}");
     }
     nothing_is_left(&mut resolver, &[]);
     resolver.set_hosts(Hosts::parse(b""));
@@ -73,21 +78,48 @@ fn the_hosts_file_comes_first_and_is_not_completed() {
 }
 
 #[test]
+fn localhost_is_home_and_never_a_question() {
+    let mut resolver = resolver("search localhost example");
+    let home = |text: &str| {
+        let addresses = addresses(&[[127, 0, 0, 1]]);
+        Outcome::Done(Ok(Resolved { name: name(text), addresses }))
+    };
+    for text in ["localhost", "LocalHost", "localhost.", "a.localhost", "a.b.localhost."] {
+        assert_eq!(resolver.resolve(0, &name(text), SOURCE, 1), home(text), "{text}");
+        assert_eq!(resolver.candidates(&name(text)), [name(text)]);
+    }
+    // The hosts file may say where a name below it is, but not where it is itself.
+    resolver.set_hosts(Hosts::parse(b"10.0.0.9 localhost\n127.0.0.2 a.localhost\n"));
+    assert_eq!(resolver.resolve(0, &name("localhost"), SOURCE, 1), home("localhost"));
+    let Outcome::Done(Ok(found)) = resolver.resolve(0, &name("a.localhost"), SOURCE, 1) else {
+        panic!("listed")
+    };
+    assert_eq!(*found.addresses, [Ipv4Addr::new(127, 0, 0, 2)]);
+    nothing_is_left(&mut resolver, &[]);
+    // These only look like it.
+    for (text, asked_for) in [("www", "www.example"), ("notlocalhost", "notlocalhost.example")] {
+        assert_eq!(asked(&ask(&mut resolver, text, 1)).1, asked_for);
+        resolver.cancel(0, 1);
+    }
+}
+
+#[test]
 fn one_answer_goes_to_all_who_wait_and_into_the_cache() {
     let mut resolver = resolver("");
     let query = ask(&mut resolver, "www.example.com", 1);
     for waiter in 2..=10_000 {
-        assert_eq!(resolver.resolve(0, &name("WWW.example.com."), waiter), WAIT);
+        assert_eq!(resolver.resolve(0, &name("WWW.example.com."), SOURCE, waiter), WAIT);
     }
     assert_eq!((resolver.poll_transmit(), resolver.queries()), (None, 1));
     resolver.handle_datagram(5, query.key, &good(&query, 60));
+    assert_eq!(resolver.answers(), 10_000);
     for waiter in 1..=10_000 {
-        assert_eq!(resolver.poll_answer(), Some((waiter, Ok(one()))));
+        assert_eq!(resolver.poll_answer(), Some((waiter, Ok(one("www.example.com")))));
     }
     nothing_is_left(&mut resolver, &[query.key]);
-    let again = resolver.resolve(60_004, &name("www.example.com"), 1);
-    assert_eq!(again, Outcome::Done(Ok(one())), "within the TTL");
-    assert_eq!(resolver.resolve(60_005, &name("www.example.com"), 1), WAIT, "behind it");
+    let again = resolver.resolve(60_004, &name("www.example.com"), SOURCE, 1);
+    assert_eq!(again, Outcome::Done(Ok(one("www.example.com"))), "within the TTL");
+    assert_eq!(resolver.resolve(60_005, &name("www.example.com"), SOURCE, 1), WAIT, "behind it");
 }
 
 #[test]
@@ -106,7 +138,7 @@ fn wrong_answers_are_dropped_and_the_right_one_still_counts() {
     assert_eq!((resolver.poll_answer(), resolver.poll_close()), (None, None));
     resolver.handle_datagram(1, query.key, &right);
     resolver.handle_datagram(1, query.key, &right);
-    assert_eq!(resolver.poll_answer(), Some((1, Ok(one()))));
+    assert_eq!(resolver.poll_answer(), Some((1, Ok(one("www.example.com")))));
     nothing_is_left(&mut resolver, &[query.key]);
 }
 
@@ -168,7 +200,7 @@ fn the_last_server_can_still_answer_in_time() {
     }
     assert!(now < TOTAL_TIMEOUT_MS / 2, "asked at {now}");
     resolver.handle_datagram(now, query.key, &good(&query, 60));
-    assert_eq!(resolver.poll_answer(), Some((1, Ok(one()))));
+    assert_eq!(resolver.poll_answer(), Some((1, Ok(one("www.example.com")))));
 }
 
 #[test]
@@ -210,7 +242,7 @@ fn a_truncated_answer_is_fetched_over_tcp_however_it_is_cut() {
         let cut = stream.len() - length + cut;
         resolver.handle_stream_bytes(0, query.key, &stream[..cut]);
         resolver.handle_stream_bytes(0, query.key, &stream[cut..]);
-        assert_eq!(resolver.poll_answer(), Some((1, Ok(one()))), "cut at {cut}");
+        assert_eq!(resolver.poll_answer(), Some((1, Ok(one("www.example.com")))), "cut at {cut}");
         nothing_is_left(&mut resolver, &[query.key]);
     }
 }
@@ -297,10 +329,18 @@ fn the_search_list_goes_on_behind_what_the_cache_rules_out_and_ends_with_silence
     resolver.handle_datagram(0, query.key, &nx);
     let query = sent(&mut resolver);
     resolver.handle_datagram(0, query.key, &good(&query, 60));
-    assert_eq!(resolver.poll_answer(), Some((1, Ok(one()))));
-    assert_eq!(resolver.resolve(1, &name("www"), 1), Outcome::Done(Ok(one())), "both cached");
+    assert_eq!(resolver.poll_answer(), Some((1, Ok(one("www")))));
+    assert_eq!(
+        resolver.resolve(1, &name("www"), SOURCE, 1),
+        Outcome::Done(Ok(one("www"))),
+        "both cached"
+    );
     let missing = Outcome::Done(Err(DnsError::NotFound));
-    assert_eq!(resolver.resolve(1, &name("www.a.example."), 1), missing, "negative as well");
+    assert_eq!(
+        resolver.resolve(1, &name("www.a.example."), SOURCE, 1),
+        missing,
+        "negative as well"
+    );
 
     let query = ask(&mut resolver, "ftp", 2);
     assert_eq!(asked(&query).1, "ftp.a.example");
@@ -315,7 +355,7 @@ fn who_joins_later_has_a_deadline_of_its_own() {
     resolver.handle_timeout(5000);
     assert_eq!(resolver.poll_close(), Some(query.key));
     let query = sent(&mut resolver);
-    assert_eq!(resolver.resolve(6000, &name("www.example.com"), 2), WAIT);
+    assert_eq!(resolver.resolve(6000, &name("www.example.com"), SOURCE, 2), WAIT);
     assert_eq!(resolver.deadline(), Some(TOTAL_TIMEOUT_MS));
     resolver.handle_timeout(TOTAL_TIMEOUT_MS - 1);
     assert_eq!(resolver.poll_answer(), None);
@@ -330,20 +370,22 @@ fn who_joins_later_has_a_deadline_of_its_own() {
 fn a_question_ends_with_the_last_who_waits() {
     let mut resolver = resolver("");
     let query = ask(&mut resolver, "www.example.com", 1);
-    assert_eq!(resolver.resolve(0, &name("www.example.com"), 2), WAIT);
+    assert_eq!(resolver.resolve(0, &name("www.example.com"), SOURCE, 2), WAIT);
     resolver.cancel(1, 1);
     assert_eq!(resolver.poll_close(), None);
     resolver.cancel(1, 2);
     resolver.cancel(1, 2);
     nothing_is_left(&mut resolver, &[query.key]);
 
-    assert_eq!(resolver.resolve(2, &name("www.example.com"), 3), WAIT);
+    assert_eq!(resolver.resolve(2, &name("www.example.com"), SOURCE, 3), WAIT);
     resolver.cancel(2, 3);
     nothing_is_left(&mut resolver, &[]);
 
+    // Whoever goes with the answer on its way does not get it, nor does the next of its name.
     let query = ask(&mut resolver, "www.example.com", 4);
     resolver.handle_datagram(2, query.key, &good(&query, 0));
     resolver.cancel(2, 4);
+    assert_eq!((resolver.answers(), resolver.poll_answer()), (0, None));
     nothing_is_left(&mut resolver, &[query.key]);
 }
 
@@ -352,7 +394,7 @@ fn queries_in_flight_are_bounded_and_the_queue_moves_up() {
     let mut resolver = resolver("options attempts:1");
     for waiter in 0..1000 {
         let text = format!("n{waiter}.example");
-        assert_eq!(resolver.resolve(0, &name(&text), waiter), WAIT);
+        assert_eq!(resolver.resolve(0, &name(&text), SOURCE, waiter), WAIT);
     }
     let mut queries: VecDeque<_> = std::iter::from_fn(|| resolver.poll_transmit()).collect();
     assert_eq!((queries.len(), resolver.queries()), (QUERIES_MAX, QUERIES_MAX));
@@ -362,7 +404,10 @@ fn queries_in_flight_are_bounded_and_the_queue_moves_up() {
         resolver.handle_datagram(1, query.key, &good(&query, 60));
         assert_eq!(resolver.poll_close(), Some(query.key));
         let (waiter, answer) = resolver.poll_answer().unwrap();
-        assert_eq!((format!("n{waiter}.example"), answer), (asked(&query).1, Ok(one())));
+        assert_eq!(
+            (format!("n{waiter}.example"), answer),
+            (asked(&query).1, Ok(one(&asked(&query).1)))
+        );
         queries.extend(std::iter::from_fn(|| resolver.poll_transmit()));
         assert!(queries.len() <= QUERIES_MAX);
         answered += 1;
@@ -376,17 +421,17 @@ fn who_leaves_makes_room_for_the_queue_and_leaves_nothing_in_it() {
     let mut resolver = resolver("");
     for waiter in 0..QUERIES_MAX as u64 + 3 {
         let text = format!("n{waiter}.example");
-        assert_eq!(resolver.resolve(0, &name(&text), waiter), WAIT);
+        assert_eq!(resolver.resolve(0, &name(&text), SOURCE, waiter), WAIT);
     }
     let first = resolver.poll_transmit().unwrap();
     while resolver.poll_transmit().is_some() {}
     resolver.cancel(0, QUERIES_MAX as u64);
-    assert_eq!((resolver.queue.len(), resolver.poll_transmit()), (2, None));
+    assert_eq!((resolver.shares.queued(), resolver.poll_transmit()), (2, None));
     resolver.cancel(0, 0);
     assert_eq!(resolver.poll_close(), Some(first.key));
     let next = format!("n{}.example", QUERIES_MAX + 1);
     assert_eq!(asked(&sent(&mut resolver)).1, next);
-    assert_eq!((resolver.queue.len(), resolver.queries()), (1, QUERIES_MAX));
+    assert_eq!((resolver.shares.queued(), resolver.queries()), (1, QUERIES_MAX));
 }
 
 #[test]
@@ -405,5 +450,5 @@ fn new_settings_count_from_then_on() {
     assert_eq!(sent(&mut resolver).server, running.server, "what runs goes on as it began");
     resolver.set_settings(Settings { servers: Vec::new(), ..Settings::default() });
     let nobody = Outcome::Done(Err(DnsError::ServerFailure));
-    assert_eq!(resolver.resolve(0, &name("new.example"), 4), nobody);
+    assert_eq!(resolver.resolve(0, &name("new.example"), SOURCE, 4), nobody);
 }

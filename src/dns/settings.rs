@@ -1,5 +1,6 @@
 //! Whom to ask, how often, and how short names are completed.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
@@ -13,8 +14,6 @@ pub const SERVERS_MAX: usize = 3;
 pub const TIMEOUT_S_MAX: u32 = 30;
 /// Most `attempts` (glibc's RES_MAXRETRY).
 pub const ATTEMPTS_MAX: u32 = 5;
-/// Largest `ndots` (glibc's RES_MAXNDOTS).
-pub const NDOTS_MAX: u32 = 15;
 /// Most domains of a search list (MAXDNSRCH of glibc before 2.26).
 pub const SEARCH_MAX: usize = 6;
 /// The default of `--dns-timeout`.
@@ -33,9 +32,7 @@ pub struct Settings {
     pub attempts: u32,
     /// Whether each question starts with the next server.
     pub rotate: bool,
-    /// Names with at least as many dots are asked as they are first.
-    pub ndots: u32,
-    /// Domains that complete a name without a final dot.
+    /// Domains that complete a name of one label without a final dot.
     pub search: Vec<Name>,
     /// How long a name may take in all.
     pub total_timeout_ms: u64,
@@ -51,8 +48,8 @@ impl Default for Settings {
 impl Settings {
     /// Reads resolv.conf (`man 5 resolv.conf`) under glibc's caps. Lines that cannot be
     /// understood are skipped, as glibc does; a file without servers means 127.0.0.1. Unlike
-    /// glibc, the host's own domain never completes a name, and a server with a named IPv6
-    /// scope is skipped, since telling its number would take a system call.
+    /// glibc, the host's own domain never completes a name, `ndots` is ignored, and a server with
+    /// a named IPv6 scope is skipped, since telling its number would take a system call.
     pub fn from_resolv_conf(text: &[u8]) -> Settings {
         let (config, _errors) = Config::parse_with_errors(text);
         let mut servers: Vec<SocketAddr> =
@@ -70,7 +67,6 @@ impl Settings {
             timeout_ms: u64::from(config.timeout.clamp(1, TIMEOUT_S_MAX)) * 1000,
             attempts: config.attempts.clamp(1, ATTEMPTS_MAX),
             rotate: config.rotate,
-            ndots: config.ndots.min(NDOTS_MAX),
             search: names.take(SEARCH_MAX).collect(),
             total_timeout_ms: TOTAL_TIMEOUT_MS,
         }
@@ -96,18 +92,16 @@ impl Settings {
         self.timeout_ms.min(share).max(1)
     }
 
-    /// The `index`th question that `name` leads to: itself, and itself completed with each
-    /// domain of the search list; `None` behind the last. As in glibc, a final dot means itself
-    /// alone, and `ndots` decides whether itself comes first or last. The inner `None` is a
-    /// completion that would be too long.
-    pub(super) fn candidate(&self, name: &Name, index: usize) -> Option<Option<Name>> {
-        let domains: &[Name] = if name.is_absolute() { &[] } else { &self.search };
-        let itself = if name.dots() >= self.ndots as usize { 0 } else { domains.len() };
-        if index == itself {
-            return Some(Some(name.to_absolute()));
-        }
-        let domain = domains.get(index - usize::from(index > itself))?;
-        Some(name.completed(domain))
+    /// The questions that `name` leads to, in order. A single label without a final dot is
+    /// completed with each domain of the search list and then asked for as it stands; any
+    /// other name stands for itself alone. So `ndots`, which says when a name with dots is
+    /// completed first, does not matter, and a rule for `*.example.com` never lets a name of the
+    /// search list in. What is under `localhost` is no question.
+    pub(super) fn candidates(&self, name: &Name) -> VecDeque<Name> {
+        let domains: &[Name] = if name.is_short() { &self.search } else { &[] };
+        let completed = domains.iter().filter_map(|domain| name.completed(domain));
+        let asked = completed.filter(|name| !name.is_below_localhost());
+        asked.chain([name.to_absolute()]).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! resolv.conf under glibc's caps, and the order of candidates.
+//! resolv.conf under glibc's caps, and which questions a name leads to.
 
 use super::*;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ fn an_empty_file_means_the_local_server_and_glibcs_defaults() {
     let settings = read("");
     assert_eq!(settings, Settings::default());
     assert_eq!(settings.servers, ["127.0.0.1:53".parse().unwrap()]);
-    assert_eq!((settings.timeout_ms, settings.attempts, settings.ndots), (5000, 2, 1));
+    assert_eq!((settings.timeout_ms, settings.attempts), (5000, 2));
     assert!(!settings.rotate && settings.search.is_empty());
     assert_eq!(settings.total_timeout_ms, 10_000);
 }
@@ -46,17 +46,17 @@ fn servers_are_read_in_order_and_at_most_three() {
 
 #[test]
 fn options_are_capped_as_glibc_caps_them() {
-    for (text, timeout_ms, attempts, ndots, rotate) in [
-        ("options timeout:3 attempts:4 ndots:2 rotate", 3000, 4, 2, true),
-        ("options timeout:30 attempts:5 ndots:15", 30_000, 5, 15, false),
-        ("options timeout:31 attempts:6 ndots:16", 30_000, 5, 15, false),
-        ("options timeout:4294967295 attempts:4294967295 ndots:4294967295", 30_000, 5, 15, false),
-        ("options timeout:0 attempts:0 ndots:0", 1000, 1, 0, false),
-        ("options timeout:x attempts:-1 ndots: unknown:3 \u{fc}", 5000, 2, 1, false),
+    for (text, timeout_ms, attempts, rotate) in [
+        ("options timeout:3 attempts:4 ndots:2 rotate", 3000, 4, true),
+        ("options timeout:30 attempts:5 ndots:15", 30_000, 5, false),
+        ("options timeout:31 attempts:6 ndots:16", 30_000, 5, false),
+        ("options timeout:4294967295 attempts:4294967295 ndots:4294967295", 30_000, 5, false),
+        ("options timeout:0 attempts:0 ndots:0", 1000, 1, false),
+        ("options timeout:x attempts:-1 ndots: unknown:3 \u{fc}", 5000, 2, false),
     ] {
         let settings = read(text);
-        let read = (settings.timeout_ms, settings.attempts, settings.ndots, settings.rotate);
-        assert_eq!(read, (timeout_ms, attempts, ndots, rotate), "{text}");
+        let read = (settings.timeout_ms, settings.attempts, settings.rotate);
+        assert_eq!(read, (timeout_ms, attempts, rotate), "{text}");
     }
 }
 
@@ -115,29 +115,27 @@ fn every_try_gets_at_most_its_share_of_the_total() {
 }
 
 #[test]
-fn candidates_come_in_glibcs_order() {
+fn only_a_single_label_is_completed() {
     for (text, asked, expected) in [
         ("search x.y z", "www", vec!["www.x.y", "www.z", "www"]),
-        ("search x.y z", "www.a", vec!["www.a", "www.a.x.y", "www.a.z"]),
         ("search x.y z", "www.", vec!["www"]),
+        ("search x.y z", "www.a", vec!["www.a"]),
         ("search x.y z", "www.a.", vec!["www.a"]),
-        ("search x.y\noptions ndots:2", "www.a", vec!["www.a.x.y", "www.a"]),
-        ("search x.y\noptions ndots:2", "www.a.b", vec!["www.a.b", "www.a.b.x.y"]),
-        ("search x.y\noptions ndots:0", "www", vec!["www", "www.x.y"]),
+        ("search x.y\noptions ndots:2", "www.a", vec!["www.a"]),
+        ("search x.y\noptions ndots:0", "www", vec!["www.x.y", "www"]),
+        ("search localhost a.localhost z", "www", vec!["www.z", "www"]),
         ("", "www", vec!["www"]),
     ] {
-        let settings = read(text);
-        let (mut all, mut index) = (Vec::new(), 0);
-        while let Some(candidate) = settings.candidate(&name(asked), index) {
-            all.extend(candidate.map(|name| name.to_string()));
-            index += 1;
-        }
-        assert_eq!(all, expected, "{text} {asked}");
+        let candidates = read(text).candidates(&name(asked));
+        assert!(candidates.iter().all(Name::is_absolute));
+        let texts: Vec<_> = candidates.iter().map(Name::as_str).collect();
+        assert_eq!(texts, expected, "{text} {asked}");
     }
-    let long = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(59)].join(".");
-    let settings = read("search x.y z");
-    let list: Vec<_> = (0..4).map(|index| settings.candidate(&name(&long), index)).collect();
-    assert!(matches!(list[..], [Some(Some(_)), Some(None), Some(Some(_)), None]), "{list:?}");
+    let long = ["b".repeat(63), "c".repeat(63), "d".repeat(63)].join(".");
+    let settings = read(&format!("search {long} z"));
+    let label = "a".repeat(63);
+    let texts: Vec<_> = settings.candidates(&name(&label)).iter().map(Name::to_string).collect();
+    assert_eq!(texts, [format!("{label}.z"), label], "what would be too long is left out");
 }
 
 proptest! {
@@ -149,7 +147,7 @@ proptest! {
     ]) {
         let settings = Settings::from_resolv_conf(&text);
         prop_assert!((1..=3).contains(&settings.servers.len()) && settings.search.len() <= 6);
-        prop_assert!((1..=5).contains(&settings.attempts) && settings.ndots <= 15);
+        prop_assert!((1..=5).contains(&settings.attempts));
         prop_assert!((1000..=30_000).contains(&settings.timeout_ms));
     }
 }

@@ -2,6 +2,7 @@
 //! exactly once and in time, and nothing is asked, kept or left open that should not be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::query::{Transmit, Transport};
 use super::server::*;
@@ -59,6 +60,8 @@ struct World {
     honesty: u64,
     asked: usize,
     found: usize,
+    /// How often every query was taken.
+    crowded: usize,
 }
 
 const WAITERS: u64 = 300;
@@ -79,6 +82,11 @@ fn truth(text: &str) -> (u16, Vec<Vec<u8>>) {
         2 => (RA, vec![cname("&", 20, "alias.x"), a("alias.x", 30, [10, 0, 0, number as u8])]),
         _ => (RA, vec![address]),
     }
+}
+
+/// Few sources, and one that asks for half of all.
+fn source(waiter: u64) -> IpAddr {
+    Ipv4Addr::new(127, 0, 0, (waiter % 8).saturating_sub(3) as u8).into()
 }
 
 fn expected(text: &str) -> Result<Addresses, DnsError> {
@@ -114,9 +122,12 @@ impl World {
             honesty,
             asked: 0,
             found: 0,
+            crowded: 0,
         };
+        // All at once there are more questions than queries.
+        let spread_ms = [40_000, 500][world.random.below(2) as usize];
         for waiter in 0..WAITERS {
-            let at = world.random.below(40_000);
+            let at = world.random.below(spread_ms);
             world.after(at, Event::Ask(waiter));
             if world.random.chance(20) {
                 let later = at + world.random.below(8_000);
@@ -171,7 +182,7 @@ impl World {
             _ => format!("N{number}.Example."),
         };
         let name = name(&text);
-        match self.resolver.resolve(self.now, &name, waiter) {
+        match self.resolver.resolve(self.now, &name, source(waiter), waiter) {
             Outcome::Waiting => {
                 let deadline = self.now + TOTAL_TIMEOUT_MS;
                 self.waiting.insert(waiter, Waiting { name, deadline });
@@ -192,29 +203,37 @@ impl World {
             let waiting = self.waiting.remove(&waiter).expect("answered once, and nobody gone");
             assert!(self.now <= waiting.deadline, "answered late");
             if !matches!(answer, Err(DnsError::ServerFailure | DnsError::Timeout)) {
+                let answered = answer.as_ref().map_or(&waiting.name, |found| &found.name);
                 // The shortest TTL that a true answer has here.
                 let until = self.now + 15_000;
-                self.fresh.extend(closed.iter().map(|name| (name.clone(), until)));
+                let asked = closed.iter().filter(|name| *name == answered.as_str());
+                self.fresh.extend(asked.map(|name| (name.clone(), until)));
             }
             self.judge(&waiting.name, answer);
         }
         assert!(self.open.len() <= QUERIES_MAX && self.resolver.queries() == self.open.len());
+        self.crowded += usize::from(self.open.len() == QUERIES_MAX);
         assert_eq!(self.resolver.waiters(), self.waiting.len());
         assert!(self.resolver.cached() <= 256);
     }
 
-    fn judge(&mut self, name: &Name, answer: Result<Addresses, DnsError>) {
+    fn judge(&mut self, name: &Name, answer: Result<Resolved, DnsError>) {
         let itself = name.as_str().to_owned();
         let completed = format!("{itself}.example");
         let by_search = !name.is_absolute() && !itself.contains('.');
-        let truth = expected(if by_search { &completed } else { &itself });
+        let answered = if by_search { &completed } else { &itself };
+        let truth = expected(answered);
         match answer {
             Err(DnsError::ServerFailure | DnsError::Timeout) => {
                 assert!(self.honesty < 100, "honest servers answer");
             }
             answer => {
                 self.found += usize::from(answer.is_ok());
-                assert_eq!(answer, truth, "{name}");
+                let found = answer.map(|found| {
+                    assert_eq!(found.name.as_str(), answered, "the name that was answered");
+                    found.addresses
+                });
+                assert_eq!(found, truth, "{name}");
             }
         }
     }
@@ -300,7 +319,7 @@ impl World {
 
 #[test]
 fn every_waiter_is_answered_once_and_in_time() {
-    let (mut asked, mut found) = (0, 0);
+    let (mut asked, mut found, mut crowded) = (0, 0, 0);
     for seed in 1..=100 {
         let mut world = World::new(seed);
         let run = std::panic::AssertUnwindSafe(|| world.run());
@@ -310,6 +329,8 @@ fn every_waiter_is_answered_once_and_in_time() {
         }
         asked += world.asked;
         found += world.found;
+        crowded += world.crowded;
     }
     assert!(asked > 5_000 && found > 5_000, "{asked} queries, {found} addresses: no test at all");
+    assert!(crowded > 1_000, "{crowded} times all queries were taken: sources never competed");
 }

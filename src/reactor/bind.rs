@@ -150,7 +150,7 @@ impl<N: Net> Reactor<N> {
         self.close_target(slot);
         let entry = &mut self.entries[slot];
         entry.target = Target::Stream(Side::new(stream));
-        with_env(&self.net, &self.entrances, &self.rules, |env| {
+        with_env(&self.net, &self.entrances, &self.rules, &self.names, |env| {
             entry.session.handle_peer(peer, env)
         })
     }

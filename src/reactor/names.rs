@@ -10,9 +10,13 @@ use crate::timer::Millis;
 use log::debug;
 use slab::Slab;
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 
 /// Most datagrams or pieces of an answer read from one socket in a turn.
 const READS_PER_TURN: u32 = 8;
+/// Most answers handed out in a turn: each may make a connection, and thousands may have waited
+/// for the same name.
+const ANSWERS_PER_TURN: usize = 64;
 /// A bit for each query says whether it is ready.
 const _: () = assert!(QUERIES_MAX <= 64);
 /// A waiter is named by its slot in the low bits and its session's id above: what is answered
@@ -153,7 +157,7 @@ impl<N: Net> Names<N> {
 
     /// Whether there is something to do without an event.
     pub(super) fn is_ready(&self) -> bool {
-        self.stale || self.ready != 0
+        self.stale || self.ready != 0 || self.resolver.answers() > 0
     }
 }
 
@@ -178,29 +182,32 @@ impl<N: Net> Reactor<N> {
     /// Asks for the addresses of a name; says what the session makes of them if they are known.
     pub(super) fn resolve(&mut self, slot: usize, name: &Name) -> Action {
         let id = self.entries[slot].session.id;
-        match self.names.resolver.resolve(self.now, name, waiter(slot, id)) {
+        let source = IpAddr::V4(*self.entries[slot].session.client.ip());
+        match self.names.resolver.resolve(self.now, name, source, waiter(slot, id)) {
             Outcome::Waiting => Action::Wait,
             Outcome::Done(answer) => {
                 let session = &mut self.entries[slot].session;
-                let answer = answer.as_deref().map_err(|&error| error);
-                with_env(&self.net, &self.entrances, &self.rules, |env| {
+                let answer = answer.as_ref().map_err(|&error| error);
+                with_env(&self.net, &self.entrances, &self.rules, &self.names, |env| {
                     session.handle_resolved(answer, env)
                 })
             }
         }
     }
 
-    /// Drives the resolver and tells the sessions whose names are resolved.
+    /// Drives the resolver and hands its answers to the sessions that wait for them; those that
+    /// are left go out in the next turn.
     pub(super) fn answer_names(&mut self) {
         self.names.drive(&mut self.net, self.now);
-        while let Some((waiter, answer)) = self.names.resolver.poll_answer() {
+        for _ in 0..ANSWERS_PER_TURN {
+            let Some((waiter, answer)) = self.names.resolver.poll_answer() else { return };
             let (slot, id) = ((waiter & ((1 << SLOT_BITS) - 1)) as usize, waiter >> SLOT_BITS);
             let Some(entry) = self.entries.get_mut(slot) else { continue };
             if entry.session.id != id {
                 continue;
             }
-            let answer = answer.as_deref().map_err(|&error| error);
-            let action = with_env(&self.net, &self.entrances, &self.rules, |env| {
+            let answer = answer.as_ref().map_err(|&error| error);
+            let action = with_env(&self.net, &self.entrances, &self.rules, &self.names, |env| {
                 entry.session.handle_resolved(answer, env)
             });
             self.set_deadline(slot);

@@ -130,9 +130,10 @@ impl<N: Net> Reactor<N> {
             if relay.up.held().len() == before {
                 continue;
             }
-            let (taken, action) = with_env(&self.net, &self.entrances, &self.rules, |env| {
-                session.handle_request(relay.up.held(), env)
-            });
+            let (taken, action) =
+                with_env(&self.net, &self.entrances, &self.rules, &self.names, |env| {
+                    session.handle_request(relay.up.held(), env)
+                });
             relay.up.consume(&mut self.pool, taken);
             if action != Action::Wait {
                 self.perform(slot, action);

@@ -180,7 +180,7 @@ fn a_request_that_no_rule_could_permit_is_known_before_any_address() {
         let client = Ipv4Addr::new(10, 0, 0, 2);
         rules(text)
             .could_permit(Command::Connect, name.map(str::as_bytes), 80, client, b"bob")
-            .is_some()
+            .is_ok()
     };
     for (text, expected) in [
         ("", false),
@@ -206,13 +206,45 @@ fn a_request_that_no_rule_could_permit_is_known_before_any_address() {
     assert!(!could("permit c www.example.com", None));
     let ident =
         |text: &str| rules(text).could_permit(Command::Connect, None, 80, Ipv4Addr::LOCALHOST, b"");
-    assert_eq!(ident("permit c 1.*.*.*"), Some(Ident::No));
-    assert_eq!(ident("permit c 1.*.*.* ident\npermit c 2.*.*.* ident-lax"), Some(Ident::Strict));
-    assert_eq!(ident("permit c 1.*.*.* ident\npermit c 2.*.*.*"), Some(Ident::Lax));
+    assert_eq!(ident("permit c 1.*.*.*"), Ok(Ident::No));
+    assert_eq!(ident("permit c 1.*.*.* ident\npermit c 2.*.*.* ident-lax"), Ok(Ident::Strict));
+    assert_eq!(ident("permit c 1.*.*.* ident\npermit c 2.*.*.*"), Ok(Ident::Lax));
     assert_eq!(
         ident("deny c 2.*.*.*\npermit c 1.*.*.* ident\npermit c 2.*.*.*"),
-        Some(Ident::Strict)
+        Ok(Ident::Strict)
     );
+}
+
+#[test]
+fn a_certain_no_names_the_deny_rule_that_decides() {
+    use Refusal::*;
+    let why = |text: &str, name: Option<&str>, port| {
+        let client = Ipv4Addr::new(10, 0, 0, 2);
+        let name = name.map(str::as_bytes);
+        rules(text).could_permit(Command::Connect, name, port, client, b"bob").unwrap_err()
+    };
+    for (text, expected) in [
+        ("permit c 1.2.3.4 port 81", NoRule),
+        ("deny c 10.0.0.0/8", NoRule),
+        ("deny c 10.0.0.0/8\npermit c 10.1.2.3 port 81", NoRule),
+        ("deny c other.org\npermit c www.other.org", NoRule),
+        ("permit c 224.0.0.0/4", NoRule),
+        ("deny c *.*.*.* port 81", NoRule),
+        ("deny c *.*.*.*", Denied { line: 1 }),
+        ("deny c *.example.com", Denied { line: 1 }),
+        ("deny c *.*.*.*\npermit c *.example.com", Denied { line: 1 }),
+        ("deny c 10.0.0.0/8\ndeny c 11.0.0.0/8\npermit c 11.1.2.3", Denied { line: 2 }),
+        ("deny c 10.0.0.0/8\ndeny c *.example.com\npermit c www.example.com", Denied { line: 2 }),
+        ("deny c *.*.*.*\ndeny c *.example.com\npermit c *.*.*.*", Denied { line: 1 }),
+        // A host-name rule is not why 127/8 is out of reach.
+        ("deny c *.example.com\ndeny c 127.0.0.0/8\npermit c 127.0.0.1", Denied { line: 2 }),
+        ("permit c 224.0.0.0/4\ndeny c *.example.com", Denied { line: 2 }),
+    ] {
+        assert_eq!(why(text, Some("www.example.com"), 80), expected, "{text}");
+        assert_eq!(why(text, Some("www.example.com"), 0), Impossible, "{text}");
+    }
+    assert_eq!(why("deny c *.*.*.*", None, 80), Denied { line: 1 });
+    assert_eq!(why("deny c *.example.com", None, 80), NoRule);
 }
 
 #[test]
@@ -363,7 +395,7 @@ proptest! {
             let decision = decided_by(&set, &query);
             prop_assert_eq!(decision, reference(&text, &query), "{}\n{:?}", text, query);
             if decision.is_some_and(|(permit, _)| permit) {
-                prop_assert!(set.could_permit(query.command, query.name, query.port, query.client, query.user).is_some());
+                prop_assert!(set.could_permit(query.command, query.name, query.port, query.client, query.user).is_ok());
             }
         }
     }

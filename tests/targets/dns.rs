@@ -31,11 +31,11 @@ fn actual(bytes: &[u8]) -> Effect {
     let settings = Settings::from_resolv_conf(b"options attempts:1");
     let mut resolver = Resolver::new(settings, Hosts::default(), Box::new(|| ID));
     let Ok(Target::Name(name)) = classify(NAME.as_bytes()) else { unreachable!() };
-    resolver.resolve(0, &name, 1);
+    resolver.resolve(0, &name, Ipv4Addr::LOCALHOST.into(), 1);
     let query = resolver.poll_transmit().unwrap();
     resolver.handle_datagram(1, query.key, bytes);
     if let Some((_, answer)) = resolver.poll_answer() {
-        return Effect::Answer(answer.map(|list| list.to_vec()));
+        return Effect::Answer(answer.map(|found| found.addresses.to_vec()));
     }
     match resolver.poll_transmit() {
         None => Effect::Dropped,

@@ -97,7 +97,7 @@ pub fn rule_file(bytes: &[u8]) {
     for command in [Command::Connect, Command::Bind] {
         for name in [None, Some(&b"a.example.com"[..])] {
             let query = Query { command, name, address, port: 80, client, user: b"bob" };
-            let possible = rules.could_permit(command, name, 80, client, b"bob").is_some();
+            let possible = rules.could_permit(command, name, 80, client, b"bob").is_ok();
             let permits = matches!(rules.decide(&query), socku::rules::Verdict::Permit { .. });
             assert!(possible || !permits, "refused without asking, though permitted");
         }
@@ -110,5 +110,5 @@ pub fn resolv_conf(bytes: &[u8]) {
     assert!((1..=3).contains(&settings.servers.len()));
     assert!((1_000..=30_000).contains(&settings.timeout_ms));
     assert!((1..=5).contains(&settings.attempts));
-    assert!(settings.ndots <= 15 && settings.search.len() <= 6);
+    assert!(settings.search.len() <= 6);
 }

@@ -1,0 +1,142 @@
+//! Questions and their queries: which server is asked next, and who pays for it.
+
+use std::net::IpAddr;
+
+use super::super::DnsError;
+use super::super::message::Reading;
+use super::super::query::{Query, Transport};
+use super::super::shares::Shares;
+use super::{QUERIES_MAX, Question, Resolver};
+use crate::name::Name;
+
+/// Of the sources of one question, as many are compared for the one it is charged to.
+const SOURCES_COMPARED_MAX: usize = 16;
+
+impl Resolver {
+    /// Asks what is queued, as far as queries are free or have to make way.
+    pub(super) fn ask_queued(&mut self, now: u64) {
+        loop {
+            if self.queries.len() >= QUERIES_MAX {
+                let Some(key) = self.shares.victim() else { return };
+                self.make_way(key);
+            }
+            let Some(name) = self.shares.next() else { return };
+            self.next_try(now, name, DnsError::Timeout);
+        }
+    }
+
+    /// Ends a query that was not answered yet; its question waits in its old place. That is not
+    /// counted as a try, since it shows nothing. Yet the next server is next: if this one is
+    /// silent, the question would never get beyond it.
+    fn make_way(&mut self, key: u64) {
+        let Some(Query { name, .. }) = self.end_query(key) else { return };
+        let Some(question) = self.questions.get_mut(&name) else { return };
+        question.query = None;
+        question.tries -= 1;
+        question.offset += 1;
+        question.payer = question.lightest(&self.shares);
+        self.shares.enqueue(question.payer, question.place, name);
+    }
+
+    /// Counts a question in the share of another of its sources.
+    pub(super) fn charge(&mut self, name: &Name, source: IpAddr) {
+        let Some(question) = self.questions.get_mut(name) else { return };
+        let payer = std::mem::replace(&mut question.payer, source);
+        match question.query {
+            Some(key) => {
+                self.shares.release(payer, key);
+                self.shares.hold(source, key);
+            }
+            None => {
+                self.shares.dequeue(payer, question.place);
+                self.shares.enqueue(source, question.place, name.clone());
+            }
+        }
+    }
+
+    /// Sends a question to the next server, or gives it up with what its tries have shown.
+    pub(super) fn next_try(&mut self, now: u64, name: Name, failure: DnsError) {
+        let Some(question) = self.questions.get_mut(&name) else { return };
+        if failure == DnsError::ServerFailure {
+            question.failure = failure;
+        }
+        if question.tries >= question.settings.tries() {
+            let failure = question.failure;
+            return self.answer(now, &name, Err(failure));
+        }
+        let servers = &question.settings.servers;
+        let server = servers[(question.offset + question.tries) % servers.len()];
+        question.tries += 1;
+        // Some middleboxes drop what carries an OPT record, so later rounds go without.
+        let edns = question.tries <= servers.len();
+        self.send(now, Query::new(name, server, Transport::Udp, edns));
+    }
+
+    /// Starts a query, which must belong to a question.
+    fn send(&mut self, now: u64, mut query: Query) {
+        let key = self.next_serial();
+        let Some(question) = self.questions.get_mut(&query.name) else { return };
+        question.query = Some(key);
+        self.shares.hold(question.payer, key);
+        query.id = (self.random)();
+        query.deadline = now + question.settings.try_timeout_ms();
+        self.expiries.insert((query.deadline, key));
+        self.queries.insert(key, query);
+        self.transmits.push_back(key);
+    }
+
+    /// What an answer means for its query and its question.
+    pub(super) fn handle_reading(&mut self, now: u64, key: u64, reading: Reading) {
+        if reading == Reading::Foreign {
+            return;
+        }
+        let Some(query) = self.end_query(key) else { return };
+        let Query { name, server, transport, edns, .. } = query;
+        match reading {
+            Reading::Foreign => {}
+            Reading::Truncated => {
+                self.send(now, Query::new(name, server, Transport::Tcp, edns));
+            }
+            Reading::NoEdns => self.send(now, Query::new(name, server, transport, false)),
+            Reading::Failure => self.next_try(now, name, DnsError::ServerFailure),
+            Reading::Answer(answer, ttl_s) => {
+                self.cache.insert(now, &name, &answer, ttl_s);
+                self.answer(now, &name, answer);
+            }
+        }
+    }
+
+    pub(super) fn end_query(&mut self, key: u64) -> Option<Query> {
+        let query = self.queries.remove(&key)?;
+        self.expiries.remove(&(query.deadline, key));
+        if let Some(question) = self.questions.get(&query.name) {
+            self.shares.release(question.payer, key);
+        }
+        if query.transmitted {
+            self.closes.push_back(key);
+        }
+        Some(query)
+    }
+
+    pub(super) fn remove_question(&mut self, name: &Name) -> Option<Question> {
+        let question = self.questions.get(name)?;
+        match question.query {
+            None => self.shares.dequeue(question.payer, question.place),
+            Some(key) => drop(self.end_query(key)),
+        }
+        self.questions.remove(name)
+    }
+}
+
+impl Question {
+    /// The source to charge it to: of those that wait for it the one with the fewest others, so
+    /// that it comes as soon as if that one had asked alone.
+    pub(super) fn lightest(&self, shares: &Shares) -> IpAddr {
+        let sources = self.sources.keys().take(SOURCES_COMPARED_MAX).copied();
+        sources.min_by_key(|&source| shares.load(source)).unwrap_or(self.payer)
+    }
+}
+
+#[cfg(test)]
+#[path = "sharing_test.rs"]
+mod tests;
