@@ -142,6 +142,21 @@ pub fn receive_with_urgent(stream: &TcpStream) -> (Vec<u8>, usize, End) {
     }
 }
 
+/// Reads a stream to its end, at most so many bytes at a time with a rest before each; the place
+/// of the end, and how it ended.
+pub fn receive_slowly(stream: &TcpStream, bytes: usize, rest: Duration) -> (usize, End) {
+    let mut at = 0;
+    loop {
+        std::thread::sleep(rest);
+        match read_once(stream, at, at + bytes, &mut [0; CHUNK_BYTES]) {
+            Ok(next) if next == at => return (at, End::Fin),
+            Ok(next) => at = next,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return (at, End::Reset),
+            Err(error) => panic!("reading at {at}: {error}"),
+        }
+    }
+}
+
 /// One byte there and back, through whatever is between.
 pub fn ping(mut stream: &TcpStream) {
     stream.write_all(b"p").unwrap();
