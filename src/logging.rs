@@ -1,107 +1,188 @@
 //! The program's log: lines are gathered over a turn of the loop and written together, and a
-//! reader of the log that stalls holds up nobody.
+//! slow or stalled reader never blocks the proxy.
 //!
 //! A busy proxy writes thousands of access lines a second; gathered, they cost one call a turn. At
-//! debug each line is written as it happens, so that it stands where a trace expects it.
+//! debug each line is written as it happens, so that it stands where a trace expects it. Lines
+//! that the reader has no room for wait. While they do, the loop watches [`waiting`].
+
+mod output;
 
 use env_logger::{Builder, Env, Target};
 use log::LevelFilter;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, fstat};
-use rustix::io::{Errno, write};
-use rustix::stdio::stderr;
+use output::Output;
+use rustix::io::Errno;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// Most bytes kept for a reader that stalls. Lines beyond are lost, and counted.
-const KEPT_BYTES_MAX: usize = 64 << 10;
-/// A pipe that is writable takes so many bytes without blocking (PIPE_BUF of Linux).
+/// Most bytes that wait for a slow reader: more than a turn that ends a thousand sessions logs.
+/// Lines beyond are dropped, counted and reported.
+const WAITING_BYTES_MAX: usize = 256 << 10;
+/// A dump of all sessions goes on while fewer bytes wait, so the rest is there for other lines.
+const DUMP_BYTES_MAX: usize = 16 << 10;
+/// A pipe takes so many bytes whole or not at all (PIPE_BUF of Linux), and this many without
+/// blocking when it is writable.
 const PIPE_BYTES: usize = 4096;
+/// How long the end of the program waits, in all, for a reader that makes no room.
+const FINISH_WAIT_MAX: Duration = Duration::from_secs(1);
 
-static GATHERED: Mutex<Gathered> =
-    Mutex::new(Gathered { bytes: Vec::new(), lost: 0, never_blocks: false });
-
-/// Lines that are not written yet.
-struct Gathered {
-    bytes: Vec<u8>,
-    /// How many lines found no room.
-    lost: u64,
-    /// Standard error is a file.
-    never_blocks: bool,
-}
+static LOG: Mutex<Log> = Mutex::new(Log::new());
 
 /// Logs to standard error what `RUST_LOG` chooses, by default info and above.
 pub fn init() {
     let target = Target::Pipe(Box::new(Gatherer));
     Builder::from_env(Env::default().default_filter_or("info")).target(target).init();
-    gathered().never_blocks = fstat(stderr())
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+    log().output();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        flush();
+        // Not if the panic is one of the log itself.
+        if let Ok(mut log) = LOG.try_lock() {
+            log.finish();
+        }
         hook(panic);
     }));
 }
 
 /// Writes what has been gathered, as far as that is possible without waiting.
 pub fn flush() {
-    gathered().flush();
+    log().flush();
 }
 
-fn gathered() -> MutexGuard<'static, Gathered> {
+/// While lines wait for the reader: the descriptor to watch until it makes room. Edges are enough,
+/// for it was full at the last write: the next page of a pipe that is free is an edge, and if the
+/// reader was faster, epoll says so when the descriptor is registered.
+pub fn waiting() -> Option<RawFd> {
+    log().waiting()
+}
+
+/// Whether a dump may go on, or has to wait for the reader.
+pub fn has_room_for_dump() -> bool {
+    log().bytes.len() < DUMP_BYTES_MAX
+}
+
+/// For the end of the program, when nobody is left to be held up: from now on a line that finds
+/// no room waits for the reader instead of being dropped, a second in all.
+pub fn hold_for_reader() {
+    log().hold_for_reader();
+}
+
+/// Writes everything, if the reader takes it within a second.
+pub fn finish() {
+    log().finish();
+}
+
+/// Like [`finish`], with a last line that is written as it is.
+pub fn finish_with(line: &str) {
+    let mut log = log();
+    log.hold_for_reader();
+    log.push(format!("{line}\n").as_bytes());
+    log.flush();
+}
+
+fn log() -> MutexGuard<'static, Log> {
     // What a thread that panicked had gathered is as good as any.
-    GATHERED.lock().unwrap_or_else(PoisonError::into_inner)
+    LOG.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a write to standard error would wait for a reader.
-fn would_block() -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(stderr(), PollFlags::OUT)];
-    poll(&mut fds, Some(&Timespec::default())) == Ok(0)
+/// Lines that are not written yet, and where they go.
+struct Log {
+    /// Found out at the first write.
+    output: Option<Output>,
+    bytes: Vec<u8>,
+    /// How many lines found no room since the last report.
+    dropped: u64,
+    /// How long writing may still wait for the reader; none until the end of the program.
+    patience: Option<Duration>,
 }
 
-impl Gathered {
-    fn flush(&mut self) {
-        self.drain();
-        if self.bytes.is_empty() && self.lost > 0 {
-            let lost = std::mem::take(&mut self.lost);
-            let _ = writeln!(self.bytes, "socku: {lost} lines of the log are lost: not read");
-            self.drain();
-        }
+impl Log {
+    const fn new() -> Log {
+        Log { output: None, bytes: Vec::new(), dropped: 0, patience: None }
     }
 
-    fn drain(&mut self) {
-        let never_blocks = self.never_blocks;
-        let written = self.write(|bytes| write(stderr(), bytes), || !never_blocks && would_block());
-        self.bytes.drain(..written);
+    fn output(&mut self) -> &Output {
+        self.output.get_or_insert_with(Output::open)
     }
 
-    /// Keeps a line for later, if there is room.
+    fn waiting(&mut self) -> Option<RawFd> {
+        (!self.bytes.is_empty()).then(|| self.output().as_fd().as_raw_fd())
+    }
+
+    fn hold_for_reader(&mut self) {
+        self.patience.get_or_insert(FINISH_WAIT_MAX);
+    }
+
+    fn finish(&mut self) {
+        self.hold_for_reader();
+        self.flush();
+    }
+
+    /// Keeps a line for the next flush, or drops it if there is no room.
     fn push(&mut self, line: &[u8]) {
-        if self.bytes.len() + line.len() > KEPT_BYTES_MAX {
-            self.lost += 1;
+        if !self.fits(line.len()) {
+            self.flush();
+        }
+        self.report_dropped();
+        // Lines after those that were dropped must not overtake the report.
+        if self.dropped > 0 || !self.fits(line.len()) {
+            self.dropped += 1;
         } else {
             self.bytes.extend_from_slice(line);
         }
     }
 
-    /// Writes piece by piece; how many bytes are done with. What cannot be written at all (the
-    /// reader is gone, the disk is full) is given up: relaying goes on.
-    fn write(
-        &self,
-        mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
-        would_block: impl Fn() -> bool,
-    ) -> usize {
+    fn flush(&mut self) {
+        self.write();
+        if self.dropped > 0 {
+            self.report_dropped();
+            self.write();
+        }
+        if self.bytes.is_empty() {
+            self.bytes.shrink_to(PIPE_BYTES);
+        }
+    }
+
+    fn fits(&self, bytes: usize) -> bool {
+        self.bytes.len() + bytes <= WAITING_BYTES_MAX
+    }
+
+    /// Puts the number of lines dropped in their place, once there is room for some lines again.
+    fn report_dropped(&mut self) {
+        if self.dropped > 0 && self.fits(PIPE_BYTES) {
+            let dropped = std::mem::take(&mut self.dropped);
+            let report = format!("socku: dropped {dropped} log lines: the reader is too slow\n");
+            self.bytes.extend_from_slice(report.as_bytes());
+        }
+    }
+
+    /// Writes piece by piece, as far as there is room or patience.
+    fn write(&mut self) {
+        let output = self.output.get_or_insert_with(Output::open);
         let mut written = 0;
-        while written < self.bytes.len() && !would_block() {
-            let rest = &self.bytes[written..];
-            match write(&rest[..rest.len().min(PIPE_BYTES)]) {
+        while written < self.bytes.len() {
+            match output.write(first_lines(&self.bytes[written..])) {
                 Ok(n) => written += n,
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                Err(_) => return self.bytes.len(),
+                Err(Errno::AGAIN) => {
+                    if !self.patience.as_mut().is_some_and(|patience| output.wait(patience)) {
+                        break;
+                    }
+                }
+                // The reader is gone or the disk is full: relaying goes on without these lines.
+                Err(_) => written = self.bytes.len(),
             }
         }
-        written
+        self.bytes.drain(..written);
+    }
+}
+
+/// As many whole lines as a pipe takes at once, so that no other writer's come in between.
+fn first_lines(bytes: &[u8]) -> &[u8] {
+    let most = &bytes[..bytes.len().min(PIPE_BYTES)];
+    match most.iter().rposition(|&byte| byte == b'\n') {
+        Some(end) => &most[..=end],
+        None => most,
     }
 }
 
@@ -110,13 +191,10 @@ struct Gatherer;
 
 impl Write for Gatherer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut gathered = gathered();
-        if gathered.bytes.len() + line.len() > KEPT_BYTES_MAX {
-            gathered.flush();
-        }
-        gathered.push(line);
+        let mut log = log();
+        log.push(line);
         if log::max_level() >= LevelFilter::Debug {
-            gathered.flush();
+            log.flush();
         }
         Ok(line.len())
     }
@@ -130,24 +208,86 @@ impl Write for Gatherer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use std::fs::File;
+    use std::io::Read;
 
-    #[test]
-    fn what_finds_no_room_is_counted_and_nothing_is_kept_in_part() {
-        let mut gathered = Gathered { bytes: Vec::new(), lost: 0, never_blocks: false };
-        let line = [b'x'; 1000];
-        (0..100).for_each(|_| gathered.push(&line));
-        assert_eq!(gathered.bytes.len(), 65_000);
-        assert_eq!(gathered.lost, 35);
+    /// A log into a pipe, and its reader.
+    fn piped() -> (Log, File) {
+        let (reader, writer) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        (Log { output: Some(Output::Own(writer)), ..Log::new() }, reader.into())
+    }
+
+    fn read(mut reader: &File) -> String {
+        let mut text = String::new();
+        let _ = reader.read_to_string(&mut text);
+        text
+    }
+
+    fn line(number: usize) -> String {
+        format!("{number:0>99}\n")
     }
 
     #[test]
-    fn writing_stops_where_it_would_wait_and_gives_up_where_it_fails() {
-        let gathered = Gathered { bytes: vec![b'x'; 10_000], lost: 0, never_blocks: false };
-        let turns = std::cell::Cell::new(0);
-        let full = || turns.replace(turns.get() + 1) == 2;
-        assert_eq!(gathered.write(|bytes| Ok(bytes.len()), full), 2 * PIPE_BYTES);
-        assert_eq!(gathered.write(|bytes| Ok(bytes.len().min(7)), || false), 10_000);
-        assert_eq!(gathered.write(|_| Err(Errno::AGAIN), || false), 0);
-        assert_eq!(gathered.write(|_| Err(Errno::PIPE), || false), 10_000);
+    fn dropped_lines_are_reported_in_their_place_and_no_line_is_cut() {
+        let (mut log, reader) = piped();
+        let mut text = String::new();
+        let mut next = 0;
+        for _ in 0..3 {
+            for number in next..next + 10_000 {
+                log.push(line(number).as_bytes());
+                assert!(log.bytes.len() <= WAITING_BYTES_MAX);
+            }
+            next += 10_000;
+            while log.waiting().is_some() {
+                text += &read(&reader);
+                log.flush();
+            }
+        }
+        text += &read(&reader);
+        let (mut expected, mut reports) = (0, 0);
+        for found in text.lines() {
+            if let Some(report) = found.strip_prefix("socku: dropped ") {
+                let count = report.strip_suffix(" log lines: the reader is too slow").unwrap();
+                expected += count.parse::<usize>().unwrap();
+                reports += 1;
+            } else {
+                assert_eq!(found, line(expected).trim_end());
+                expected += 1;
+            }
+        }
+        assert_eq!((expected, reports), (next, 3));
+    }
+
+    #[test]
+    fn what_cannot_be_written_at_all_is_given_up_and_nothing_waits() {
+        let (mut log, reader) = piped();
+        (0..10_000).for_each(|number| log.push(line(number).as_bytes()));
+        log.flush();
+        assert!(log.waiting().is_some());
+        drop(reader);
+        log.flush();
+        assert!(log.waiting().is_none());
+        log.push(b"later\n");
+        log.flush();
+        assert!(log.waiting().is_none());
+    }
+
+    #[test]
+    fn at_the_end_a_stalled_reader_costs_one_wait_and_no_more() {
+        let (mut log, _reader) = piped();
+        let start = std::time::Instant::now();
+        log.hold_for_reader();
+        (0..10_000).for_each(|number| log.push(line(number).as_bytes()));
+        log.finish();
+        assert!(start.elapsed() >= FINISH_WAIT_MAX);
+        assert_eq!(log.patience, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn pieces_end_with_a_line_where_one_ends() {
+        assert_eq!(first_lines(b"one\ntwo\nth"), b"one\ntwo\n");
+        assert_eq!(first_lines(&[b'x'; 5000]).len(), PIPE_BYTES);
+        assert_eq!(first_lines(line(1).repeat(50).as_bytes()).len(), 4000);
     }
 }

@@ -24,11 +24,9 @@ fn main() -> ExitCode {
     match invocation.and_then(perform) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(code, message)) => {
-            logging::flush();
-            // One line, whatever a flag or a file is called. With standard error gone as well
-            // there is nobody left to tell, and the exit code says it.
-            let line = message.replace(|c: char| c.is_control(), "?");
-            let _ = writeln!(std::io::stderr(), "{line}");
+            // One line, whatever a flag or a file is called. If nobody reads standard error, the
+            // exit code still says it.
+            logging::finish_with(&message.replace(|c: char| c.is_control(), "?"));
             ExitCode::from(code)
         }
     }

@@ -58,7 +58,7 @@ class Reader:
         if call.name == "epoll_wait":
             arguments = re.sub(r", -?\d+$", ", T", arguments)
         returned = call.returned()
-        opens = call.name in ("socket", "accept4", "epoll_create1", "inotify_init1", "openat")
+        opens = call.name in ("socket", "accept4", "epoll_create1", "inotify_init1", "open", "openat")
         if opens and returned:
             result = self.parts[returned]
         text = f"{call.name}({self.words(call, arguments)}) = {result}"
@@ -115,8 +115,9 @@ class Reader:
             self.parts[returned] = "peer" if self.parts[call.first()] == "bind" else "client"
         elif call.name in ("epoll_create1", "inotify_init1"):
             self.parts[returned] = call.name.split("_")[0]
-        elif call.name == "openat":
-            self.parts[returned] = "file"
+        elif call.name in ("open", "openat"):
+            name = decoded(STRING.search(call.arguments).group(1))
+            self.parts[returned] = "log" if name == b"/proc/self/fd/2" else "file"
         elif call.name == "fcntl" and "DUPFD" in call.arguments:
             self.parts[returned] = self.parts.get(call.first(), "?")
 

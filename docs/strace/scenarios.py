@@ -99,8 +99,8 @@ closes.""", [
     (r"epoll_wait.*target: OUT", "Edges that tell nothing new: the FIN is sent, and acknowledged."),
     (r"recvfrom\(target, \"\".* = 0", "The target's FIN: both directions have ended, so no shutdown is needed."),
     (r"close\(client", "Closing takes a socket out of the epoll set, too."),
-    (r"ppoll", "Here the log is a pipe: is there room, so that nobody is waited for? A file is not asked."),
-    (r"access line", "The one line that a session writes; a turn's lines go together."),
+    (r"access line", "The one line that a session writes; a turn's lines go together. Standard error is a pipe here, "
+     "opened again without blocking."),
 ])
 def connect(stage):
     client = stage.dial()
