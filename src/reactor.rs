@@ -6,6 +6,7 @@
 mod accept;
 mod asking;
 mod bind;
+mod dump;
 mod names;
 mod reset;
 mod steps;
@@ -32,6 +33,8 @@ use asking::Asking;
 use bind::FreePorts;
 use names::Names;
 use reset::PendingReset;
+
+pub use dump::Dump;
 
 /// Most listeners; theirs are the first tokens.
 pub const LISTENERS_MAX: usize = 32;
@@ -155,6 +158,8 @@ pub struct Reactor<N: Net> {
     next_entrance: usize,
     bind_ports: FreePorts,
     drain_until: Option<Millis>,
+    /// The next turn does not wait for events.
+    skip_wait: bool,
     now: Millis,
 }
 
@@ -207,6 +212,7 @@ impl<N: Net> Reactor<N> {
             is_short: false,
             next_entrance: 0,
             drain_until: None,
+            skip_wait: false,
             now,
         }
     }
@@ -260,6 +266,7 @@ impl<N: Net> Reactor<N> {
     /// [`FIRST_FOREIGN_TOKEN`].
     pub fn turn(&mut self) -> io::Result<u32> {
         let timeout_ms = self.timeout_ms();
+        self.skip_wait = false;
         self.events.clear();
         self.net.poll(&mut self.events, timeout_ms)?;
         self.now = self.net.now();
@@ -280,7 +287,11 @@ impl<N: Net> Reactor<N> {
 
     /// How long the poll may take.
     fn timeout_ms(&self) -> Option<Millis> {
-        if !self.ready.is_empty() || self.names.is_ready() || self.may_accept(self.now) {
+        if self.skip_wait
+            || !self.ready.is_empty()
+            || self.names.is_ready()
+            || self.may_accept(self.now)
+        {
             return Some(0);
         }
         let accept_after = self.accept_after.filter(|_| self.wants_accept());
@@ -356,9 +367,6 @@ impl<N: Net> Reactor<N> {
             self.set_deadline(slot);
             self.perform(slot, action);
         }
-        if self.drain_until.is_some_and(|until| until <= self.now) {
-            self.stop();
-        }
     }
 
     /// Frees the sessions that have ended, with an access line each.
@@ -422,7 +430,12 @@ impl<N: Net> Reactor<N> {
         }
     }
 
-    /// Stops accepting; sessions have until the drain time-out.
+    /// Lets the next turn take what has happened and not wait for more: the embedder has work left.
+    pub fn skip_wait(&mut self) {
+        self.skip_wait = true;
+    }
+
+    /// Stops accepting. Sessions have until the drain time-out, see [`Reactor::is_drain_over`].
     pub fn drain(&mut self) {
         self.entrances.clear();
         let until = self.now.saturating_add(self.settings.drain_timeout_ms);
@@ -432,6 +445,11 @@ impl<N: Net> Reactor<N> {
     /// Whether [`Reactor::drain`] was called and nothing is left to do.
     pub fn is_drained(&self) -> bool {
         self.is_draining() && self.entries.is_empty()
+    }
+
+    /// Whether the drain time-out has come: the embedder is to call [`Reactor::stop`].
+    pub fn is_drain_over(&self) -> bool {
+        self.drain_until.is_some_and(|until| until <= self.now)
     }
 
     /// Ends every session now.
@@ -445,26 +463,6 @@ impl<N: Net> Reactor<N> {
             }
         }
         self.reap();
-    }
-
-    /// Writes the counters and one line per session to the log.
-    pub fn dump(&self) {
-        let stats = &self.stats;
-        let ((small, large), (pipes, _)) = (self.pool.lent(), self.pool.pipes());
-        info!(
-            target: "dump",
-            "sessions={} opened={} closed={} up={} down={} accept-failures={} shed={} \
-             small-buffers={small} large-buffers={large} pipes={pipes} rules={}",
-            self.entries.len(), stats.opened, stats.closed_total(), stats.up_bytes,
-            stats.down_bytes, stats.accept_failures, stats.shed, self.rules.rules().len(),
-        );
-        for &reason in CloseReason::ALL.iter().filter(|&&reason| stats.closed(reason) > 0) {
-            info!(target: "dump", "reason={reason} count={}", stats.closed(reason));
-        }
-        for (_, entry) in &self.entries {
-            let (up, down) = (entry.relay.up.delivered, entry.relay.down.delivered);
-            info!(target: "dump", "{}", Line { session: &entry.session, up, down, now: self.now });
-        }
     }
 
     /// Puts the session's deadline in place of the one it had.

@@ -7,16 +7,17 @@ use crate::logging;
 use crate::net::MioNet;
 use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
-use crate::reactor::{FIRST_FOREIGN_TOKEN, Reactor, SESSION_BYTES_MAX, Settings};
+use crate::reactor::{Dump, FIRST_FOREIGN_TOKEN, Reactor, SESSION_BYTES_MAX, Settings};
 use crate::rules::RuleSet;
 use crate::signals::{Request, Signals};
 use crate::timer::{Deadline, KINDS, Millis};
 use crate::watch::FileWatch;
 use log::{debug, error, info, warn};
-use mio::Registry;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, SocketAddrV4};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -47,6 +48,7 @@ const HOSTS: &str = "/etc/hosts";
 // What wakes the loop besides sockets.
 const SIGNALS: usize = 0;
 const FILES: usize = 1;
+const LOG: usize = 2;
 
 /// A proxy that listens.
 pub struct Server {
@@ -60,6 +62,11 @@ pub struct Server {
     /// Given up while the rule file is read, so that there is a descriptor for it even when
     /// sessions have taken all others.
     spare: Option<OwnedFd>,
+    /// Standard error, while the loop watches it for room.
+    watched_log: Option<RawFd>,
+    /// USR1 has asked for a dump that has not begun.
+    dump_requested: bool,
+    dump: Option<Dump>,
 }
 
 /// Reads and parses a rule file. The error is one line with the file, and the line where there
@@ -110,6 +117,9 @@ impl Server {
             dns_timeout_ms: config.dns_timeout_ms,
             addresses,
             spare: spare_descriptor(),
+            watched_log: None,
+            dump_requested: false,
+            dump: None,
         };
         debug!(
             "{max_sessions} sessions, which with what they hold take at most {} KiB, and {} KiB in \
@@ -131,7 +141,7 @@ impl Server {
         for address in &self.addresses {
             info!("listening on {address}");
         }
-        logging::flush();
+        self.write_log();
         while !self.reactor.is_drained() {
             let woken =
                 self.reactor.turn().map_err(|error| format!("waiting for events: {error}"))?;
@@ -141,10 +151,13 @@ impl Server {
             if woken & 1 << FILES != 0 {
                 self.handle_changes();
             }
-            logging::flush();
+            if self.reactor.is_drain_over() {
+                self.stop();
+            }
+            self.write_log();
         }
         info!("stopped");
-        logging::flush();
+        logging::finish();
         Ok(())
     }
 
@@ -157,13 +170,59 @@ impl Server {
                     self.read_hosts_again();
                     self.read_resolv_conf_again();
                 }
-                Request::Dump => self.reactor.dump(),
-                Request::Stop if self.reactor.is_draining() => self.reactor.stop(),
+                Request::Dump => self.dump_requested = true,
+                Request::Stop if self.reactor.is_draining() => self.stop(),
                 Request::Stop => {
                     info!("stopping; {} sessions may finish", self.reactor.session_count());
                     self.reactor.drain();
                 }
             }
+        }
+    }
+
+    /// Ends every session. They may be thousands, with a line each, and nobody is left to be held
+    /// up by the log.
+    fn stop(&mut self) {
+        logging::hold_for_reader();
+        self.reactor.stop();
+    }
+
+    /// Writes what has been logged. What the log's reader has no room for waits, and so does the
+    /// rest of a dump; then room wakes the loop.
+    fn write_log(&mut self) {
+        logging::flush();
+        self.continue_dump();
+        let registry = self.reactor.net().registry();
+        match (logging::waiting(), self.watched_log) {
+            (Some(log), None) => {
+                let token = Token(FIRST_FOREIGN_TOKEN + LOG);
+                // Should it fail, the lines go out with the next event.
+                let watched = registry.register(&mut SourceFd(&log), token, Interest::WRITABLE);
+                self.watched_log = watched.is_ok().then_some(log);
+            }
+            (None, Some(log)) => {
+                // A closed pipe would be ready for ever.
+                let _ = registry.deregister(&mut SourceFd(&log));
+                self.watched_log = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes the next piece of a dump if the log has room for it. Requests that come during a
+    /// dump are answered by one more after it.
+    fn continue_dump(&mut self) {
+        if self.dump.is_none() && self.dump_requested && logging::has_room_for_dump() {
+            self.dump_requested = false;
+            self.dump = Some(self.reactor.start_dump());
+        }
+        let Some(dump) = &mut self.dump else { return };
+        if self.reactor.continue_dump(dump, logging::has_room_for_dump) {
+            self.dump = None;
+        }
+        logging::flush();
+        if (self.dump.is_some() || self.dump_requested) && logging::has_room_for_dump() {
+            self.reactor.skip_wait();
         }
     }
 

@@ -1,18 +1,14 @@
-//! Signals, changes of the rule file, and a log that nobody takes.
+//! Signals, and changes of the rule file.
 
 mod common;
 
 use common::{
     PERMIT_ALL, Proxy, accept, echo_server, listener, read_all, read_reply, request,
-    scratch_directory, socku, wait_until, with_deadline,
+    scratch_directory, socku, wait_until,
 };
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddrV4, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// A session that has relayed something already.
@@ -245,93 +241,4 @@ fn after_a_kill_the_next_one_binds_at_once() {
         drop(stream);
         proxy = next;
     }
-}
-
-/// The program with this standard error, so that its log tells nobody where it listens.
-struct Mute(Child, SocketAddrV4);
-
-impl Mute {
-    fn start(stderr: impl Into<Stdio>) -> Mute {
-        let rules = scratch_directory().join("socks.conf");
-        fs::write(&rules, PERMIT_ALL).unwrap();
-        let (taken, address) = listener();
-        drop(taken);
-        let mut command = socku(&["--nameserver", "127.0.0.1:1", "-l", &address.to_string()]);
-        let child = command.arg("-c").arg(rules).stderr(stderr).spawn().unwrap();
-        wait_until("it to listen", || TcpStream::connect(address).ok());
-        Mute(child, address)
-    }
-
-    /// Sessions enough to fill any pipe with log lines, each of which must be relayed.
-    fn serve(&self, sessions: usize) {
-        let echo = echo_server();
-        for _ in 0..sessions {
-            let mut stream = with_deadline(TcpStream::connect(self.1).unwrap());
-            stream.write_all(&request(1, echo, &[b'u'; 80])).unwrap();
-            assert_eq!(read_reply(&mut stream).0, 90);
-            assert_echo(&mut stream, b"relayed");
-        }
-    }
-
-    /// Stops it; the exit code.
-    fn stop(&mut self) -> Option<i32> {
-        assert!(Command::new("kill").arg(self.0.id().to_string()).status().unwrap().success());
-        wait_until("the end", || self.0.try_wait().unwrap()).code()
-    }
-}
-
-impl Drop for Mute {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn a_log_whose_reader_has_gone_does_not_end_the_relaying() {
-    let mut proxy = Mute::start(Stdio::piped());
-    drop(proxy.0.stderr.take());
-    proxy.serve(20);
-    assert_eq!(proxy.stop(), Some(0));
-}
-
-#[test]
-fn a_log_on_a_full_disk_does_not_end_the_relaying() {
-    let full = File::options().write(true).open("/dev/full").unwrap();
-    let mut proxy = Mute::start(full);
-    proxy.serve(20);
-    assert_eq!(proxy.stop(), Some(0));
-}
-
-/// Lets lines be lost, then reads: whole lines only, and the number lost.
-fn assert_tells_of_losses(log: impl Read + Send + 'static, proxy: &mut Mute) {
-    proxy.serve(2000);
-    let (sender, lines) = mpsc::channel();
-    thread::spawn(move || {
-        BufReader::new(log).lines().map_while(Result::ok).for_each(|l| drop(sender.send(l)));
-    });
-    wait_until("the number of lines lost", || {
-        proxy.serve(1);
-        let mut lines = lines.try_iter().inspect(|line| {
-            let is_whole = line.starts_with('[') && !line[1..].contains("[20");
-            assert!(is_whole || line.starts_with("socku: "), "{line}");
-        });
-        lines.find(|line| line.ends_with(" lines of the log are lost: not read"))
-    });
-    assert_eq!(proxy.stop(), Some(0));
-    assert!(lines.iter().last().is_some_and(|line| line.ends_with("stopped")));
-}
-
-#[test]
-fn a_log_pipe_that_is_not_read_loses_lines_and_holds_nobody_up() {
-    let mut proxy = Mute::start(Stdio::piped());
-    let log = proxy.0.stderr.take().unwrap();
-    assert_tells_of_losses(log, &mut proxy);
-}
-
-#[test]
-fn a_log_socket_that_is_not_read_loses_lines_and_holds_nobody_up() {
-    let (log, theirs) = UnixStream::pair().unwrap();
-    let mut proxy = Mute::start(std::os::fd::OwnedFd::from(theirs));
-    assert_tells_of_losses(log, &mut proxy);
 }

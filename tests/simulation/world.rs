@@ -182,6 +182,10 @@ pub fn run(seed: u64, mode: Mode, trace: bool) -> Outcome {
             world.kernel.borrow_mut().checks.stopped = true;
             world.reactor.drain();
         }
+        if world.reactor.is_drain_over() {
+            world.reactor.stop();
+            world.judge_lines();
+        }
         if stop_at.is_some_and(|at| at <= now) {
             world.kernel.borrow_mut().checks.stopped = true;
             world.reactor.stop();
