@@ -255,7 +255,7 @@ fn once(ids: impl Iterator<Item = u64>) -> HashMap<u64, usize> {
 fn a_dump_reaches_a_late_reader_whole_without_any_other_event() {
     for kind in Kind::all() {
         let (mut proxy, log) = Logged::start_with(kind, &["--max-sessions", "20000"]);
-        let count = sessions(if matches!(kind, Kind::Pipe) { 10_000 } else { 2_000 });
+        let count = sessions(if matches!(kind, Kind::Pipe) { 10_000 } else { 1_000 });
         let open = proxy.open(count);
         proxy.signal("USR1");
         proxy.wait_until_log_is_full(&log);
@@ -323,7 +323,7 @@ fn a_stop_of_thousands_of_sessions_loses_no_line_to_a_prompt_reader() {
 fn a_stop_waits_for_a_stalled_reader_a_second_and_no_more() {
     for kind in [Kind::Pipe, Kind::Terminal] {
         let (mut proxy, log) = Logged::start_with(kind, &[]);
-        let open = proxy.open_binds(sessions(6_000) / 2);
+        let open = proxy.open_binds(sessions(3_000) / 2);
         proxy.signal("TERM");
         wait_until("it to close its door", || TcpStream::connect(proxy.address).err());
         let start = Instant::now();
@@ -353,7 +353,7 @@ fn an_error_is_told_within_a_second_even_if_nobody_reads_it() {
 
 #[test]
 fn a_stalled_reader_holds_up_nobody_and_learns_how_many_lines_were_dropped() {
-    const SERVED: usize = 2_000;
+    const SERVED: usize = 1_500;
     for kind in Kind::all() {
         let (mut proxy, log) = Logged::start_with(kind, &[]);
         proxy.serve(SERVED);
