@@ -76,6 +76,7 @@ impl<S> Side<S> {
 /// Whether the peer has reset the connection; otherwise the kernel itself has given it up, with
 /// a time-out or with what a router last said of the peer.
 pub fn is_reset(error: &io::Error) -> bool {
-    let resets = [Errno::CONNRESET, Errno::PIPE];
+    // A FIN that cannot be sent any more only tells that the connection is gone.
+    let resets = [Errno::CONNRESET, Errno::PIPE, Errno::NOTCONN];
     error.raw_os_error().is_none_or(|code| resets.iter().any(|e| e.raw_os_error() == code))
 }
