@@ -51,6 +51,8 @@ pub struct Client {
     pub delivered_at: u64,
     /// Sessions of the same address when it was taken.
     pub rivals: u32,
+    /// Since when a reset could have been passed on.
+    pub reset_due: Option<u64>,
     /// Something that had arrived was thrown away by a reset.
     pub lost: bool,
     /// The reason of the access line.
@@ -74,6 +76,7 @@ impl Client {
             moved_at: 0,
             delivered_at: 0,
             rivals: 0,
+            reset_due: None,
             lost: false,
             reason: None,
         }
@@ -234,7 +237,7 @@ impl Actor {
                 let (client, from, to) =
                     (*client, SocketAddrV4::new(*from, kernel.fresh_port()), *to);
                 // Another BIND may have got the port since.
-                let waits = |l: &Listener| l.address == to && l.client == Some(client);
+                let waits = |l: &Listener| l.is_at(to) && l.client == Some(client);
                 if kernel.listeners.values().any(waits)
                     && let Some(conn) = kernel.dial(from, to, place)
                 {

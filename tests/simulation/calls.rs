@@ -93,8 +93,7 @@ impl Kernel {
             let Some(token) = c.watch.token else { continue };
             let (end, watch) = (&c.ends[NEAR], &mut c.watch);
             let readable = end.is_readable();
-            let room = if watch.settles { end.send.is_empty() } else { end.has_room() };
-            let writable = (c.established && room) || end.dead;
+            let writable = (c.established && end.has_room()) || end.dead;
             let spurious = c.established && self.random.below(1000) < self.mood.spurious;
             let (reads, writes) = (watch.reads && readable, watch.writes && writable);
             if !(reads || writes || watch.changed || spurious) {
@@ -104,9 +103,10 @@ impl Kernel {
             let event = Event {
                 token,
                 readable: (if all { readable } else { reads }) || spurious,
-                writable: (if all { writable } else { writes }) || (spurious && !watch.settles),
+                writable: (if all { writable } else { writes }) || spurious,
                 read_closed: end.fin_arrived || end.dead,
                 failed: end.error.is_some(),
+                urgent: false,
             };
             watch.changed = false;
             watch.reads &= !event.readable;
@@ -119,7 +119,7 @@ impl Kernel {
 
     pub fn listen(&mut self, at: SocketAddrV4, token: usize) -> Result<usize, Errno> {
         if !self.listeners.is_empty() {
-            self.lacks(true)?;
+            self.lacks(1)?;
         }
         let port = if at.port() == 0 { self.fresh_port() } else { at.port() };
         let address = SocketAddrV4::new(*at.ip(), port);
@@ -150,10 +150,11 @@ impl Kernel {
         if self.listeners[&id].queue.is_empty() {
             return Err(Errno::AGAIN);
         }
-        self.lacks(true)?;
+        self.lacks(1)?;
         let Some(listener) = self.listeners.get_mut(&id) else { panic!("closed") };
         let Some((conn, _)) = listener.queue.pop_front() else { panic!("not empty") };
         let listener_client = listener.client;
+        self.checks.acceptable_since = None;
         self.progress += 1;
         if self.conns[conn].ends[NEAR].dead && self.random.chance(50) {
             return Err(Errno::CONNABORTED);
@@ -169,7 +170,7 @@ impl Kernel {
     }
 
     pub fn watch(&mut self, conn: usize, token: usize) -> Result<(), Errno> {
-        self.lacks(false)?;
+        self.lacks(0)?;
         let is_readable = self.conns[conn].ends[NEAR].is_readable();
         let watch = &mut self.conns[conn].watch;
         (watch.token, watch.reads, watch.writes) = (Some(token), true, true);
@@ -183,7 +184,7 @@ impl Kernel {
         source: Option<Ipv4Addr>,
         token: usize,
     ) -> Result<usize, Errno> {
-        self.lacks(true)?;
+        self.lacks(1)?;
         let client = self.client_of_target(token);
         let from =
             source.unwrap_or(if target.ip().is_loopback() { Ipv4Addr::LOCALHOST } else { PROXY });
@@ -335,16 +336,6 @@ impl Kernel {
         self.progress += 1;
         self.check_fin(conn);
         self.finish(conn, NEAR);
-        Ok(())
-    }
-
-    pub fn settle(&mut self, conn: usize, token: usize) -> Result<(), Errno> {
-        self.lacks(false).inspect_err(|_| self.checks.unsettled = true)?;
-        let watch = &mut self.conns[conn].watch;
-        assert_eq!(watch.token, Some(token), "settled under another token");
-        (watch.settles, watch.reads, watch.writes) = (true, true, true);
-        self.progress += 1;
-        self.say(|| format!("  settling {conn}"));
         Ok(())
     }
 

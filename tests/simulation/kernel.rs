@@ -6,6 +6,7 @@
 use crate::actors::{Actor, Cast, Role};
 use crate::checks::Checks;
 use crate::random::Random;
+use crate::sim_net::is_local;
 use crate::tcp::{End, FAR, NEAR};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,8 +37,6 @@ pub struct Watch {
     pub writes: bool,
     /// A change that is told in any case: FIN, reset, the end of an attempt.
     pub changed: bool,
-    /// See `settle`.
-    pub settles: bool,
 }
 
 pub struct Conn {
@@ -59,6 +58,14 @@ pub struct Listener {
     pub queue: VecDeque<(usize, u64)>,
     /// The client whose BIND it is.
     pub client: Option<usize>,
+}
+
+impl Listener {
+    /// Whether it is reached there.
+    pub fn is_at(&self, to: SocketAddrV4) -> bool {
+        let anywhere = self.address.ip().is_unspecified() && is_local(*to.ip());
+        self.address.port() == to.port() && (anywhere || self.address.ip() == to.ip())
+    }
 }
 
 pub struct Datagram {
@@ -101,6 +108,8 @@ pub struct Kernel {
     pub held: BTreeSet<usize>,
     pub listeners: BTreeMap<usize, Listener>,
     pub datagrams: BTreeMap<usize, Datagram>,
+    /// Descriptors that the proxy has set aside.
+    pub reserves: usize,
     /// Pipes that the proxy has open, and bytes that went through them.
     pub pipes: usize,
     /// Bytes that are in pipes now.
@@ -132,6 +141,7 @@ impl Kernel {
             held: BTreeSet::new(),
             listeners: BTreeMap::new(),
             datagrams: BTreeMap::new(),
+            reserves: 0,
             pipes: 0,
             piped: 0,
             spliced: 0,
@@ -174,24 +184,29 @@ impl Kernel {
 
     /// Descriptors that the proxy has open.
     pub fn descriptors(&self) -> usize {
-        self.held.len() + self.listeners.len() + self.datagrams.len() + 2 * self.pipes
+        let sockets = self.held.len() + self.listeners.len() + self.datagrams.len();
+        sockets + self.reserves + 2 * self.pipes
     }
 
-    /// Whether a call fails for want of something, and of what.
-    pub fn lacks(&mut self, needs_descriptor: bool) -> Result<(), Errno> {
-        let error = if needs_descriptor && self.descriptors() >= self.mood.descriptors {
+    /// Whether a call that takes so many descriptors fails for want of something, and of what.
+    pub fn lacks(&mut self, descriptors: usize) -> Result<(), Errno> {
+        let needed = self.descriptors() + descriptors;
+        let error = if descriptors > 0 && needed > self.mood.descriptors {
             Errno::MFILE
         } else if self.now < self.want_until || self.random.below(1000) < self.mood.want {
             if self.now >= self.want_until {
                 self.want_until = self.now + self.random.pick(&[0, 0, 1, 500]);
             }
-            let kinds = if needs_descriptor { 4 } else { 2 };
+            let kinds = if descriptors > 0 { 4 } else { 2 };
             self.random.pick(&[Errno::NOBUFS, Errno::NOMEM, Errno::NFILE, Errno::MFILE][..kinds])
         } else {
             return Ok(());
         };
         self.wanted = true;
-        self.say(|| format!("  want: {error}"));
+        self.say(|| {
+            let (have, most) = (self.descriptors(), self.mood.descriptors);
+            format!("  want: {error}, with {have} of {most} descriptors")
+        });
         Err(error)
     }
 
@@ -217,7 +232,7 @@ impl Kernel {
 
     /// Somebody out there connects to a listener of the proxy's; `None` if there is none.
     pub fn dial(&mut self, from: SocketAddrV4, to: SocketAddrV4, actor: usize) -> Option<usize> {
-        let key = *self.listeners.iter().find(|(_, listener)| listener.address == to)?.0;
+        let key = *self.listeners.iter().find(|(_, listener)| listener.is_at(to))?.0;
         let conn = self.new_conn(to, from);
         self.conns[conn].established = true;
         self.conns[conn].actor = Some(actor);
@@ -266,11 +281,16 @@ impl Kernel {
         let n = source.send.len().min(if sink.closed { usize::MAX } else { room }).min(most);
         if sink.closed {
             source.send.clear();
-            if n > 0 {
+            if n == 0 {
+                sink.fin_arrived = source.finished;
+            } else {
                 let latency = self.latency();
                 self.after(latency, Happening::Reset(conn, from));
             }
             return;
+        }
+        if n > 0 {
+            source.moved_at = self.now;
         }
         sink.recv.extend(source.send.drain(..n));
         sink.arrived += n as u64;
@@ -300,6 +320,12 @@ impl Kernel {
         });
     }
 
+    /// What the proxy has sent and the other end's kernel has not got; FIN counts as a byte.
+    pub fn unacknowledged(&self, conn: usize) -> usize {
+        let [near, far] = &self.conns[conn].ends;
+        near.send.len() + usize::from(near.finished && !far.fin_arrived)
+    }
+
     /// Reads at the far end, or at the near one.
     pub fn read(
         &mut self,
@@ -323,6 +349,9 @@ impl Kernel {
         most: usize,
     ) -> Result<usize, Errno> {
         let written = self.conns[conn].ends[end].write(bytes, most);
+        if written.is_ok() {
+            self.conns[conn].ends[end].moved_at = self.now;
+        }
         self.kick(conn, end);
         written
     }

@@ -12,12 +12,13 @@ impl Kernel {
         self.acceptable(may);
     }
 
-    /// Whether clients wait in the queue that could be taken.
+    /// Whether clients wait in the queue that could be taken. When descriptors are short, each is
+    /// taken with one more for its target.
     pub fn clients_wait(&self) -> bool {
         let is_client = |conn: &&usize| matches!(self.conns[**conn].role, Some(Role::Client(_)));
         self.listeners.values().any(|l| l.client.is_none() && !l.queue.is_empty())
             && self.held.iter().filter(is_client).count() < self.cast.max_sessions
-            && self.descriptors() < self.mood.descriptors
+            && self.descriptors() + 1 < self.mood.descriptors
     }
 
     /// Sessions that may wait for a name.

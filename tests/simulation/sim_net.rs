@@ -15,6 +15,11 @@ pub type Shared = Rc<RefCell<Kernel>>;
 /// The address of the proxy's host.
 pub const PROXY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
+/// Whether packets to an address end at that host.
+pub fn is_local(address: Ipv4Addr) -> bool {
+    address.is_loopback() || address == PROXY
+}
+
 pub struct SimNet(pub Shared);
 
 /// A pipe and what is in it, piece by piece.
@@ -28,6 +33,17 @@ impl Drop for Pipe {
         if let Ok(mut kernel) = self.kernel.try_borrow_mut() {
             kernel.pipes -= 1;
             kernel.piped -= self.pieces.iter().map(Vec::len).sum::<usize>();
+        }
+    }
+}
+
+/// A descriptor that is kept for later.
+pub struct Reserve(Shared);
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        if let Ok(mut kernel) = self.0.try_borrow_mut() {
+            kernel.reserves -= 1;
         }
     }
 }
@@ -75,6 +91,7 @@ impl Net for SimNet {
     type Listener = Handle;
     type Datagram = Handle;
     type Pipe = Pipe;
+    type Reserve = Reserve;
 
     fn now(&self) -> u64 {
         self.kernel().now
@@ -83,6 +100,13 @@ impl Net for SimNet {
     fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<u64>) -> io::Result<()> {
         self.kernel().poll(events, timeout_ms);
         Ok(())
+    }
+
+    fn reserve(&mut self) -> io::Result<Reserve> {
+        let mut kernel = self.kernel();
+        kernel.lacks(1)?;
+        kernel.reserves += 1;
+        Ok(Reserve(self.0.clone()))
     }
 
     fn listen(&mut self, at: SocketAddrV4, _backlog: i32, token: usize) -> io::Result<Handle> {
@@ -106,7 +130,7 @@ impl Net for SimNet {
 
     fn keep_up(&mut self, stream: &Handle) -> io::Result<()> {
         assert!(self.kernel().held.contains(&stream.id));
-        Ok(self.kernel().lacks(false)?)
+        Ok(self.kernel().lacks(0)?)
     }
 
     fn connect(
@@ -118,6 +142,10 @@ impl Net for SimNet {
         let SocketAddr::V4(target) = target else { panic!("nobody here has IPv6") };
         let conn = self.kernel().connect(target, source, token)?;
         Ok(self.handle(conn, What::Stream))
+    }
+
+    fn is_local(&self, address: Ipv4Addr) -> io::Result<bool> {
+        Ok(is_local(address))
     }
 
     fn facing(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr> {
@@ -137,13 +165,27 @@ impl Net for SimNet {
         Ok(self.kernel().recv(stream.id, into)?)
     }
 
+    fn is_at_mark(&self, stream: &Handle) -> io::Result<bool> {
+        let _ = stream;
+        Ok(false)
+    }
+
     fn send(&mut self, stream: &Handle, bytes: &[u8]) -> io::Result<usize> {
         Ok(self.kernel().send(stream.id, bytes)?)
     }
 
+    fn send_urgent(&mut self, stream: &Handle, byte: &[u8]) -> io::Result<usize> {
+        let _ = (stream, byte);
+        panic!("there are no urgent bytes yet")
+    }
+
+    fn send_without_delay(&mut self, stream: &Handle) {
+        assert!(self.kernel().held.contains(&stream.id));
+    }
+
     fn open_pipe(&mut self) -> io::Result<Pipe> {
         let mut kernel = self.kernel();
-        kernel.lacks(true)?;
+        kernel.lacks(2)?;
         kernel.pipes += 1;
         Ok(Pipe { kernel: self.0.clone(), pieces: VecDeque::new() })
     }
@@ -159,7 +201,7 @@ impl Net for SimNet {
     fn open_datagram(&mut self, peer: SocketAddr, token: usize) -> io::Result<Handle> {
         assert!(peer.is_ipv4() && peer.port() == 53, "a question to {peer}");
         let mut kernel = self.kernel();
-        kernel.lacks(true)?;
+        kernel.lacks(1)?;
         let id = kernel.fresh_id();
         let inbox = Default::default();
         let socket = Datagram { token, inbox, bounced: false, edge: false };
@@ -170,7 +212,7 @@ impl Net for SimNet {
 
     fn send_datagram(&mut self, socket: &Handle, bytes: &[u8]) -> io::Result<()> {
         let mut kernel = self.kernel();
-        kernel.lacks(false)?;
+        kernel.lacks(0)?;
         kernel.asked(socket.id, bytes);
         Ok(())
     }
@@ -195,8 +237,8 @@ impl Net for SimNet {
         Ok(self.kernel().finish_near(stream.id)?)
     }
 
-    fn settle(&mut self, stream: &mut Handle, token: usize) -> io::Result<()> {
-        Ok(self.kernel().settle(stream.id, token)?)
+    fn unacknowledged(&self, stream: &Handle) -> io::Result<usize> {
+        Ok(self.kernel().unacknowledged(stream.id))
     }
 
     fn abort(&mut self, stream: Handle) {

@@ -34,6 +34,8 @@ pub struct End {
     pub reset: bool,
     /// A carry of `send` is on its way.
     pub carrying: bool,
+    /// When bytes were last written into `send` or carried from there.
+    pub moved_at: u64,
     /// Bytes that came into `recv`, were read from it, and were written into `send`.
     pub arrived: u64,
     pub taken: u64,
