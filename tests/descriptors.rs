@@ -90,7 +90,7 @@ fn without_descriptors_clients_wait_quietly_and_are_served_once_some_are_free() 
     let (ticks, lines) = (proxy.cpu_ticks() - ticks, complaints() - before);
     assert!(ticks <= 10, "{ticks} ticks of CPU time");
     assert!(0 < lines && lines <= seconds, "{lines} complaints in {seconds} seconds");
-    assert!(waiting.iter().all(|stream| is_silent(stream)), "nobody was refused");
+    assert!(waiting.iter().all(is_silent), "nobody was refused");
     // All at once: a client that is taken with the last descriptor would have none for its
     // target.
     proxy.signal("STOP");
@@ -130,7 +130,7 @@ fn one_descriptor_that_comes_free_turns_nobody_away_and_a_second_one_serves_one(
         proxy.wait_logs("reason=client-left", 2 * served - 1);
         // It is tried again within this time; nothing must come of it.
         std::thread::sleep(Duration::from_millis(500));
-        assert!(waiting.iter().all(|stream| is_silent(stream)), "refused with the last descriptor");
+        assert!(waiting.iter().all(is_silent), "refused with the last descriptor");
         drop(idle.pop());
         let mut one = wait_until("one to be served", || {
             let place = waiting.iter().position(|stream| !is_silent(stream))?;
@@ -139,7 +139,7 @@ fn one_descriptor_that_comes_free_turns_nobody_away_and_a_second_one_serves_one(
         assert_eq!(read_reply(&mut one).0, 90);
         one.write_all(b"served").unwrap();
         one.read_exact(&mut [0; 6]).unwrap();
-        assert!(waiting.iter().all(|stream| is_silent(stream)), "the others wait");
+        assert!(waiting.iter().all(is_silent), "the others wait");
         idle.insert(0, one);
     }
 }
@@ -164,7 +164,7 @@ fn with_few_descriptors_there_are_as_few_sessions_and_nobody_is_refused() {
     let mut running: Vec<TcpStream> = (0..most).map(|_| proxy.connect(echo)).collect();
     let mut waiting: Vec<TcpStream> = (0..20).map(|_| ask(&proxy, echo)).collect();
     for _ in 0..20 {
-        assert!(waiting.iter().all(|stream| is_silent(stream)), "beyond the limit clients wait");
+        assert!(waiting.iter().all(is_silent), "beyond the limit clients wait");
         drop(running.pop());
         let mut one = wait_until("one to be served", || {
             let place = waiting.iter().position(|stream| !is_silent(stream))?;

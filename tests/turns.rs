@@ -36,6 +36,7 @@ impl Loop {
             max_sessions: 2 * WAITERS,
             max_per_source: None,
             buffer_bytes: 4096,
+            buffer_budget_bytes: 1 << 20,
             pipes_max: 0,
             durations_ms,
             drain_timeout_ms: HOUR_MS,
