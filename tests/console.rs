@@ -122,13 +122,20 @@ impl Console {
             Err(RecvTimeoutError::Disconnected) => return self.ended = true,
             Err(RecvTimeoutError::Timeout) => panic!("no line, not even a keep-alive"),
         };
-        let Some(piece) = line.strip_prefix("<script>document.getElementById('") else {
+        let Some((function, rest)) =
+            line.strip_prefix("<script>").and_then(|piece| piece.split_once('('))
+        else {
             self.head += &line;
             return;
         };
-        let (column, rest) = piece.split_once("').innerHTML += '").unwrap();
-        let html = rest.strip_suffix("';</script>\n").unwrap();
-        *self.columns.entry(column.into()).or_default() += &read(html);
+        let (at, rest) = rest.split_once(",'").unwrap();
+        let html = rest.strip_suffix("')</script>\n").unwrap();
+        let column = match function {
+            "show" => format!("s{at}"),
+            "ended" => format!("e{at}"),
+            other => panic!("{other} in {line}"),
+        };
+        *self.columns.entry(column).or_default() += &read(html);
     }
 
     /// Reads on until this column has this text.

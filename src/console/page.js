@@ -1,68 +1,91 @@
 'use strict';
-// Output arrives as `document.getElementById('s0').innerHTML += '...'`. As browsers have it, that
-// serializes, parses and lays out the whole column again for each piece: 10 MiB would take
-// minutes. In a streamed script a column therefore reads as empty and appends what it is set to;
-// its lines go to blocks of bounded size, and blocks out of sight cost nothing. Read or set from
-// anywhere else, innerHTML is what it always was.
+// Output arrives as `show(0,'...')`, one call a piece: text with its markup, appended to column 0. Nothing
+// that is there is parsed again. Lines go to blocks of bounded size, and blocks out of sight cost
+// nothing.
 const BLOCK = 32768;
 const NEWLINE = '&NewLine;';
-const innerHTML = Object.getOwnPropertyDescriptor(Element.prototype, 'innerHTML');
+// From this part of a column's height on, scrolling down is meant to reach the end. The end itself
+// moves on while output arrives, and may never be caught.
+const NEARLY = 0.25;
 
-function teach(column) {
-  let block = null;
-  let length = 0;
-  let follows = true;
-  let scrolling = false;
-
-  function append(html) {
-    if (!block || length > 4 * BLOCK) {
-      block = column.appendChild(document.createElement('div'));
-      length = 0;
-    }
-    block.insertAdjacentHTML('beforeend', html);
-    length += html.length;
+class Column {
+  constructor(pre) {
+    this.pre = pre;
+    this.text = pre.appendChild(document.createElement('div'));
+    this.block = null;
+    this.length = 0;
+    this.follows = true;
+    this.top = 0;
+    pre.classList.add('follows');
+    pre.addEventListener('scroll', () => this.scrolled());
+    // Tells of output, of blocks that come into sight with their true height, and of a
+    // column that is resized: after layout and before anything is painted.
+    const sizes = new ResizeObserver(() => this.resized());
+    sizes.observe(this.text);
+    sizes.observe(pre);
   }
 
-  // Commands and reasons are short and stay whole; text may be cut behind a line end.
-  function appendLines(html) {
+  append(html) {
+    if (!this.block || this.length > 4 * BLOCK) {
+      this.block = this.text.appendChild(document.createElement('div'));
+      this.length = 0;
+    }
+    this.block.insertAdjacentHTML('beforeend', html);
+    this.length += html.length;
+  }
+
+  // Commands and reasons are short and stay whole; text may be cut after a line end.
+  show(html) {
     const end = html.indexOf(NEWLINE);
-    if (length > BLOCK && end >= 0 && !html.startsWith('<')) {
-      append(html.slice(0, end + NEWLINE.length));
-      block = null;
+    if (this.length > BLOCK && end >= 0 && !html.startsWith('<')) {
+      this.append(html.slice(0, end + NEWLINE.length));
+      this.block = null;
       html = html.slice(end + NEWLINE.length);
+      if (!html) return;
     }
-    append(html);
+    this.append(html);
   }
 
-  function scroll() {
-    scrolling = false;
-    if (follows) column.scrollTop = column.scrollHeight;
+  resized() {
+    if (this.follows) this.pre.scrollTop = this.pre.scrollHeight;
+    this.top = this.pre.scrollTop;
   }
 
-  Object.defineProperty(column, 'innerHTML', {
-    get() {
-      return document.currentScript ? '' : innerHTML.get.call(column);
-    },
-    set(html) {
-      if (!document.currentScript) return innerHTML.set.call(column, html);
-      appendLines(html);
-      document.currentScript.remove();
-      if (!scrolling) {
-        scrolling = true;
-        requestAnimationFrame(scroll);
-      }
-    },
-  });
-  // Whoever scrolls back to read is left in peace until the end is in sight again.
-  column.addEventListener('scroll', () => {
-    follows = column.scrollHeight - column.scrollTop - column.clientHeight < 40;
-  });
+  // Events come late: by then more output may have moved the end away, so the distance from it tells
+  // nothing about the reader. The direction does: only a reader scrolls up.
+  scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.pre;
+    const below = scrollHeight - scrollTop - clientHeight;
+    if (scrollTop < this.top) this.follows = below < 2;
+    else if (scrollTop > this.top && below < NEARLY * clientHeight) this.follows = true;
+    this.top = scrollTop;
+    this.pre.classList.toggle('follows', this.follows);
+    if (this.follows) this.resized();
+  }
 }
 
-function watchState(state) {
-  new MutationObserver(() => {
-    if (state.textContent) state.classList.add(state.textContent);
-  }).observe(state, { childList: true });
+const columns = [];
+
+function show(at, html) {
+  columns[at].show(html);
+  document.currentScript.remove();
+}
+
+function ended(at, word) {
+  setState(at, word, word);
+  document.currentScript.remove();
+}
+
+function setState(at, word, kind) {
+  const state = document.getElementById(`e${at}`);
+  state.textContent = word;
+  state.classList.add(kind);
+}
+
+// Sessions whose end has not come, when there will be none.
+function cutOff(word) {
+  for (const state of document.querySelectorAll('.state:empty')) setState(state.id.slice(1), word, 'cut');
+  document.getElementById('stop').disabled = true;
 }
 
 // The panel remembers what was filled in. A page with a query shows that instead.
@@ -87,6 +110,12 @@ function remember(panel) {
   });
 }
 
-document.querySelectorAll('.sessions pre').forEach(teach);
-document.querySelectorAll('.state').forEach(watchState);
+for (const pre of document.querySelectorAll('.sessions pre')) columns[pre.id.slice(1)] = new Column(pre);
+// The console ends its sessions when it finds that nobody reads the page any more.
+document.getElementById('stop')?.addEventListener('click', () => {
+  cutOff('stopped');
+  window.stop();
+});
+// The page is complete, or its connection broke.
+if (columns.length) window.addEventListener('load', () => cutOff('cut off'));
 remember(document.getElementById('panel'));

@@ -14,21 +14,28 @@ pub const KEEP_ALIVE: &str = "\n";
 pub fn refusal(status: &str, why: &str) -> String {
     format!(
         "Status: {status}\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
-         Allow: GET, HEAD\r\n\r\n{why}\n"
+         X-Content-Type-Options: nosniff\r\nAllow: GET, HEAD\r\n\r\n{why}\n"
     )
 }
 
 /// The header of every page.
 ///
-/// The policy lets nothing be loaded from anywhere. `X-Accel-Buffering` asks proxies in front
-/// of the web server not to hold back what is streamed.
+/// The policy lets nothing be loaded from anywhere, and nobody put the page into a frame, where a
+/// click meant for something else would press Run. Scripts are permitted as elements only: markup
+/// that somehow came into a column could not run anything. The pieces have a fixed form without a nonce.
+/// Referer goes to this site and no other: over plain HTTP browsers send no Sec-Fetch-Site, and
+/// only Referer tells that the panel was used. `X-Accel-Buffering` asks proxies in front of the web
+/// server not to hold back what is streamed.
 pub fn header() -> String {
     format!(
         "Content-Type: text/html; charset=utf-8\r\n\
          Cache-Control: no-store\r\n\
          Content-Security-Policy: {}\r\n\
+         X-Frame-Options: DENY\r\n\
+         Cross-Origin-Opener-Policy: same-origin\r\n\
+         Cross-Origin-Resource-Policy: same-origin\r\n\
          X-Content-Type-Options: nosniff\r\n\
-         Referrer-Policy: no-referrer\r\n\
+         Referrer-Policy: same-origin\r\n\
          X-Accel-Buffering: no\r\n\r\n",
         POLICY.trim_end()
     )
@@ -36,8 +43,8 @@ pub fn header() -> String {
 
 /// The whole page of the panel; `notice` says why there are no sessions, or is empty.
 pub fn panel_page(form: &Form, scripts: &[String], notice: &str) -> String {
-    let mut page = start("socku console");
-    page += "<main class=\"bare\"><h1>socku console</h1>\n";
+    let mut page = start("socku console", "panel-page");
+    page += "<main><h1>socku console</h1>\n";
     if !notice.is_empty() {
         page += &format!("<p class=\"notice\" role=\"status\">{}</p>\n", html(notice));
     }
@@ -49,8 +56,10 @@ pub fn panel_page(form: &Form, scripts: &[String], notice: &str) -> String {
 
 /// The page of sessions up to the point where output is appended.
 pub fn session_page(form: &Form, scripts: &[String]) -> String {
-    let names: Vec<_> = form.sessions().map(|(_, row)| heading(row)).collect();
-    let mut page = start(&format!("{} \u{2013} socku console", names.join(", ")));
+    let names: Vec<_> = form.sessions().map(|(_, row)| address(&row.host, &row.port)).collect();
+    let title = format!("{} \u{2013} socku console", names.join(", "));
+    let mut page = start(&title, "session-page");
+    push_bar(form, &mut page);
     page += "<details><summary>Panel</summary>\n";
     push_panel(form, scripts, &mut page);
     page += "</details>\n<noscript><p class=\"notice\">The output is put in its columns by \
@@ -58,10 +67,11 @@ pub fn session_page(form: &Form, scripts: &[String]) -> String {
     page += "<table class=\"sessions\">\n<thead><tr>";
     for (at, row) in form.sessions() {
         let script = html(&row.script);
+        page += "\n<th scope=\"col\">";
+        push_address(&row.host, &row.port, &mut page);
         page += &format!(
-            "\n<th scope=\"col\"><bdi class=\"name\">{}</bdi> <bdi class=\"file\">{script}</bdi> \
-             <span class=\"state\" id=\"e{at}\"></span></th>",
-            html(&heading(row))
+            " <bdi class=\"file\" title=\"{script}\">{script}</bdi> \
+             <span class=\"state\" id=\"e{at}\"></span></th>"
         );
     }
     page += "\n</tr></thead>\n<tbody><tr>";
@@ -72,6 +82,25 @@ pub fn session_page(form: &Form, scripts: &[String]) -> String {
     page + &script_element()
 }
 
+/// The title, the proxy, and what can be done. The panel is in the page and filled in, so running
+/// again is to submit it.
+fn push_bar(form: &Form, page: &mut String) {
+    *page += "<header><h1>socku console</h1><p>through ";
+    push_address(&form.proxy_host, &form.proxy_port, page);
+    *page += "</p><button type=\"button\" id=\"stop\">Stop</button>\
+              <button form=\"panel\" formnovalidate id=\"again\">Run again</button></header>\n";
+}
+
+/// A host that is too long for its place is cut off, its port never.
+fn push_address(host: &str, port: &str, page: &mut String) {
+    *page += &format!(
+        "<span class=\"address\" title=\"{}\"><bdi class=\"host\">{}</bdi><bdi>:{}</bdi></span>",
+        html(&address(host, port)),
+        html(host),
+        html(port)
+    );
+}
+
 /// The end of every page.
 pub fn end() -> &'static str {
     "</body>\n</html>\n"
@@ -79,41 +108,40 @@ pub fn end() -> &'static str {
 
 /// Appends what the remote shell of session `at` sent to its column.
 pub fn output(at: usize, text: &str) -> String {
-    append('s', at, "", text, "")
+    call("show", at, "", text, "")
 }
 
 /// Appends a line of the script to its column.
 pub fn command(at: usize, line: &str) -> String {
-    append('s', at, "<b>", line, "</b>")
+    call("show", at, "<b>", line, "</b>")
 }
 
 /// Appends the reason why a session ended before its remote shell closed.
 pub fn reason(at: usize, why: &str) -> String {
-    append('s', at, "<em>", why, "</em>")
+    call("show", at, "<em>", why, "</em>")
 }
 
 /// Sets the word at the head of a column; to be written once.
 pub fn state(at: usize, word: &str) -> String {
-    append('e', at, "", word, "")
+    call("ended", at, "", word, "")
 }
 
-/// `innerHTML +=` is what the form of the console asks for. Taken at its word it serializes and parses
-/// the whole column again for each piece; page.js teaches the columns to do it in constant time,
-/// and without page.js the pieces still mean the same.
-fn append(kind: char, at: usize, before: &str, text: &str, after: &str) -> String {
-    let mut piece = format!("<script>document.getElementById('{kind}{at}').innerHTML += '{before}");
+/// A call of a function of page.js, as an element of its own. Every piece is whole by itself: none leaves an
+/// element, a character reference or a string open for the next.
+fn call(function: &str, at: usize, before: &str, text: &str, after: &str) -> String {
+    let mut piece = format!("<script>{function}({at},'{before}");
     piece.reserve(text.len() + text.len() / 4 + 32);
     escape_streamed(text, &mut piece);
-    piece + after + "';</script>\n"
+    piece + after + "')</script>\n"
 }
 
-fn start(title: &str) -> String {
+fn start(title: &str, kind: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{}</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n{STYLE}</style>\n\
-         </head>\n<body>\n",
+         </head>\n<body class=\"{kind}\">\n",
         html(title)
     )
 }
@@ -122,8 +150,8 @@ fn script_element() -> String {
     format!("<script>\n{SCRIPT}</script>\n")
 }
 
-fn heading(row: &Row) -> String {
-    format!("{}:{}", row.host, row.port)
+fn address(host: &str, port: &str) -> String {
+    format!("{host}:{port}")
 }
 
 fn push_panel(form: &Form, scripts: &[String], page: &mut String) {

@@ -21,24 +21,29 @@ fn scripts() -> Vec<String> {
 
 #[test]
 fn pieces_have_the_form_of_the_console() {
-    assert_eq!(
-        output(0, "a <b>\r\n% "),
-        "<script>document.getElementById('s0').innerHTML += 'a &lt;b&gt;&NewLine;% ';</script>\n"
-    );
+    assert_eq!(output(0, "a <b>\r\n% "), "<script>show(0,'a &lt;b&gt;&NewLine;% ')</script>\n");
     assert_eq!(
         command(4, "echo 'x'\n"),
-        "<script>document.getElementById('s4').innerHTML += \
-         '<b>echo &#39;x&#39;&NewLine;</b>';</script>\n"
+        "<script>show(4,'<b>echo &#39;x&#39;&NewLine;</b>')</script>\n"
     );
-    assert!(reason(1, "</script>").contains("'<em>&lt;/script&gt;</em>'"));
-    assert!(state(1, "closed").contains("('e1').innerHTML += 'closed'"));
+    assert!(reason(1, "</script>").contains("show(1,'<em>&lt;/script&gt;</em>')"));
+    assert_eq!(state(1, "closed"), "<script>ended(1,'closed')</script>\n");
 }
 
 #[test]
 fn a_page_has_one_column_for_each_row_that_is_used() {
     let page = session_page(&form(), &scripts());
     assert_eq!(page.matches("<pre id=").count(), 2);
-    for part in ["<pre id=\"s0\"", "<pre id=\"s3\"", ">127.0.0.1:7001<", ">shell.example:7004<"] {
+    for part in [
+        "<title>127.0.0.1:7001, shell.example:7004 \u{2013} socku console</title>",
+        "<pre id=\"s0\"",
+        "<pre id=\"s3\"",
+        "title=\"127.0.0.1:7001\"><bdi class=\"host\">127.0.0.1</bdi><bdi>:7001</bdi>",
+        "title=\"shell.example:7004\"><bdi class=\"host\">shell.example</bdi><bdi>:7004</bdi>",
+        "through <span class=\"address\" title=\"127.0.0.1:1080\">",
+        ">Stop</button>",
+        ">Run again</button>",
+    ] {
         assert!(page.contains(part), "{part}");
     }
 }
@@ -84,7 +89,16 @@ fn no_field_leaves_its_place() {
 fn nothing_is_loaded_from_anywhere() {
     let page = session_page(&form(), &scripts()) + &panel_page(&form(), &scripts(), "notice");
     assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("url("));
-    assert!(header().contains("default-src 'none'"));
+    for line in [
+        "Content-Security-Policy: default-src 'none';",
+        "script-src-attr 'none'",
+        "frame-ancestors 'none'",
+        "X-Frame-Options: DENY\r\n",
+        "Referrer-Policy: same-origin\r\n",
+        "Cache-Control: no-store\r\n",
+    ] {
+        assert!(header().contains(line), "{line}");
+    }
     assert!(header().ends_with("\r\n\r\n"));
     assert!(!header().trim_end().contains("\r\n\r\n"));
 }

@@ -1,5 +1,6 @@
 //! One request from its environment to the end of its page.
 
+use super::origin::{Hosts, Origin, Verdict};
 use super::page;
 use super::query::{self, Form, QUERY_BYTES_MAX};
 use super::script::Directory;
@@ -18,6 +19,10 @@ pub struct Environment {
     pub method: Option<OsString>,
     /// QUERY_STRING.
     pub query: Vec<u8>,
+    /// HTTP_HOST, HTTP_SEC_FETCH_SITE and the like.
+    pub origin: Origin,
+    /// SOCKU_CONSOLE_HOSTS.
+    pub hosts: Hosts,
     /// SOCKU_SCRIPTS.
     pub scripts: Directory,
     /// SOCKU_CONNECT_TIMEOUT and SOCKU_IDLE_TIMEOUT.
@@ -29,6 +34,12 @@ pub struct Environment {
 const CONNECT_SECONDS: u64 = 200;
 /// Commands may take their time.
 const IDLE_SECONDS: u64 = 600;
+/// Why a request is refused that names another host.
+const FOREIGN_HOST: &str = "This console does not know the host name in the address of this page. \
+                            If the name is right, add it to SOCKU_CONSOLE_HOSTS; \
+                            an IP address and localhost work without.";
+/// What a browser gets that prefetches.
+const PREFETCH: &str = "scripts are not prefetched";
 /// How soon a browser that has left is noticed while nothing else is written.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
@@ -39,9 +50,20 @@ impl Environment {
             let given = variable(name).and_then(|text| text.to_str()?.parse().ok());
             Duration::from_secs(given.filter(|&seconds: &u64| seconds > 0).unwrap_or(default))
         };
+        let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
         Environment {
             method: variable("REQUEST_METHOD"),
             query: variable("QUERY_STRING").map(OsString::into_vec).unwrap_or_default(),
+            origin: Origin {
+                host: text("HTTP_HOST"),
+                site: text("HTTP_SEC_FETCH_SITE"),
+                purpose: text("HTTP_SEC_PURPOSE"),
+                origin: text("HTTP_ORIGIN"),
+                referer: text("HTTP_REFERER"),
+                agent: text("HTTP_USER_AGENT"),
+                language: text("HTTP_ACCEPT_LANGUAGE"),
+            },
+            hosts: Hosts::parse(&text("SOCKU_CONSOLE_HOSTS").unwrap_or_default()),
             scripts: Directory(variable("SOCKU_SCRIPTS").unwrap_or("test_case".into()).into()),
             timeouts: Timeouts {
                 connect: seconds("SOCKU_CONNECT_TIMEOUT", CONNECT_SECONDS),
@@ -59,6 +81,9 @@ pub fn serve(environment: &Environment, out: &mut impl Write) -> io::Result<()> 
         Some("HEAD") => return write(out, &page::header()),
         _ => return write(out, &page::refusal("405 Method Not Allowed", "only GET and HEAD")),
     }
+    if !environment.origin.is_known_host(&environment.hosts) {
+        return write(out, &page::refusal("403 Forbidden", FOREIGN_HOST));
+    }
     let scripts = environment.scripts.list();
     if environment.query.is_empty() {
         let form =
@@ -71,6 +96,13 @@ pub fn serve(environment: &Environment, out: &mut impl Write) -> io::Result<()> 
     };
     if form.sessions().next().is_none() {
         return panel(&form, &scripts, "Nothing to connect to: fill in a row.", out);
+    }
+    match environment.origin.verdict() {
+        Verdict::Confirm(why) => return panel(&form, &scripts, why, out),
+        Verdict::Prefetch => {
+            return write(out, &page::refusal("503 Service Unavailable", PREFETCH));
+        }
+        Verdict::Run => {}
     }
     write(out, &page::header())?;
     write(out, &page::session_page(&form, &scripts))?;

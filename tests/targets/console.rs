@@ -65,8 +65,8 @@ fn told<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (String, Vec<usize>) {
 
 /// What a browser would show for one piece of output.
 fn read(piece: &str) -> String {
-    let literal = piece.strip_prefix("<script>document.getElementById('s0').innerHTML += '");
-    let mut rest = literal.unwrap().strip_suffix("';</script>\n").unwrap();
+    let literal = piece.strip_prefix("<script>show(0,'");
+    let mut rest = literal.unwrap().strip_suffix("')</script>\n").unwrap();
     let mut text = String::new();
     while let Some(first) = rest.chars().next() {
         assert!(!matches!(first, '<' | '>' | '\'' | '\n' | '\r' | '\u{2028}' | '\u{2029}'));
