@@ -3,12 +3,13 @@
 Every column's text is compared with what its shell said and heard, to the byte.
 """
 
-import contextlib
-import pathlib
+import argparse
 import sys
 import threading
 import time
 
+import following
+import origins
 import parts
 from shells import Scripted
 
@@ -164,21 +165,12 @@ def everything_ends_when_the_browser_leaves(browser, url, proxy_port, root):
     write_scripts(root, shells)
     query = f"h0=127.0.0.1&p0={shells[0].port}&f0=t1.txt&sh=127.0.0.1&sp={proxy_port}"
     browser.open(f"{url}?{query}")
-    program = str(root / "cgi-bin/socku-console")
+    program = root / parts.PROGRAM
     parts.wait_for("the command", lambda: "ls" in (browser.text("#s0") or ""))
-    assert processes(program)
+    assert parts.processes(program)
     browser.open("about:blank")
-    parts.wait_for("the console to end", lambda: not processes(program))
+    parts.wait_for("the console to end", lambda: not parts.processes(program))
     gate.set()
-
-
-def processes(program):
-    """The processes that run this very file."""
-    found = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*/exe"):
-        with contextlib.suppress(OSError):
-            found += [entry] if str(entry.readlink()) == program else []
-    return found
 
 
 def write_scripts(root, shells):
@@ -192,16 +184,24 @@ CHECKS = [
     every_column_has_its_head_and_its_place,
     failures_are_told_in_their_columns,
     everything_ends_when_the_browser_leaves,
+    *following.CHECKS,
+    *origins.CHECKS,
 ]
 
 
 def main():
+    parser = argparse.ArgumentParser(description="The console in a browser.")
+    parser.add_argument("--only", default="", metavar="TEXT", help="checks whose name has this text")
+    wanted = parser.parse_args().only.replace(" ", "_")
+    checks = [check for check in CHECKS if wanted in check.__name__]
+    if not checks:
+        parser.error(f"no check has {wanted!r} in its name")
     empty = {f"t{at}.txt": "" for at in range(1, 6)}
     with parts.directory() as root, parts.proxy() as proxy_port, parts.browser() as browser:
         parts.site(root, empty)
         for server in [parts.lighttpd, parts.busybox]:
             with server(root) as url:
-                for check in CHECKS:
+                for check in checks:
                     check(browser, url, proxy_port, root)
                     print(f"ok: {server.__name__}: {check.__name__.replace('_', ' ')}", flush=True)
 

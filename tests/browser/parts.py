@@ -18,6 +18,8 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+# The console in a document root.
+PROGRAM = "cgi-bin/socku-console"
 DEADLINE = 60
 
 
@@ -86,6 +88,15 @@ def proxy(rules="permit c 127.*.*.*\n", port=None):
             yield port
 
 
+def processes(program):
+    """The processes that run this very file."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*/exe"):
+        with contextlib.suppress(OSError):
+            found += [entry] if entry.readlink() == program else []
+    return found
+
+
 def site(path, scripts):
     """A document root with the console in cgi-bin and its scripts beside it."""
     cgi = path / "cgi-bin"
@@ -130,6 +141,8 @@ class Browser:
         arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"]
         arguments += ["--no-first-run", "--disable-background-networking", "--disable-sync"]
         arguments += ["--disable-component-update", "--hide-scrollbars", "--window-size=1400,820"]
+        # Every name and address is this machine; nothing else is ever dialled.
+        arguments += ["--host-resolver-rules=MAP * 127.0.0.1"]
         options = {"args": [*arguments, f"--user-data-dir={profile}"], "binary": find("chromium")}
         # Pages load as long as their sessions run, so nothing waits for that.
         wanted = {"browserName": "chrome", "pageLoadStrategy": "none", "goog:chromeOptions": options}
@@ -164,6 +177,22 @@ class Browser:
 
     def text(self, selector):
         return self.run("return document.querySelector(arguments[0])?.textContent", selector)
+
+    def windows(self):
+        return self.call("GET", "/window/handles")
+
+    def switch(self, window):
+        self.call("POST", "/window", {"handle": window})
+
+    def close_window(self):
+        self.call("DELETE", "/window")
+
+    def wheel(self, selector, distance):
+        """Turns the mouse wheel over an element, downwards by so many pixels."""
+        x, y = self.run("const box = document.querySelector(arguments[0]).getBoundingClientRect();"
+                        "return [(box.left + box.right) / 2, (box.top + box.bottom) / 2]", selector)
+        self.devtools("Input.dispatchMouseEvent",
+                      {"type": "mouseWheel", "x": x, "y": y, "deltaX": 0, "deltaY": distance})
 
     def look(self, width, height, dark):
         """What kind of screen the page is on."""

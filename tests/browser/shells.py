@@ -37,7 +37,7 @@ class Handler(socketserver.BaseRequestHandler):
 class Scripted(Server):
     """Greets, and answers each line of its list with what stands beside it.
 
-    An answer is bytes, or a list of bytes and of events to wait for. Anything that comes too
+    An answer is bytes, or a list of bytes, of events to wait for and of pauses in seconds. Anything that comes too
     early, too late or otherwise than in the list is a failure.
     """
 
@@ -66,6 +66,8 @@ class Scripted(Server):
         for part in answer if isinstance(answer, list) else [answer]:
             if isinstance(part, threading.Event):
                 part.wait(120)
+            elif isinstance(part, float):
+                time.sleep(part)
             else:
                 send(part)
 
