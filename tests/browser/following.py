@@ -135,11 +135,18 @@ def ports_and_labels_are_always_seen(browser, url, proxy_port, root):
             head = browser.run(
                 """const head = document.querySelectorAll('.sessions th')[arguments[0]];
                 head.scrollIntoView({ block: 'center' });
-                const port = head.querySelector('.address bdi:last-child'), box = port.getBoundingClientRect();
-                const seen = document.elementFromPoint(box.right - 2, (box.top + box.bottom) / 2);
-                return { seen: seen === port, text: port.textContent, title: head.querySelector('.address').title,
-                         inside: box.right <= head.getBoundingClientRect().right, height: head.offsetHeight };""", at)
-            assert head["seen"] and head["inside"] and head["text"] == f":{shell.port}", (width, head)
+                const texts = document.createTreeWalker(head, NodeFilter.SHOW_TEXT), port = document.createRange();
+                for (let text; (text = texts.nextNode());) {
+                    const end = text.data.length;
+                    if (text.data.endsWith(arguments[1])) port.setStart(text, end - arguments[1].length), port.setEnd(text, end);
+                }
+                const box = port.getBoundingClientRect();
+                const there = document.elementFromPoint(box.right - 2, (box.top + box.bottom) / 2);
+                return { seen: box.width > 0 && box.right <= head.getBoundingClientRect().right
+                             && there === port.endContainer.parentElement,
+                         title: head.querySelector('[title]')?.title, height: head.offsetHeight };""",
+                at, f":{shell.port}")
+            assert head["seen"], f"port of column {at} at {width}"
             assert head["title"] == f"{host}:{shell.port}" and head["height"] < 80, (width, head)
         assert browser.run("return document.documentElement.scrollWidth") <= width
     browser.look(1400, 820, dark=False)

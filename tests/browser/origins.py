@@ -66,9 +66,14 @@ class Trap(socketserver.BaseRequestHandler):
         self.server.connections += 1
 
 
+class Server(socketserver.ThreadingTCPServer):
+    # Browsers keep connections open that they may need.
+    daemon_threads = True
+
+
 @contextlib.contextmanager
 def serving(handler):
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         server.connections = 0
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
