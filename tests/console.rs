@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::machine::CLOSED;
 use common::{PERMIT_ALL, Proxy, accept, listener, request, request_4a, scratch_directory};
 use common::{wait_until, with_deadline};
 use std::collections::BTreeMap;
@@ -296,7 +297,6 @@ fn a_script_without_exit_ends_the_shell_by_closing() {
 fn a_session_that_fails_says_why_in_its_own_column() {
     let rules = "deny c 127.0.0.9\npermit c *.*.*.*\n";
     let proxy = Proxy::start(rules, &[]);
-    let (_, closed) = listener();
     let (address, shell) = shell(vec![say("% "), Step::Hear("exit\n"), Step::Bye]);
     let scripts = scripts(&[("t.txt", "exit\n")]);
     let query = format!(
@@ -304,7 +304,7 @@ fn a_session_that_fails_says_why_in_its_own_column() {
          h3=127.0.0.1&p3={}&f3=t.txt&h4=127.0.0.1&p4={}&f4=t.txt&sh=127.0.0.1&sp={}",
         address.port(),
         address.port(),
-        closed.port(),
+        CLOSED.port(),
         proxy.address.port()
     );
     let mut console = Console::start(&query, scripts, &[]);
@@ -385,14 +385,14 @@ fn what_is_no_socks_server_and_one_that_is_not_there_are_told_apart() {
 
 #[test]
 fn silence_ends_a_session_at_its_time_outs() {
-    let proxy = Proxy::start(PERMIT_ALL, &[]);
     let (listener, address) = listener();
     let scripts = scripts(&[("t.txt", "exit\n")]);
     let limit = [("SOCKU_IDLE_TIMEOUT", "1")];
-    let shell = query(proxy.address, &[(address, "t.txt")]);
-    let mut console = Console::start(&shell, scripts.clone(), &limit);
+    let mut console =
+        Console::start(&query(address, &[(address, "t.txt")]), scripts.clone(), &limit);
     let mut stream = accept(&listener);
-    stream.write_all(b"wait\n").unwrap();
+    // The shell's word comes with the proxy's: it cannot be late.
+    stream.write_all(b"\0\x5a\0\0\0\0\0\0wait\n").unwrap();
     console.finish();
     assert_eq!(console.column("s0"), "wait\n<em>nothing for 1 seconds: given up</em>");
 

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::machine::Stopwatch;
 use common::namespace::{Router, in_namespace, ip, run};
 use common::{
     PERMIT_ALL, Proxy, accept, read_reply, request, reset, socku, wait_until, with_deadline,
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// Sends a CONNECT; the reply's code and how long it took.
 fn ask(proxy: &Proxy, target: &str) -> (u8, Duration) {
-    let asked = Instant::now();
+    let asked = Stopwatch::start(proxy);
     let mut stream = proxy.dial();
     stream.write_all(&request(1, target.parse().unwrap(), b"")).unwrap();
     let (code, _) = read_reply(&mut stream);
@@ -71,7 +72,7 @@ fn a_target_that_swallows_everything_is_given_up_at_the_connect_timeout() {
         let mut leaving = proxy.dial();
         leaving.write_all(&request(1, "10.9.13.1:80".parse().unwrap(), b"")).unwrap();
         proxy.wait_log("reading-request -> connecting");
-        let left = Instant::now();
+        let left = Stopwatch::start(&proxy);
         reset(leaving);
         assert_eq!(proxy.access(1).field("reason"), "client-reset");
         assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());

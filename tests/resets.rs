@@ -92,7 +92,7 @@ fn reach(point: Point, proxy: &Proxy, targets: &Targets) -> (TcpStream, Option<T
 fn a_client_reset_at_any_point_leaves_nothing_behind() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let (open, at) = listener();
-    let (_full, full_at, _fillers) = full_listener();
+    let (_full, full_at, _filler) = full_listener();
     let targets = Targets { open, at, full_at };
     for point in POINTS {
         for _ in 0..TIMES {

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::machine::own_address;
 use common::{
     PERMIT_ALL, Proxy, accept, echo_server, listener, read_all, read_reply, request,
     scratch_directory, socku, wait_until,
@@ -228,7 +229,8 @@ fn the_drain_timeout_ends_what_does_not_finish() {
 #[test]
 fn after_a_kill_the_next_one_binds_at_once() {
     let echo = echo_server();
-    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    // Where no connection of another test can come to have the port in between.
+    let mut proxy = Proxy::start(PERMIT_ALL, &["-l", &format!("{}:0", own_address(200))]);
     for _ in 0..3 {
         let (stream, address) = (session(&proxy, echo), proxy.address.to_string());
         proxy.signal("KILL");

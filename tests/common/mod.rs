@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod machine;
 pub mod namespace;
 pub mod servers;
 pub mod stalled;
@@ -27,9 +28,6 @@ pub const PERMIT_ALL: &str = "permit cb *.*.*.*\n";
 pub const MODES: &[&[&str]] = &[&["--splice", "auto"], &["--splice", "off"]];
 /// Descriptors of the empty pipes that the proxy keeps for later, at most.
 const SPARE_PIPE_ENDS: usize = 8;
-/// A closed port of loopback. Without a name server of its own, a proxy under test gets this
-/// one: no test may ask that of the machine.
-const NO_NAMESERVER: &str = "127.0.0.1:1";
 
 #[derive(Default)]
 struct Log {
@@ -78,7 +76,8 @@ impl Proxy {
             command.args(["-l", "127.0.0.1:0"]);
         }
         if !flags.contains(&"--nameserver") {
-            command.args(["--nameserver", NO_NAMESERVER]);
+            // No test may ask a name server of the machine.
+            command.args(["--nameserver", &machine::CLOSED.to_string()]);
         }
         Proxy::spawn(command, rule_file)
     }
@@ -203,6 +202,31 @@ impl Proxy {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// How often its loop has woken up, has been interrupted, and whether it sleeps.
+    pub fn wakeups(&self) -> Vec<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let is_told = |line: &&str| line.starts_with("State:") || line.contains("ctxt_switches");
+        status.lines().filter(is_told).map(String::from).collect()
+    }
+
+    /// Waits until it has done all that there is to do, and sleeps.
+    pub fn wait_asleep(&self) {
+        let mut before = Vec::new();
+        wait_until("the loop to sleep", || {
+            // Longer than a kernel delays an acknowledgement, which may wake it once more.
+            thread::sleep(Duration::from_millis(50));
+            let now = self.wakeups();
+            let is_same = std::mem::replace(&mut before, now) == *before;
+            (is_same && before[0].contains("S (sleeping)")).then_some(())
+        });
+    }
+
+    /// How many milliseconds it has been ready to run without getting a processor: what a busy
+    /// machine may have added to each time that it tells.
+    pub fn kept_waiting_ms(&self) -> u64 {
+        machine::kept_waiting(&self.pid().to_string()).as_millis() as u64
     }
 
     /// Waits until it has ended; its exit code.

@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 /// Says by hand why a test does not run without root; in CI that is a failure.
 pub fn is_root() -> bool {
@@ -187,24 +186,4 @@ pub fn connect_from(
     let mut stream = dial_from(source, proxy);
     stream.write_all(&request(1, target, user)).unwrap();
     stream
-}
-
-/// An address of loopback that answers no SYN: a listener whose queue is full. Everything that
-/// holds it so is returned, too.
-pub fn dropping(ip: Ipv4Addr, port: u16) -> Vec<socket2::Socket> {
-    use socket2::{Domain, Socket, Type};
-    let at = SocketAddr::from((ip, port)).into();
-    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    listener.bind(&at).unwrap();
-    listener.listen(0).unwrap();
-    let mut kept = vec![listener];
-    for _ in 0..8 {
-        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let connected = client.connect_timeout(&at, Duration::from_millis(200));
-        kept.push(client);
-        if connected.is_err() {
-            return kept;
-        }
-    }
-    panic!("the queue of {ip}:{port} does not fill");
 }

@@ -3,8 +3,6 @@
 use super::{Proxy, accept, listener, read_reply, request, traffic, wait_until, with_deadline};
 use std::io::Write;
 use std::net::TcpStream;
-use std::thread;
-use std::time::Duration;
 
 /// Opens sessions whose client never reads, and fills each until nothing more is taken.
 pub fn stall(proxy: &Proxy, count: usize) -> Vec<(TcpStream, TcpStream)> {
@@ -24,13 +22,15 @@ pub fn stall(proxy: &Proxy, count: usize) -> Vec<(TcpStream, TcpStream)> {
     };
     let sessions: Vec<_> = (0..count).map(open).collect();
     let chunk = traffic::bytes(512 * 1024);
-    // Until no target can send any more, twice in a row.
-    let mut quiet = 0;
+    let fill = |mut target: &TcpStream| {
+        let writes = std::iter::from_fn(|| target.write(&chunk).ok());
+        writes.count()
+    };
+    // Until no target can send any more although the proxy has done all that it can.
     wait_until("the targets to be held up", || {
-        thread::sleep(Duration::from_millis(50));
-        let moved = sessions.iter().filter(|(_, target)| (&*target).write(&chunk).is_ok()).count();
-        quiet = if moved == 0 { quiet + 1 } else { 0 };
-        (quiet == 2).then_some(())
+        proxy.wait_asleep();
+        let moved: usize = sessions.iter().map(|(_, target)| fill(target)).sum();
+        (moved == 0).then_some(())
     });
     sessions
 }

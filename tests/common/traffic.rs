@@ -181,16 +181,19 @@ fn hex(address: SocketAddr) -> String {
 }
 
 /// A listener whose queue is full, so that the kernel drops every SYN; and what fills it.
-pub fn full_listener() -> (TcpListener, SocketAddrV4, Vec<TcpStream>) {
+pub fn full_listener() -> (TcpListener, SocketAddrV4, TcpStream) {
+    full_listener_at("127.0.0.1:0".parse().unwrap())
+}
+
+/// The same at this address.
+pub fn full_listener_at(address: SocketAddrV4) -> (TcpListener, SocketAddrV4, TcpStream) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<SocketAddrV4>().unwrap().into()).unwrap();
+    socket.bind(&address.into()).unwrap();
+    // Linux takes one more than this into the queue.
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap().as_socket_ipv4().unwrap();
-    let mut fillers = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address.into(), Duration::from_millis(300)) {
-        fillers.push(with_deadline(stream));
-    }
-    (socket.into(), address, fillers)
+    let filler = with_deadline(TcpStream::connect(address).unwrap());
+    (socket.into(), address, filler)
 }
 
 /// One byte from one end to the other, through whatever is between.

@@ -1,0 +1,70 @@
+//! What a test has to know about the machine that it runs on: what is free there, and how long a
+//! busy one keeps threads waiting.
+
+use super::Proxy;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// An address of loopback where nobody listens. Its port is never handed out to a program that
+/// asks for any port, so no other test comes to listen there.
+pub const CLOSED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
+/// Below the ports that the kernel hands out.
+const FIXED_PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// An address of loopback for fixed ports: another run of the tests at the same time has others,
+/// and no connection of a test has one as its source.
+pub fn own_address(last: u8) -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 128 | high, low, last)
+}
+
+/// Two neighbouring ports of 127.0.0.1 that are free and stay so: the kernel hands out none of
+/// them, and another run of the tests begins its search elsewhere.
+pub fn two_free_ports() -> (u16, u16) {
+    let start = std::process::id() as usize * 2 % FIXED_PORTS.len();
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let mut lower = FIXED_PORTS.cycle().skip(start).step_by(2).take(FIXED_PORTS.len() / 2);
+    let low = lower.find(|low| is_free(low) && is_free(&(low + 1))).unwrap();
+    (low, low + 1)
+}
+
+/// Replaces a file as a whole: a reader gets the old text or the new text, never a part, and the
+/// change is a single event.
+pub fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, file).unwrap();
+}
+
+/// Measures a time as it would be on a machine with nothing else to do.
+pub struct Stopwatch<'a> {
+    proxy: &'a Proxy,
+    started: Instant,
+    kept_waiting: Duration,
+}
+
+impl Stopwatch<'_> {
+    /// Starts it for something that the proxy and the calling thread do.
+    pub fn start(proxy: &Proxy) -> Stopwatch<'_> {
+        Stopwatch { proxy, started: Instant::now(), kept_waiting: both_kept_waiting(proxy) }
+    }
+
+    /// The time since then, without what the two waited for a processor.
+    pub fn elapsed(&self) -> Duration {
+        let elapsed = self.started.elapsed();
+        elapsed.saturating_sub(both_kept_waiting(self.proxy) - self.kept_waiting)
+    }
+}
+
+fn both_kept_waiting(proxy: &Proxy) -> Duration {
+    kept_waiting(&proxy.pid().to_string()) + kept_waiting("thread-self")
+}
+
+/// How long a thread has been ready to run without getting a processor, since it was started.
+pub fn kept_waiting(thread: &str) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap_or_default();
+    let nanoseconds = text.split(' ').nth(1).map_or(0, |field| field.parse().unwrap());
+    Duration::from_nanos(nanoseconds)
+}
