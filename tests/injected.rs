@@ -2,15 +2,15 @@
 
 mod common;
 
+use common::machine::replace;
 use common::tools::{Strace, can_run};
 use common::{
     MODES, PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request, reset,
-    scratch_directory,
+    scratch_directory, wait_until,
 };
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
-use std::thread;
 use std::time::Duration;
 
 fn attach(proxy: &Proxy, expressions: &[&str]) -> Strace {
@@ -191,12 +191,12 @@ fn a_rule_file_that_cannot_be_opened_keeps_the_rules() {
         let inject = format!("inject={call}:error={error}");
         let expressions = [&format!("trace={call}"), inject.as_str()];
         let strace = Strace::attach_to_path(proxy.pid(), &scratch_directory(), path, &expressions);
-        fs::write(&proxy.rule_file, "deny c *.*.*.*\n").unwrap();
+        replace(&proxy.rule_file, "deny c *.*.*.*\n");
         proxy.wait_logs("the rules in force stay", count + 1);
         assert!(strace.injected() > 0);
         drop(proxy.connect(echo));
     }
-    fs::write(&proxy.rule_file, "deny c *.*.*.*\n").unwrap();
+    replace(&proxy.rule_file, "deny c *.*.*.*\n");
     proxy.wait_log("1 rules in force");
     assert_eq!(read_reply(&mut ask(&proxy, 1, echo)).0, 91);
 }
@@ -214,15 +214,12 @@ fn both_sides_are_kept_alive_and_no_time_out_of_the_kernels_cuts_off_the_living(
     let mut stream = proxy.connect(target);
     strace.wait_call("SO_OOBINLINE, [1]");
     // The others come once a session has relayed for a second.
-    let busy = thread::spawn(move || {
-        for _ in 0..100 {
-            let _ = stream.write_all(b"x");
-            thread::sleep(Duration::from_millis(20));
-        }
-    });
     let options = ["TCP_NODELAY, [1]", "SO_KEEPALIVE, [1]", "TCP_KEEPIDLE, [600]"];
-    options.iter().for_each(|option| drop(strace.wait_call(option)));
-    busy.join().unwrap();
+    wait_until("the target's options", || {
+        stream.write_all(b"x").unwrap();
+        let calls = fs::read_to_string(&strace.calls).unwrap();
+        options.iter().all(|option| calls.contains(option)).then_some(())
+    });
     let first = fs::read_to_string(&strace.calls).unwrap();
     drop(strace);
     // What a listener has is inherited by those that are accepted.
@@ -304,6 +301,7 @@ fn idle_sessions_make_no_call_at_all() {
     let echo = echo_server();
     let mut idle: Vec<TcpStream> = (0..20).map(|_| proxy.connect(echo)).collect();
     idle.iter_mut().for_each(assert_echo);
+    proxy.wait_asleep();
     let strace = attach(&proxy, &["trace=all"]);
     // It is the silence that is tested. Being attached to may interrupt the waiting once.
     std::thread::sleep(Duration::from_secs(1));

@@ -2,8 +2,9 @@
 
 use super::{DEADLINE, wait_until};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 /// Whether this test can run: as root, and with these programs. When it cannot, it says so
 /// where it is run by hand, and fails where `CI` is set.
@@ -35,11 +36,13 @@ pub struct Strace {
     pid: u32,
     /// Where it writes the calls.
     pub calls: PathBuf,
+    /// Kept open: it has more to say when it is detached.
+    _stderr: BufReader<ChildStderr>,
 }
 
 impl Strace {
-    /// Attaches and waits until it has. The `-e` expressions say what to trace and to inject;
-    /// counts of calls begin here.
+    /// Attaches and waits until it has: the next call is traced. The `-e` expressions say what to
+    /// trace and to inject; counts of calls begin here.
     pub fn attach(pid: u32, directory: &Path, expressions: &[&str]) -> Strace {
         Strace::attach_with(pid, directory, &[], expressions)
     }
@@ -52,15 +55,18 @@ impl Strace {
     fn attach_with(pid: u32, directory: &Path, flags: &[&str], expressions: &[&str]) -> Strace {
         let calls = directory.join("calls");
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-p", &pid.to_string(), "-o"]).arg(&calls).args(flags);
+        command.args(["-f", "-e", "quiet=exit,personality", "-p", &pid.to_string(), "-o"]);
+        command.arg(&calls).args(flags);
         for expression in expressions {
             command.args(["-e", expression]);
         }
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
-        let strace = Strace { child, pid, calls };
-        let tracer = strace.child.id().to_string();
-        wait_until("strace", || (status_field(pid, "TracerPid") == tracer).then_some(()));
-        strace
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // The kernel names the tracer before calls are traced; strace itself says when they are.
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        assert!(line.ends_with(" attached\n"), "{line}");
+        Strace { child, pid, calls, _stderr: stderr }
     }
 
     /// Waits until a call of this form has been seen; the line.
