@@ -11,6 +11,7 @@ use common::{
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 fn attach(proxy: &Proxy, expressions: &[&str]) -> Strace {
