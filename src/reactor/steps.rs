@@ -105,7 +105,10 @@ impl<N: Net> Reactor<N> {
                 self.entries[slot].relay.up.discard(&mut self.pool);
                 self.reject(slot);
             }
-            _ => self.flush_reply(slot),
+            _ => {
+                self.flush_reply(slot);
+                self.enqueue_if_gone(slot);
+            }
         }
     }
 
@@ -142,8 +145,8 @@ impl<N: Net> Reactor<N> {
         }
     }
 
-    /// The event that brought the request may have told of the client's end as well, and no other
-    /// will: it is looked at in the next turn.
+    /// An event before this state may have told of the client's end, the one that brought the
+    /// request for example, and no other will: it is looked at in the next turn.
     fn enqueue_if_gone(&mut self, slot: usize) {
         let Entry { session, client, .. } = &self.entries[slot];
         if session.state().is_waiting() && (client.read_closed || client.has_failed()) {
