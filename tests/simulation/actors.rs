@@ -4,15 +4,16 @@ use crate::kernel::{Happening, Kernel, Listener};
 use crate::plan::{Ending, Identd, Peer, Plan};
 use crate::random::pattern;
 use crate::rules::Rule;
-use crate::tcp::FAR;
+use crate::tcp::{FAR, NEAR};
 use rustix::io::Errno;
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// All that was planned, and what has become of each client.
 pub struct Cast {
     pub rules: Vec<Rule>,
     pub clients: Vec<Client>,
-    pub entrance: SocketAddrV4,
+    pub entrances: [SocketAddrV4; 2],
     pub max_sessions: usize,
     pub max_per_source: Option<u32>,
     /// Few ports for BIND.
@@ -51,6 +52,8 @@ pub struct Client {
     pub delivered_at: u64,
     /// Sessions of the same address when it was taken.
     pub rivals: u32,
+    /// Its target was reset as soon as it had accepted.
+    pub has_burst: bool,
     /// Since when a reset could have been passed on.
     pub reset_due: Option<u64>,
     /// Something that had arrived was thrown away by a reset.
@@ -63,7 +66,8 @@ impl Client {
     pub fn new(plan: Plan, place: usize) -> Client {
         let key = 2 * place as u64;
         let hold = plan.request.len() as u64 + plan.early;
-        let flow = Flow::new(key, plan.request.clone(), hold, plan.up, plan.end, plan.reads);
+        let mut flow = Flow::new(key, plan.request.clone(), hold, plan.up, plan.end, plan.reads);
+        flow.urgent = plan.urgent.iter().copied().collect();
         Client {
             plan,
             address: None,
@@ -76,6 +80,7 @@ impl Client {
             moved_at: 0,
             delivered_at: 0,
             rivals: 0,
+            has_burst: false,
             reset_due: None,
             lost: false,
             reason: None,
@@ -92,6 +97,8 @@ pub struct Flow {
     total: u64,
     end: (Ending, u64),
     reads: u64,
+    /// Which bytes are urgent that have not been sent.
+    urgent: VecDeque<u64>,
     pub sent: u64,
     pub got: u64,
     pub first: Vec<u8>,
@@ -112,6 +119,7 @@ impl Flow {
             hold,
             end,
             reads,
+            urgent: VecDeque::new(),
             sent: 0,
             got: 0,
             first: Vec::new(),
@@ -145,7 +153,7 @@ impl Flow {
             kernel.close(conn, FAR);
             self.ended = Some(Ending::Close);
         }
-        if matches!(self.ended, Some(Ending::Close | Ending::Reset)) {
+        if matches!(self.ended, Some(Ending::Close | Ending::Reset | Ending::Vanish)) {
             return None;
         }
         let changed = before != (self.sent, self.got, self.ended, self.heard_fin);
@@ -181,6 +189,10 @@ impl Flow {
         if most == 0 {
             return;
         }
+        // An urgent byte goes out alone.
+        let is_urgent = self.urgent.front() == Some(&self.sent);
+        let before_next = self.urgent.front().map_or(u64::MAX, |next| next - self.sent);
+        let most = if is_urgent { 1 } else { most.min(before_next) };
         let head = self.head.get(self.sent as usize..).unwrap_or_default();
         let mut bytes = head[..head.len().min(most as usize)].to_vec();
         if (bytes.len() as u64) < most {
@@ -188,7 +200,13 @@ impl Flow {
             bytes.extend(pattern(self.key, at, most as usize - bytes.len()));
         }
         match kernel.write(conn, FAR, &bytes, bytes.len()) {
-            Ok(n) => self.sent += n as u64,
+            Ok(n) => {
+                self.sent += n as u64;
+                if is_urgent {
+                    self.urgent.pop_front();
+                    kernel.mark(conn, FAR);
+                }
+            }
             Err(Errno::AGAIN) => {}
             Err(_) => self.heard_reset = true,
         }
@@ -201,8 +219,9 @@ impl Flow {
             Ending::Close => kernel.close(conn, FAR),
             Ending::Reset => kernel.reset(conn, FAR),
             Ending::Hold => {}
+            Ending::Vanish => kernel.vanish(conn),
         }
-        self.left = matches!(ending, Ending::Close | Ending::Reset);
+        self.left = matches!(ending, Ending::Close | Ending::Reset | Ending::Vanish);
         self.ended = Some(ending);
     }
 }
@@ -228,7 +247,10 @@ impl Actor {
                 let plan = &kernel.cast.clients[*client].plan;
                 let make = || {
                     let key = 2 * *client as u64 + 1;
-                    Flow::new(key, Vec::new(), 0, plan.down, plan.target_end, plan.target_reads)
+                    let (end, reads) = (plan.target_end, plan.target_reads);
+                    let mut flow = Flow::new(key, Vec::new(), 0, plan.down, end, reads);
+                    flow.urgent = plan.target_urgent.iter().copied().collect();
+                    flow
                 };
                 let flow = flow.get_or_insert_with(make);
                 conn.and_then(|conn| flow.wake(kernel, conn, true))
@@ -257,7 +279,7 @@ impl Actor {
 fn wake_client(kernel: &mut Kernel, place: usize) -> Option<u64> {
     let Some(conn) = kernel.cast.clients[place].conn else {
         let from = SocketAddrV4::new(kernel.cast.clients[place].plan.from, kernel.fresh_port());
-        let to = kernel.cast.entrance;
+        let to = kernel.cast.entrances[kernel.cast.clients[place].plan.entrance];
         let conn = kernel.dial(from, to, place)?;
         kernel.conns[conn].role = Some(Role::Client(place));
         let now = kernel.now;
@@ -326,7 +348,8 @@ fn wake_identd(
     let ports = String::from_utf8_lossy(&question[..question.len() - 2]).into_owned();
     let plan = &kernel.cast.clients[client].plan;
     let expected = kernel.cast.clients[client].address.map_or(0, |address| address.port());
-    assert_eq!(ports, format!("{expected} , {}", kernel.cast.entrance.port()), "the question");
+    let entrance = kernel.cast.entrances[plan.entrance];
+    assert_eq!(ports, format!("{expected} , {}", entrance.port()), "the question");
     let answer = match plan.identd {
         Identd::Right => format!("{ports} : USERID : UNIX : {}\r\n", plan.user),
         Identd::Other => format!("{ports} : USERID : UNIX : mallory\r\n"),
@@ -383,6 +406,20 @@ impl Kernel {
         self.conns[conn].actor = Some(self.actors.len() - 1);
         self.after(delay, Happening::Answered(conn, None));
         Ok(())
+    }
+
+    /// A target accepts, sends so many bytes and resets before anybody looks.
+    pub fn burst(&mut self, conn: usize, bytes: u64) {
+        let Some(Role::Target(place)) = self.conns[conn].role else { panic!("only targets do") };
+        self.cast.clients[place].has_burst = true;
+        let [near, far] = &mut self.conns[conn].ends;
+        let most = near.recv_capacity.min(bytes as usize);
+        if most > 0 {
+            near.recv.extend(pattern(2 * place as u64 + 1, 0, most));
+            near.arrived = near.recv.len() as u64;
+        }
+        (far.closed, far.reset) = (true, true);
+        self.reset_arrives(conn, NEAR);
     }
 
     fn refuse(&mut self, conn: usize, delay: u64, error: Errno) -> Result<(), Errno> {

@@ -6,6 +6,7 @@ use crate::sim_net::PROXY;
 use crate::tcp::NEAR;
 use rustix::io::Errno;
 use socku::net::Event;
+use socku::reactor::LISTENERS_MAX;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -91,7 +92,7 @@ impl Kernel {
             }
             let c = &mut self.conns[conn];
             let Some(token) = c.watch.token else { continue };
-            let (end, watch) = (&c.ends[NEAR], &mut c.watch);
+            let (end, watch) = (&mut c.ends[NEAR], &mut c.watch);
             let readable = end.is_readable();
             let writable = (c.established && end.has_room()) || end.dead;
             let spurious = c.established && self.random.below(1000) < self.mood.spurious;
@@ -106,31 +107,38 @@ impl Kernel {
                 writable: (if all { writable } else { writes }) || spurious,
                 read_closed: end.fin_arrived || end.dead,
                 failed: end.error.is_some(),
-                urgent: false,
+                urgent: end.has_urgent(),
             };
             watch.changed = false;
             watch.reads &= !event.readable;
             watch.writes &= !event.writable;
             if event.readable || event.writable {
+                end.urgent_told = end.urgent.filter(|_| event.urgent).or(end.urgent_told);
                 events.push(event);
             }
         }
     }
 
     pub fn listen(&mut self, at: SocketAddrV4, token: usize) -> Result<usize, Errno> {
-        if !self.listeners.is_empty() {
+        if token >= LISTENERS_MAX {
             self.lacks(1)?;
         }
         let port = if at.port() == 0 { self.fresh_port() } else { at.port() };
         let address = SocketAddrV4::new(*at.ip(), port);
-        if self.listeners.values().any(|listener| listener.address == address) {
+        if self
+            .listeners
+            .values()
+            .any(|l| l.is_at(address) || (l.address.port() == port && at.ip().is_unspecified()))
+        {
             return Err(Errno::ADDRINUSE);
         }
         let client = self.client_of_target(token);
         self.check_listening(client);
         let id = self.fresh_id();
         let queue = Default::default();
-        self.listeners.insert(id, Listener { address, token, edge: false, queue, client });
+        let (edge, passed_over) = (false, 0);
+        let listener = Listener { address, token, edge, queue, client, passed_over };
+        self.listeners.insert(id, listener);
         self.progress += 1;
         Ok(id)
     }
@@ -154,7 +162,7 @@ impl Kernel {
         let Some(listener) = self.listeners.get_mut(&id) else { panic!("closed") };
         let Some((conn, _)) = listener.queue.pop_front() else { panic!("not empty") };
         let listener_client = listener.client;
-        self.checks.acceptable_since = None;
+        self.note_taking(id);
         self.progress += 1;
         if self.conns[conn].ends[NEAR].dead && self.random.chance(50) {
             return Err(Errno::CONNABORTED);
@@ -220,10 +228,7 @@ impl Kernel {
         if !self.conns[conn].established && !self.conns[conn].ends[NEAR].dead {
             return Err(Errno::NOTCONN);
         }
-        let races = self.mood.races;
-        if self.conns[conn].ends[NEAR].recv.is_empty() && self.random.chance(3 * races) {
-            self.hasten_reset(conn);
-        }
+        self.hasten(conn);
         let most = self.cut(into.len());
         let mut bytes = Vec::new();
         let read = self.read(conn, NEAR, &mut bytes, most);
@@ -244,6 +249,18 @@ impl Kernel {
     }
 
     pub fn send(&mut self, conn: usize, bytes: &[u8]) -> Result<usize, Errno> {
+        self.send_as(conn, bytes, false)
+    }
+
+    pub fn send_urgent(&mut self, conn: usize, bytes: &[u8]) -> Result<usize, Errno> {
+        assert_eq!(bytes.len(), 1, "the last byte is the urgent one");
+        let sent = self.send_as(conn, bytes, true)?;
+        self.mark(conn, NEAR);
+        self.seen.urgent += 1;
+        Ok(sent)
+    }
+
+    fn send_as(&mut self, conn: usize, bytes: &[u8], is_urgent: bool) -> Result<usize, Errno> {
         assert!(!bytes.is_empty(), "a write of nothing");
         if self.is_interrupted() {
             return Err(Errno::INTR);
@@ -257,11 +274,14 @@ impl Kernel {
                 self.progress += 1;
                 self.conns[conn].watch.writes |= n < bytes.len();
                 self.note_move(conn);
-                self.check_output(conn, at, &bytes[..n]);
+                self.check_output(conn, at, &bytes[..n], is_urgent);
             }
             Err(_) => self.conns[conn].watch.writes = true,
         }
-        self.say(|| format!("  send on {conn}: {sent:?} of {}", bytes.len()));
+        self.say(|| {
+            let how = if is_urgent { ", urgent" } else { "" };
+            format!("  send on {conn}: {sent:?} of {}{how}", bytes.len())
+        });
         sent
     }
 
@@ -277,14 +297,19 @@ impl Kernel {
         if self.mood.no_splice {
             return Err(Errno::INVAL);
         }
+        self.hasten(conn);
+        self.lacks_memory()?;
         let mut moved = 0;
         while pieces.len() < PIECES_MAX && moved < most {
             let piece = self.random.within(1, self.mood.piece_bytes).min((most - moved) as u64);
             let mut bytes = Vec::new();
-            if moved > 0 && self.conns[conn].ends[NEAR].recv.is_empty() {
+            let end = &self.conns[conn].ends[NEAR];
+            let is_at_mark = end.is_at_mark() && end.has_urgent();
+            if moved > 0 && (end.recv.is_empty() || is_at_mark) {
                 break;
             }
-            match self.read(conn, NEAR, &mut bytes, piece as usize) {
+            self.seen.splices_at_mark += u64::from(is_at_mark);
+            match self.read_to_pipe(conn, &mut bytes, piece as usize) {
                 Ok(0) => break,
                 Ok(n) => moved += n,
                 Err(error) => {
@@ -311,6 +336,7 @@ impl Kernel {
         conn: usize,
         most: usize,
     ) -> Result<usize, Errno> {
+        self.lacks_memory()?;
         let bytes: Vec<u8> = pieces.iter().flatten().copied().take(most).collect();
         let mut sent = self.send(conn, &bytes)?;
         let moved = sent;

@@ -7,7 +7,7 @@ use crate::actors::{Actor, Cast, Role};
 use crate::checks::Checks;
 use crate::random::Random;
 use crate::sim_net::is_local;
-use crate::tcp::{End, FAR, NEAR};
+use crate::tcp::{End, NEAR};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddrV4;
@@ -19,6 +19,8 @@ pub enum Happening {
     Carry(usize, usize),
     /// A reset arrives at this end.
     Reset(usize, usize),
+    /// The proxy's kernel gives up a connection whose far end has vanished.
+    GivenUp(usize),
     /// A connection attempt of the proxy's ends.
     Answered(usize, Option<Errno>),
     /// An actor acts.
@@ -58,6 +60,8 @@ pub struct Listener {
     pub queue: VecDeque<(usize, u64)>,
     /// The client whose BIND it is.
     pub client: Option<usize>,
+    /// How often a client was taken elsewhere while others waited here.
+    pub passed_over: u32,
 }
 
 impl Listener {
@@ -96,12 +100,34 @@ pub struct Mood {
     pub piece_bytes: u64,
 }
 
+/// What has happened, for a look at whether it was a test.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Urgent bytes that the proxy has sent as such.
+    pub urgent: u64,
+    /// A splice met an urgent byte.
+    pub splices_at_mark: u64,
+    /// The proxy found that a reset had to wait.
+    pub waiting_resets: u64,
+    /// A target was reset as soon as it had accepted, and that was passed on.
+    pub bursts: u64,
+}
+
+impl Seen {
+    pub fn add(&mut self, other: &Seen) {
+        self.urgent += other.urgent;
+        self.splices_at_mark += other.splices_at_mark;
+        self.waiting_resets += other.waiting_resets;
+        self.bursts += other.bursts;
+    }
+}
+
 pub struct Kernel {
     pub now: u64,
     pub random: Random,
     pub mood: Mood,
     pub trace: bool,
-    queue: BTreeMap<(u64, u64), Happening>,
+    pub queue: BTreeMap<(u64, u64), Happening>,
     serial: u64,
     pub conns: Vec<Conn>,
     /// Those that the proxy holds.
@@ -115,6 +141,7 @@ pub struct Kernel {
     /// Bytes that are in pipes now.
     pub piped: usize,
     pub spliced: u64,
+    pub seen: Seen,
     pub actors: Vec<Actor>,
     pub cast: Cast,
     pub checks: Checks,
@@ -145,6 +172,7 @@ impl Kernel {
             pipes: 0,
             piped: 0,
             spliced: 0,
+            seen: Seen::default(),
             actors: Vec::new(),
             cast,
             checks: Checks::default(),
@@ -177,7 +205,7 @@ impl Kernel {
         self.serial as usize
     }
 
-    fn latency(&mut self) -> u64 {
+    pub fn latency(&mut self) -> u64 {
         let most = self.mood.latency_ms;
         self.random.below(most + 1)
     }
@@ -208,6 +236,12 @@ impl Kernel {
             format!("  want: {error}, with {have} of {most} descriptors")
         });
         Err(error)
+    }
+
+    /// Whether a splice fails for want of memory, which is over at once.
+    pub fn lacks_memory(&mut self) -> Result<(), Errno> {
+        let chance = self.mood.want;
+        if self.random.below(1000) < chance { Err(Errno::NOMEM) } else { Ok(()) }
     }
 
     pub fn new_conn(&mut self, local: SocketAddrV4, peer: SocketAddrV4) -> usize {
@@ -246,145 +280,6 @@ impl Kernel {
         Some(conn)
     }
 
-    /// Lets the wire take what an end has.
-    pub fn kick(&mut self, conn: usize, end: usize) {
-        let this = &mut self.conns[conn].ends[end];
-        if !this.carrying && this.is_laden() && !this.dead && !this.reset {
-            this.carrying = true;
-            let latency = self.latency();
-            self.after(latency, Happening::Carry(conn, end));
-        }
-    }
-
-    /// A reset that is on its way to the proxy comes just before the call that will tell of it,
-    /// and so before any event.
-    pub fn hasten_reset(&mut self, conn: usize) {
-        let coming = |h: &Happening| matches!(h, Happening::Reset(c, NEAR) if *c == conn);
-        let found = self.queue.iter().find(|(_, happening)| coming(happening));
-        if let Some(key) = found.map(|(key, _)| *key) {
-            self.queue.remove(&key);
-            self.reset_arrives(conn, NEAR);
-        }
-    }
-
-    fn carry(&mut self, conn: usize, from: usize) {
-        let most = self.random.pick(&[10, 6_000, 100_000]);
-        let most = self.random.within(1, most) as usize;
-        let c = &mut self.conns[conn];
-        let [near, far] = &mut c.ends;
-        let (source, sink) = if from == NEAR { (near, far) } else { (far, near) };
-        source.carrying = false;
-        if source.dead || source.reset || sink.dead {
-            return;
-        }
-        let room = sink.recv_capacity.saturating_sub(sink.recv.len());
-        let n = source.send.len().min(if sink.closed { usize::MAX } else { room }).min(most);
-        if sink.closed {
-            source.send.clear();
-            if n == 0 {
-                sink.fin_arrived = source.finished;
-            } else {
-                let latency = self.latency();
-                self.after(latency, Happening::Reset(conn, from));
-            }
-            return;
-        }
-        if n > 0 {
-            source.moved_at = self.now;
-        }
-        sink.recv.extend(source.send.drain(..n));
-        sink.arrived += n as u64;
-        let fin = source.finished && source.send.is_empty() && !sink.fin_arrived;
-        sink.fin_arrived |= fin;
-        let more = !source.send.is_empty() && n > 0 || (n > 0 && source.finished && !fin);
-        if fin && from == FAR {
-            c.watch.changed = true;
-        }
-        if more {
-            self.kick(conn, from);
-        }
-    }
-
-    fn reset_arrives(&mut self, conn: usize, to: usize) {
-        let c = &mut self.conns[conn];
-        let end = &mut c.ends[to];
-        if end.closed || end.dead {
-            return;
-        }
-        end.dead = true;
-        end.error = Some(if end.fin_arrived { Errno::PIPE } else { Errno::CONNRESET });
-        end.send.clear();
-        c.watch.changed |= to == NEAR;
-        self.say(|| {
-            format!("connection {conn}: a reset reaches {}", ["the proxy", "the far end"][to])
-        });
-    }
-
-    /// What the proxy has sent and the other end's kernel has not got; FIN counts as a byte.
-    pub fn unacknowledged(&self, conn: usize) -> usize {
-        let [near, far] = &self.conns[conn].ends;
-        near.send.len() + usize::from(near.finished && !far.fin_arrived)
-    }
-
-    /// Reads at the far end, or at the near one.
-    pub fn read(
-        &mut self,
-        conn: usize,
-        end: usize,
-        into: &mut Vec<u8>,
-        most: usize,
-    ) -> Result<usize, Errno> {
-        let read = self.conns[conn].ends[end].read(into, most);
-        if matches!(read, Ok(n) if n > 0) {
-            self.kick(conn, 1 - end);
-        }
-        read
-    }
-
-    pub fn write(
-        &mut self,
-        conn: usize,
-        end: usize,
-        bytes: &[u8],
-        most: usize,
-    ) -> Result<usize, Errno> {
-        let written = self.conns[conn].ends[end].write(bytes, most);
-        if written.is_ok() {
-            self.conns[conn].ends[end].moved_at = self.now;
-        }
-        self.kick(conn, end);
-        written
-    }
-
-    pub fn finish(&mut self, conn: usize, end: usize) {
-        self.conns[conn].ends[end].finished = true;
-        self.kick(conn, end);
-    }
-
-    /// Closes in order; over bytes that nobody has read, Linux resets.
-    pub fn close(&mut self, conn: usize, end: usize) {
-        let this = &mut self.conns[conn].ends[end];
-        if this.closed {
-            return;
-        }
-        if !this.recv.is_empty() {
-            return self.reset(conn, end);
-        }
-        this.closed = true;
-        self.finish(conn, end);
-    }
-
-    pub fn reset(&mut self, conn: usize, end: usize) {
-        let this = &mut self.conns[conn].ends[end];
-        if this.closed {
-            return;
-        }
-        (this.closed, this.reset) = (true, true);
-        this.send.clear();
-        let latency = self.latency();
-        self.after(latency, Happening::Reset(conn, 1 - end));
-    }
-
     /// Runs the world until something is to be told, or `until`; whether anything may still
     /// happen by itself is the answer when nothing is told.
     pub fn next_at(&self) -> Option<u64> {
@@ -400,6 +295,7 @@ impl Kernel {
             match happening {
                 Happening::Carry(conn, from) => self.carry(conn, from),
                 Happening::Reset(conn, to) => self.reset_arrives(conn, to),
+                Happening::GivenUp(conn) => self.give_up(conn),
                 Happening::Answered(conn, error) => self.answered(conn, error),
                 Happening::Wake(actor) => self.wake(actor),
                 Happening::Datagram(socket, bytes) => {
@@ -436,7 +332,13 @@ impl Kernel {
             }
             None => {
                 c.established = true;
-                if let Some(actor) = c.actor {
+                let burst = match c.role {
+                    Some(Role::Target(place)) => self.cast.clients[place].plan.burst,
+                    _ => None,
+                };
+                if let Some(bytes) = burst {
+                    self.burst(conn, bytes);
+                } else if let Some(actor) = c.actor {
                     self.after(0, Happening::Wake(actor));
                 }
             }

@@ -7,6 +7,7 @@ mod actors;
 mod calls;
 mod checks;
 mod dns;
+mod ends;
 mod kernel;
 mod lines;
 mod plan;
@@ -15,6 +16,7 @@ mod random;
 mod rules;
 mod sim_net;
 mod tcp;
+mod wire;
 mod world;
 
 use std::panic::{self, AssertUnwindSafe};

@@ -10,6 +10,8 @@ pub enum Ending {
     Reset,
     /// Keeps its end open until the proxy ends it.
     Hold,
+    /// Is gone without a word.
+    Vanish,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub type Flaw = Option<&'static str>;
 pub struct Plan {
     pub start: u64,
     pub from: Ipv4Addr,
+    /// Which listener it comes to.
+    pub entrance: usize,
     pub command: u8,
     pub name: Option<&'static str>,
     pub host: Ipv4Addr,
@@ -55,6 +59,11 @@ pub struct Plan {
     pub down: u64,
     pub target_end: (Ending, u64),
     pub target_reads: u64,
+    /// Which bytes are sent as urgent, those of the request included.
+    pub urgent: Vec<u64>,
+    pub target_urgent: Vec<u64>,
+    /// The target accepts, sends so many bytes and resets, all at once.
+    pub burst: Option<u64>,
     pub identd: Identd,
     pub peer: Peer,
 }
@@ -86,11 +95,30 @@ fn ending(random: &mut Random, most: u64) -> (Ending, u64) {
         Ending::Hold,
     ]);
     let never = u64::MAX;
+    if random.chance(4) {
+        return (Ending::Vanish, random.within(0, most));
+    }
     match end {
         Ending::Fin if random.chance(50) => (end, never),
         Ending::Hold => (end, most),
         _ => (end, random.within(0, most)),
     }
+}
+
+/// A few bytes of some streams, and some of them close to each other.
+fn urgent(random: &mut Random, total: u64) -> Vec<u64> {
+    let often = if total > 20_000 { 30 } else { 8 };
+    if total == 0 || !random.chance(often) {
+        return Vec::new();
+    }
+    let mut at = random.below(total);
+    let mut all = Vec::new();
+    for _ in 0..random.within(1, 6) {
+        all.push(at);
+        let most = random.pick(&[1, 100, 10_000]);
+        at += 1 + random.below(most);
+    }
+    all
 }
 
 impl Plan {
@@ -128,6 +156,7 @@ impl Plan {
         let mut plan = Plan {
             start: random.below(4_000),
             from: Ipv4Addr::new(10, 1, 0, random.within(1, 4) as u8),
+            entrance: random.below(2) as usize,
             command,
             name,
             host,
@@ -142,6 +171,9 @@ impl Plan {
             down,
             target_end: ending(random, down),
             target_reads: if random.chance(10) { random.below(3_000) } else { u64::MAX },
+            urgent: Vec::new(),
+            target_urgent: urgent(random, down),
+            burst: random.chance(4).then(|| random.below(400)),
             identd: random.pick(&[
                 Identd::Right,
                 Identd::Right,
@@ -161,9 +193,16 @@ impl Plan {
             plan.identd = Identd::Error;
         }
         plan.write_request(random);
+        plan.urgent = urgent(random, up + plan.request.len() as u64);
         plan.end = match random.below(10) {
             0 => (
-                random.pick(&[Ending::Fin, Ending::Close, Ending::Reset, Ending::Hold]),
+                random.pick(&[
+                    Ending::Fin,
+                    Ending::Close,
+                    Ending::Reset,
+                    Ending::Hold,
+                    Ending::Vanish,
+                ]),
                 random.within(0, plan.request.len() as u64),
             ),
             1..=4 => (Ending::Fin, u64::MAX),

@@ -5,6 +5,9 @@ use crate::kernel::Kernel;
 
 /// A client that waits in the queue while it could be taken is taken within this time.
 const ACCEPT_MS_MAX: u64 = 250;
+/// Clients taken elsewhere while one waits that the loop knows of. One, and a few for tries that
+/// were interrupted.
+const PASSED_OVER_MAX: u32 = 10;
 
 impl Kernel {
     pub fn check_accepting(&mut self) {
@@ -19,6 +22,20 @@ impl Kernel {
         self.listeners.values().any(|l| l.client.is_none() && !l.queue.is_empty())
             && self.held.iter().filter(is_client).count() < self.cast.max_sessions
             && self.descriptors() + 1 < self.mood.descriptors
+    }
+
+    /// A connection is taken from a listener: whoever waits at another is next, and no less so
+    /// where there is room for one only.
+    pub fn note_taking(&mut self, from: usize) {
+        self.checks.acceptable_since = None;
+        if self.listeners[&from].client.is_some() {
+            return;
+        }
+        for (&id, listener) in self.listeners.iter_mut().filter(|(_, l)| l.client.is_none()) {
+            let waits = id != from && !listener.queue.is_empty() && !listener.edge;
+            listener.passed_over = if waits { listener.passed_over + 1 } else { 0 };
+            assert!(listener.passed_over <= PASSED_OVER_MAX, "{} starves", listener.address);
+        }
     }
 
     /// Sessions that may wait for a name.

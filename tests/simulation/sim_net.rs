@@ -166,8 +166,7 @@ impl Net for SimNet {
     }
 
     fn is_at_mark(&self, stream: &Handle) -> io::Result<bool> {
-        let _ = stream;
-        Ok(false)
+        Ok(self.kernel().conns[stream.id].ends[NEAR].is_at_mark())
     }
 
     fn send(&mut self, stream: &Handle, bytes: &[u8]) -> io::Result<usize> {
@@ -175,8 +174,7 @@ impl Net for SimNet {
     }
 
     fn send_urgent(&mut self, stream: &Handle, byte: &[u8]) -> io::Result<usize> {
-        let _ = (stream, byte);
-        panic!("there are no urgent bytes yet")
+        Ok(self.kernel().send_urgent(stream.id, byte)?)
     }
 
     fn send_without_delay(&mut self, stream: &Handle) {
@@ -238,7 +236,10 @@ impl Net for SimNet {
     }
 
     fn unacknowledged(&self, stream: &Handle) -> io::Result<usize> {
-        Ok(self.kernel().unacknowledged(stream.id))
+        let mut kernel = self.kernel();
+        let bytes = kernel.owed(stream.id);
+        kernel.seen.waiting_resets += u64::from(bytes > 0);
+        Ok(bytes)
     }
 
     fn abort(&mut self, stream: Handle) {

@@ -2,9 +2,12 @@
 //!
 //! Bytes that an end has written wait in its `send` until the wire carries them into the other
 //! end's `recv`. A FIN follows them; a reset overtakes those that were not carried yet.
+//!
+//! An urgent byte has its place among them (SO_OOBINLINE). The wire announces it with the byte or
+//! ahead of it, and the newest that was announced is the only one that an end knows.
 
 use rustix::io::Errno;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The proxy's end of a connection; the other is [`FAR`].
 pub const NEAR: usize = 0;
@@ -20,12 +23,15 @@ pub struct End {
     pub finished: bool,
     /// The other's FIN is behind what is in `recv`.
     pub fin_arrived: bool,
+    pub fin_at: u64,
     /// `read` has shown that FIN.
     pub fin_read: bool,
     /// Told once, to the first call that asks.
     pub error: Option<Errno>,
-    /// Reset by the other end.
+    /// Reset by the other end, or given up.
     pub dead: bool,
+    /// This kernel has given it up: the other end has vanished.
+    pub given_up: bool,
     /// `read` or `write` has told of that.
     pub dead_told: bool,
     /// Nobody holds this end any more.
@@ -36,6 +42,16 @@ pub struct End {
     pub carrying: bool,
     /// When bytes were last written into `send` or carried from there.
     pub moved_at: u64,
+    /// Which of the bytes written are urgent and not announced to the other end yet.
+    pub marks: VecDeque<u64>,
+    /// Which of the bytes that arrive is urgent; not known any more once it is read.
+    pub urgent: Option<u64>,
+    /// The one of which an event has told.
+    pub urgent_told: Option<u64>,
+    /// All that ever were announced.
+    pub announced: BTreeSet<u64>,
+    /// Those that were still urgent when the proxy read them, and of which it had been told.
+    pub urgent_due: BTreeSet<u64>,
     /// Bytes that came into `recv`, were read from it, and were written into `send`.
     pub arrived: u64,
     pub taken: u64,
@@ -50,10 +66,7 @@ impl End {
     /// Reads at most `most` bytes into `into`. Bytes first, then the error, then the end.
     pub fn read(&mut self, into: &mut Vec<u8>, most: usize) -> Result<usize, Errno> {
         if !self.recv.is_empty() {
-            let n = most.min(self.recv.len());
-            into.extend(self.recv.drain(..n));
-            self.taken += n as u64;
-            return Ok(n);
+            return Ok(self.take(into, most));
         }
         // Linux: a FIN that came before a reset keeps its place.
         if self.fin_arrived {
@@ -65,6 +78,46 @@ impl End {
             return Err(error);
         }
         if self.dead { Ok(0) } else { Err(Errno::AGAIN) }
+    }
+
+    /// Reads the way splice does, which finds nothing, or the end, in front of an urgent byte.
+    pub fn read_to_pipe(&mut self, into: &mut Vec<u8>, most: usize) -> Result<usize, Errno> {
+        if !self.is_at_mark() || self.recv.is_empty() {
+            return self.read(into, most);
+        }
+        if self.fin_arrived {
+            return Ok(0);
+        }
+        if let Some(error) = self.error.take() {
+            self.dead_told = true;
+            return Err(error);
+        }
+        if self.dead { Ok(0) } else { Err(Errno::AGAIN) }
+    }
+
+    /// Takes bytes, but none from an urgent one on unless that is the first.
+    fn take(&mut self, into: &mut Vec<u8>, most: usize) -> usize {
+        let before_mark = self.urgent.map_or(0, |mark| (mark - self.taken) as usize);
+        let most = if before_mark == 0 { most } else { most.min(before_mark) };
+        let n = most.min(self.recv.len());
+        into.extend(self.recv.drain(..n));
+        self.taken += n as u64;
+        if let Some(mark) = self.urgent.take_if(|mark| *mark < self.taken)
+            && self.urgent_told == Some(mark)
+        {
+            self.urgent_due.insert(mark);
+        }
+        n
+    }
+
+    /// The next byte to be read is the urgent one.
+    pub fn is_at_mark(&self) -> bool {
+        self.urgent == Some(self.taken)
+    }
+
+    /// An urgent byte is there to be read.
+    pub fn has_urgent(&self) -> bool {
+        self.urgent.is_some_and(|mark| mark < self.arrived)
     }
 
     /// Writes what there is room for, at most `most`.

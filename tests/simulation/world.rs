@@ -1,7 +1,7 @@
 //! One run: what the seed makes of everything, the turns, and the end.
 
 use crate::actors::{Actor, Cast, Client};
-use crate::kernel::{Happening, Kernel, Mood};
+use crate::kernel::{Happening, Kernel, Mood, Seen};
 use crate::lines::{self, field};
 use crate::plan::{HOSTS, Plan};
 use crate::random::Random;
@@ -37,6 +37,8 @@ pub struct Outcome {
     pub turns: u64,
     pub bytes: u64,
     pub spliced: u64,
+    /// By mode.
+    pub seen: [Seen; 2],
     pub reasons: BTreeMap<String, u64>,
     pub failed: BTreeSet<u64>,
 }
@@ -47,6 +49,9 @@ impl Outcome {
         self.turns += other.turns;
         self.bytes += other.bytes;
         self.spliced += other.spliced;
+        for (seen, other) in self.seen.iter_mut().zip(&other.seen) {
+            seen.add(other);
+        }
         for (reason, count) in &other.reasons {
             *self.reasons.entry(reason.clone()).or_default() += count;
         }
@@ -62,6 +67,8 @@ impl Outcome {
             "done",
             "client-reset",
             "target-reset",
+            "client-lost",
+            "target-lost",
             "client-left",
             "request-timeout",
             "connect-timeout",
@@ -92,6 +99,13 @@ impl Outcome {
             assert!(self.reasons.contains_key(reason), "no session ended with {reason}");
         }
         assert!(self.reasons["done"] > seeds / 2, "{} transfers are done", self.reasons["done"]);
+        for seen in &self.seen {
+            assert!(seen.urgent > seeds / 4, "{} urgent bytes were passed on", seen.urgent);
+            assert!(seen.waiting_resets > seeds / 8, "{} resets waited", seen.waiting_resets);
+            assert!(seen.bursts > seeds / 32, "{} early resets", seen.bursts);
+        }
+        let met = self.seen[Mode::Spliced as usize].splices_at_mark;
+        assert!(met > 0, "no splice met an urgent byte");
         assert!(self.spliced > seeds * 1000, "{} bytes went through pipes", self.spliced);
     }
 }
@@ -156,7 +170,7 @@ fn mood(random: &mut Random) -> Mood {
         spurious: often(300),
         want: if harsh { often(30) } else { 0 },
         latency_ms: often(40),
-        descriptors: if few { random.within(4, 14) as usize } else { 1000 },
+        descriptors: if few { random.within(5, 15) as usize } else { 1000 },
         full_masks: random.chance(50),
         jump_at: random.chance(10).then(|| random.within(1_000, 8_000)),
         no_splice: random.chance(10),
@@ -169,6 +183,7 @@ struct World {
     reactor: Reactor<SimNet>,
     kernel: Rc<RefCell<Kernel>>,
     held_max: u64,
+    mode: Mode,
     outcome: Outcome,
 }
 
@@ -215,7 +230,7 @@ impl World {
         let cast = Cast {
             rules: list,
             clients,
-            entrance: SocketAddrV4::new(PROXY, 1080),
+            entrances: [1080, 1081].map(|port| SocketAddrV4::new(PROXY, port)),
             max_sessions: settings.max_sessions,
             max_per_source: settings.max_per_source,
             few_ports: settings.bind_ports.is_some(),
@@ -231,6 +246,7 @@ impl World {
                 .for_each(|(place, c)| println!("{place}: {:?}", c.plan));
         }
         let mood = mood(random);
+        let entrances = cast.entrances;
         let held_max = (settings.buffer_bytes as u64).max(1024).max(16 * mood.piece_bytes);
         let mut kernel = Kernel::new(Random::new(random.next()), mood, cast, trace);
         for place in 0..kernel.cast.clients.len() {
@@ -254,8 +270,10 @@ impl World {
         let resolver =
             Resolver::new(names, Hosts::parse(HOSTS), Box::new(move || ids.next() as u16));
         let mut reactor = Reactor::new(SimNet(kernel.clone()), settings, rules, resolver);
-        reactor.listen(SocketAddrV4::new(PROXY, 1080)).expect("the entrance");
-        World { reactor, kernel, held_max, outcome: Outcome::default() }
+        for entrance in entrances {
+            reactor.listen(entrance).expect("an entrance");
+        }
+        World { reactor, kernel, held_max, mode, outcome: Outcome::default() }
     }
 
     fn turn(&mut self) {
@@ -283,6 +301,9 @@ impl World {
             let place = place.expect("an access line is about a client");
             let reason = field(&line, "reason").to_string();
             kernel.check_reason(place, &reason, field(&line, "reply"));
+            if reason == "target-reset" && kernel.client(place).has_burst {
+                kernel.seen.bursts += 1;
+            }
             let ms = field(&line, "ms").parse().expect("milliseconds");
             kernel.check_age(place, &reason, ms);
             assert!(kernel.cast.clients[place].reason.is_none(), "two access lines");
@@ -304,7 +325,7 @@ impl World {
         assert_eq!(self.reactor.resolver().waiters(), 0, "waiters for nothing");
         let mut kernel = self.kernel.borrow_mut();
         assert_eq!(kernel.held.len(), 0, "connections left open");
-        assert!(kernel.listeners.len() <= 1, "listeners left open");
+        assert!(kernel.listeners.len() <= 2, "listeners left open");
         // The wire goes on without the proxy.
         while let Some(at) = kernel.next_at() {
             kernel.now = kernel.now.max(at);
@@ -318,6 +339,7 @@ impl World {
         self.outcome.turns = kernel.checks.turns;
         self.outcome.bytes = stats.up_bytes + stats.down_bytes;
         self.outcome.spliced = kernel.spliced;
+        self.outcome.seen[self.mode as usize] = kernel.seen;
         drop(kernel);
         self.outcome
     }

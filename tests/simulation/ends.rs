@@ -1,0 +1,152 @@
+//! What must hold once a session has ended: reason, time, and what the client has been told.
+
+use crate::checks::SLACK_MS;
+use crate::kernel::Kernel;
+use crate::plan::{Identd, Peer};
+use crate::rules::{BIND, CONNECT};
+use crate::tcp::{End, NEAR};
+use socku::timer::Deadline;
+use std::net::Ipv4Addr;
+
+impl Kernel {
+    /// The session of a client has ended for this reason.
+    pub fn check_reason(&self, place: usize, reason: &str, reply: &str) {
+        let client = self.client(place);
+        let plan = &client.plan;
+        let addresses = plan.addresses();
+        let leads_to = |last: &[u8]| addresses.iter().any(|a| last.contains(&a.octets()[3]));
+        let end = &self.conns[client.conn.expect("a session has a client")].ends[NEAR];
+        let target = client.target.map(|conn| &self.conns[conn].ends[NEAR]);
+        let late = self.jumped.is_some();
+        let is_open = plan.command == BIND && plan.name.is_none() && plan.host.is_unspecified();
+        let denied = |address: &Ipv4Addr| self.asks(place, *address).is_none();
+        let holds = match reason {
+            "done" => client.granted && end.fin_read && target.is_some_and(|end| end.fin_read),
+            "client-reset" => end.dead && !end.given_up && !client.lost,
+            "client-lost" => end.given_up && !client.lost,
+            "target-reset" => target.is_some_and(|end| end.dead && !end.given_up) && !client.lost,
+            "target-lost" => target.is_some_and(|end| end.given_up) && !client.lost,
+            "client-left" => end.fin_arrived && self.may_leave(place, end),
+            "request-timeout" => end.taken < plan.request.len() as u64 || late,
+            "connect-timeout" => leads_to(&[6, 4]) || late,
+            "bind-timeout" => plan.command == BIND,
+            "idle-timeout" | "half-close-timeout" => {
+                client.granted || !client.replies.len().is_multiple_of(8)
+            }
+            "dns-not-found" => plan.name.is_some_and(|n| crate::plan::addresses_of(n).is_none()),
+            "dns-no-data" => plan.name.is_some() && addresses.is_empty(),
+            "dns-server-failure" => self.cast.honesty < 100 || self.wanted,
+            "dns-timeout" => self.cast.honesty < 100 || late,
+            "no-rule" | "denied" | "impossible-target" | "loop" => {
+                let wrong = is_open || plan.peer != Peer::Nobody && plan.command == BIND;
+                addresses.iter().all(denied) || plan.flaw.is_some() || wrong
+            }
+            "no-ident" => {
+                matches!(
+                    plan.identd,
+                    Identd::Error
+                        | Identd::Junk
+                        | Identd::Silent
+                        | Identd::Closes
+                        | Identd::Refuses
+                        | Identd::Stalls
+                ) || self.wanted
+                    || late
+            }
+            "other-user" => plan.identd == Identd::Other,
+            "refused" => leads_to(&[5]) && !client.has_burst,
+            "unreachable" => leads_to(&[7, 8]),
+            "prohibited" => leads_to(&[9]),
+            "bind-failed" => self.cast.few_ports,
+            "wrong-peer" => {
+                let peer = client.target.map(|conn| *self.conns[conn].peer.ip());
+                peer.is_some_and(|peer| !self.allows(place, peer))
+            }
+            "no-resources" => self.wanted,
+            "too-many-from-source" => {
+                self.cast.max_per_source.is_some_and(|most| client.rivals >= most)
+            }
+            "stopped" => self.checks.stopped,
+            flaw => plan.flaw == Some(flaw),
+        };
+        assert!(holds, "client {place} ended with {reason}: {plan:?}");
+        let code = match reason {
+            "bad-version" | "request-timeout" if reply == "-" => return,
+            "no-ident" => "92",
+            "other-user" => "93",
+            "done" | "idle-timeout" | "half-close-timeout" | "target-reset" | "target-lost" => "90",
+            "client-reset" | "client-lost" | "client-left" | "stopped" | "bad-version" => return,
+            _ => "91",
+        };
+        assert_eq!(reply, code, "the reply for {reason}");
+    }
+
+    /// A client that has sent its FIN may have half-closed. With a request for a CONNECT that is
+    /// whole it is given some time, and with bytes behind that as long as anybody.
+    fn may_leave(&self, place: usize, end: &End) -> bool {
+        let plan = &self.client(place).plan;
+        let request = plan.request.len() as u64;
+        if plan.command != CONNECT || end.taken < request {
+            return true;
+        }
+        let leave_ms = self.cast.durations_ms[Deadline::Leave as usize];
+        end.taken == request && self.now + SLACK_MS >= end.fin_at + leave_ms
+    }
+
+    /// No timer is early, and none is late.
+    pub fn check_age(&self, place: usize, reason: &str, age_ms: u64) {
+        let duration = |kind: Deadline| self.cast.durations_ms[kind as usize];
+        let client = self.client(place);
+        let silent_ms = self.now - client.delivered_at;
+        let (least, past) = match reason {
+            "request-timeout" => (duration(Deadline::Request), age_ms),
+            "connect-timeout" => (duration(Deadline::ConnectSixteenth), age_ms),
+            "bind-timeout" => (duration(Deadline::Bind), age_ms),
+            "idle-timeout" => (duration(Deadline::Quiet) + duration(Deadline::Rest), silent_ms),
+            "half-close-timeout" => (duration(Deadline::HalfClose), silent_ms),
+            _ => return,
+        };
+        assert!(past + SLACK_MS >= least, "{reason} of client {place} after {past} ms");
+        let most = least + duration(Deadline::Linger) + 100;
+        let is_exact = reason == "request-timeout" && self.jumped.is_none();
+        assert!(!is_exact || past <= most, "{reason} of client {place} only after {past} ms");
+    }
+
+    /// At the end: whoever was refused has been told, in whole, before the close.
+    pub fn check_client_was_told(&self, place: usize) {
+        let client = self.client(place);
+        let (Some(conn), Some(reason)) = (client.conn, &client.reason) else { return };
+        let [near, far] = &self.conns[conn].ends;
+        let is_gone = near.dead || client.flow.left;
+        let is_refusal = !matches!(
+            reason.as_str(),
+            "done"
+                | "client-reset"
+                | "client-lost"
+                | "target-reset"
+                | "target-lost"
+                | "client-left"
+                | "idle-timeout"
+                | "half-close-timeout"
+                | "stopped"
+                | "bad-version"
+        );
+        // Whoever sleeps for hours in between may miss it.
+        if is_refusal && !is_gone && self.jumped.is_none() {
+            assert!(client.refused, "client {place} ({reason}) got no refusal");
+            assert_eq!(
+                far.arrived,
+                client.replies.len() as u64,
+                "client {place}'s refusal was lost"
+            );
+        }
+        let whole = client.granted && reason == "done";
+        if whole && !is_gone {
+            assert_eq!(
+                far.arrived + near.send.len() as u64,
+                near.given,
+                "client {place} lacks bytes"
+            );
+        }
+    }
+}
