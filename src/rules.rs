@@ -6,7 +6,7 @@
 pub mod parse;
 mod show;
 
-pub use parse::ParseError;
+pub use parse::{ParseError, Parser};
 
 use crate::wire::Command;
 use std::net::Ipv4Addr;
@@ -164,7 +164,9 @@ struct Asked<'a> {
 impl RuleSet {
     /// Reads the text of a rule file: all of it is right, or nothing counts.
     pub fn parse(text: &[u8]) -> Result<RuleSet, ParseError> {
-        Ok(RuleSet { rules: parse::parse_rules(text)? })
+        let mut parser = Parser::default();
+        parser.feed(text)?;
+        parser.finish()
     }
 
     /// These rules, in this order.

@@ -73,8 +73,10 @@ pub struct Server {
 /// is one.
 pub fn read_rules(file: &Path) -> Result<RuleSet, String> {
     let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    RuleSet::parse(&text)
-        .map_err(|error| format!("{}:{}: {}", file.display(), error.line, error.message))
+    RuleSet::parse(&text).map_err(|error| match error.line {
+        Some(line) => format!("{}:{line}: {}", file.display(), error.message),
+        None => format!("{}: {}", file.display(), error.message),
+    })
 }
 
 impl Server {

@@ -10,7 +10,7 @@
 //!
 //! `#` begins a comment. Lines end with LF or CRLF.
 
-use super::{Addresses, Ident, Rule, Target};
+use super::{Addresses, Ident, Rule, RuleSet, Target};
 use crate::access::Escaped;
 use crate::name;
 use crate::wire::USER_BYTES_MAX;
@@ -18,26 +18,76 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::str::{self, SplitAsciiWhitespace};
 
+/// Longest line of a rule file, its end included.
+pub const LINE_BYTES_MAX: usize = 64 << 10;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What is wrong with a rule file, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    /// The line, counted from 1.
-    pub line: u32,
+    /// The line, counted from 1; `None` when it is the file as a whole.
+    pub line: Option<u32>,
     /// What was found and what was expected.
     pub message: String,
 }
 
-/// Reads all lines of a rule file.
-pub(super) fn parse_rules(text: &[u8]) -> Result<Vec<Rule>, ParseError> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut rules = Vec::new();
-    for (bytes, line) in text.split(|&byte| byte == b'\n').zip(1..) {
-        match parse_line(bytes, line) {
-            Ok(rule) => rules.extend(rule),
-            Err(message) => return Err(ParseError { line, message }),
+/// Reads a rule file that comes in pieces, so that a long one can be read a little at a time.
+#[derive(Debug, Default)]
+pub struct Parser {
+    rules: Vec<Rule>,
+    /// The line that is being read, as far as it has come.
+    line: Vec<u8>,
+    /// How many lines were complete.
+    lines: u32,
+}
+
+impl Parser {
+    /// Takes in the next piece, which may be cut anywhere. After an error the file is wrong,
+    /// whatever else it holds.
+    pub fn feed(&mut self, piece: &[u8]) -> Result<(), ParseError> {
+        for part in piece.split_inclusive(|&byte| byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if self.line.len() > LINE_BYTES_MAX {
+                return Err(self.error(format!(
+                    "found a line of more than {LINE_BYTES_MAX} bytes, expected a rule"
+                )));
+            }
+            if part.ends_with(b"\n") {
+                self.end_line()?;
+            }
         }
+        Ok(())
     }
-    Ok(rules)
+
+    /// The rules, once the last piece was taken in. A file without any is an error: it was
+    /// probably caught while it was being written.
+    pub fn finish(mut self) -> Result<RuleSet, ParseError> {
+        self.end_line()?;
+        if self.rules.is_empty() {
+            let message = "found no rule, expected at least one; to refuse everything, write `deny cb *.*.*.*`";
+            return Err(ParseError { line: None, message: message.into() });
+        }
+        Ok(RuleSet::of(self.rules))
+    }
+
+    fn end_line(&mut self) -> Result<(), ParseError> {
+        let bytes = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        let bytes = match self.lines {
+            0 => bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes),
+            _ => bytes,
+        };
+        let rule = parse_line(bytes, self.lines + 1).map_err(|message| self.error(message))?;
+        self.rules.extend(rule);
+        self.line.clear();
+        self.lines += 1;
+        Ok(())
+    }
+
+    /// An error in the line that is being read.
+    fn error(&self, message: String) -> ParseError {
+        ParseError { line: Some(self.lines + 1), message }
+    }
 }
 
 fn parse_line(bytes: &[u8], line: u32) -> Result<Option<Rule>, String> {

@@ -55,7 +55,47 @@ fn lines_are_counted_through_comments_crlf_bom_and_a_missing_final_newline() {
     let set = rules("\u{feff}# first\r\n\r\npermit c 1.2.3.4\r\n\n  deny b *.*.*.*");
     let lines: Vec<u32> = set.rules().iter().map(|rule| rule.line).collect();
     assert_eq!(lines, [3, 5]);
-    assert!(rules("").rules().is_empty());
+}
+
+#[test]
+fn a_file_without_any_rule_is_an_error() {
+    for text in ["", "\n", "# permit c 1.2.3.4", "\u{feff}", "\r\n  \r\n"] {
+        let error = RuleSet::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(error.line, None, "{text:?}");
+        assert!(error.message.contains("write `deny cb *.*.*.*`"), "{text:?}: {}", error.message);
+    }
+}
+
+#[test]
+fn a_line_has_a_greatest_length() {
+    let rule = "permit c 1.2.3.4 #";
+    let longest = format!("{rule:x<0$}\n", parse::LINE_BYTES_MAX - 1);
+    assert_eq!(rules(&longest).rules().len(), 1);
+    let error = RuleSet::parse(format!("{longest}x{longest}").as_bytes()).unwrap_err();
+    assert_eq!((error.line, error.message.contains("more than 65536 bytes")), (Some(2), true));
+}
+
+proptest! {
+    /// Wherever the pieces of a file end, what is read is the same, errors too.
+    #[test]
+    fn a_file_in_pieces_is_read_as_a_whole(
+        lines in proptest::collection::vec(0usize..5, 0..12),
+        lengths in proptest::collection::vec(1usize..30, 1..20),
+    ) {
+        let line = |&n: &usize| {
+            ["\u{feff}# x\n", "permit c 1.2.3.4\r\n", "deny b *.a.b port 1,2\n", "\n", "deny c 1.2"][n]
+        };
+        let text: String = lines.iter().map(line).collect();
+        let mut parser = Parser::default();
+        let (mut rest, mut lengths) = (text.as_bytes(), lengths.iter().cycle());
+        let mut fed = Ok(());
+        while fed.is_ok() && !rest.is_empty() {
+            let (piece, behind) = rest.split_at(rest.len().min(*lengths.next().unwrap()));
+            fed = parser.feed(piece);
+            rest = behind;
+        }
+        prop_assert_eq!(fed.and_then(|()| parser.finish()), RuleSet::parse(text.as_bytes()));
+    }
 }
 
 #[test]
@@ -93,13 +133,13 @@ fn errors_name_the_line_what_was_found_and_what_was_expected() {
     ] {
         let text = format!("# comment\npermit c 1.1.1.1\n{text}\n");
         let error = RuleSet::parse(text.as_bytes()).unwrap_err();
-        assert_eq!(error.line, 3, "{text}");
+        assert_eq!(error.line, Some(3), "{text}");
         assert!(error.message.contains(found), "{text}: {}", error.message);
         let (_, tail) = error.message.split_once("expected").expect("says what was expected");
         assert!(tail.contains(expected), "{text}: {}", error.message);
     }
     let error = RuleSet::parse(b"permit c \xff\xfe\n").unwrap_err();
-    assert_eq!((error.line, error.message.contains("\\xff")), (1, true));
+    assert_eq!((error.line, error.message.contains("\\xff")), (Some(1), true));
     let long = RuleSet::parse(&vec![b'x'; 1 << 20]).unwrap_err();
     assert!(long.message.len() < 200, "a long line is not repeated");
 }
@@ -183,7 +223,7 @@ fn a_request_that_no_rule_could_permit_is_known_before_any_address() {
             .is_ok()
     };
     for (text, expected) in [
-        ("", false),
+        ("deny b 1.2.3.4", false),
         ("permit c 1.2.3.4", true),
         ("permit b 1.2.3.4", false),
         ("permit c 1.2.3.4 port 81", false),
@@ -375,7 +415,7 @@ proptest! {
     /// 100,000 decisions: 2,500 rule files with 40 queries each.
     #[test]
     fn decisions_equal_those_of_a_plain_interpreter(
-        lines in proptest::collection::vec(rule(), 0..12),
+        lines in proptest::collection::vec(rule(), 1..12),
         queries in proptest::collection::vec((any::<u32>(), 0u8..4, any::<bool>(), 0usize..4, 0u8..8), 40),
     ) {
         let text = lines.join("\n");
