@@ -64,10 +64,10 @@ fn print(text: &str) -> Result<(), String> {
     written.map_err(|error| format!("writing to standard output: {error}"))
 }
 
-/// Finds and reads the rule file.
+/// Finds and reads the rule file. One that cannot be looked at is there: reading says why not.
 fn load(config: &Config) -> Result<(PathBuf, RuleSet), String> {
     let candidates = config.rule_files();
-    let Some(file) = candidates.iter().find(|file| file.exists()) else {
+    let Some(file) = candidates.iter().find(|file| file.try_exists().unwrap_or(true)) else {
         let tried: Vec<_> = candidates.iter().map(|file| file.display().to_string()).collect();
         return Err(format!("{}: no such file, expected a rule file", tried.join(", ")));
     };

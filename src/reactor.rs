@@ -26,6 +26,7 @@ use log::info;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::mem::take;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 
@@ -301,7 +302,7 @@ impl<N: Net> Reactor<N> {
 
     fn fold(&mut self) -> u32 {
         let mut foreign = 0;
-        let events = std::mem::take(&mut self.events);
+        let events = take(&mut self.events);
         for event in &events {
             match event.token.checked_sub(FIRST_SESSION_TOKEN) {
                 Some(place) => self.fold_session(place, event),

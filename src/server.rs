@@ -1,4 +1,4 @@
-//! The proxy as a whole: sockets, rule file, signals and the loop.
+//! The proxy as a whole: sockets, files, signals and the loop.
 
 use crate::config::Config;
 use crate::dns::{self, Hosts, Resolver};
@@ -8,18 +8,19 @@ use crate::net::MioNet;
 use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
 use crate::reactor::{Dump, FIRST_FOREIGN_TOKEN, Reactor, SESSION_BYTES_MAX, Settings};
+use crate::reload::{self, Loaded, Reload, Source};
 use crate::rules::RuleSet;
 use crate::signals::{Request, Signals};
 use crate::timer::{Deadline, KINDS, Millis};
-use crate::watch::FileWatch;
 use log::{debug, error, info, warn};
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Token};
 use std::hash::{BuildHasher, RandomState};
-use std::net::{SocketAddr, SocketAddrV4};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::net::SocketAddrV4;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+
+pub use crate::reload::read_rules;
 
 /// Descriptors kept for what is not a session: standard input and the like, poll, signals, the
 /// rule file, and a third one that some sessions need for a moment. Listeners are added.
@@ -54,29 +55,15 @@ const LOG: usize = 2;
 pub struct Server {
     reactor: Reactor<MioNet>,
     signals: Signals,
-    watch: Option<FileWatch>,
+    reload: Reload,
     rule_file: PathBuf,
-    nameservers: Vec<SocketAddr>,
     dns_timeout_ms: Millis,
     addresses: Vec<SocketAddrV4>,
-    /// Given up while the rule file is read, so that there is a descriptor for it even when
-    /// sessions have taken all others.
-    spare: Option<OwnedFd>,
     /// Standard error, while the loop watches it for room.
     watched_log: Option<RawFd>,
     /// USR1 has asked for a dump that has not begun.
     dump_requested: bool,
     dump: Option<Dump>,
-}
-
-/// Reads and parses a rule file. The error is one line with the file, and the line where there
-/// is one.
-pub fn read_rules(file: &Path) -> Result<RuleSet, String> {
-    let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    RuleSet::parse(&text).map_err(|error| match error.line {
-        Some(line) => format!("{}:{line}: {}", file.display(), error.message),
-        None => format!("{}: {}", file.display(), error.message),
-    })
 }
 
 impl Server {
@@ -89,10 +76,10 @@ impl Server {
         let token = |which| FIRST_FOREIGN_TOKEN + which;
         let signals = Signals::new(net.registry(), token(SIGNALS))
             .map_err(|error| format!("taking over signals: {error}"))?;
-        let watch = watch_files(rule_file, net.registry(), token(FILES));
+        let reload = Reload::new(files(config, rule_file), net.registry(), token(FILES));
         let resolver = Resolver::new(
-            dns_settings(&config.nameservers, config.dns_timeout_ms),
-            read_hosts(),
+            dns_settings(config),
+            Hosts::parse(&read_text(Source::Hosts, HOSTS)),
             Box::new(unpredictable()),
         );
         let settings = settings(config, descriptors);
@@ -106,19 +93,17 @@ impl Server {
         if let Some(identity) = identity {
             privileges::drop_to(identity)
                 .map_err(|error| format!("--user: {error}, expected to be started as root"))?;
-            if let Err(error) = fs::File::open(rule_file) {
-                warn!("{}: changes will not be read as --user: {error}", rule_file.display());
+            if let Err(error) = reload::open_rules(rule_file) {
+                warn!("{error}; changes will not be read as --user");
             }
         }
         let server = Server {
             reactor,
             signals,
-            watch,
+            reload,
             rule_file: rule_file.to_path_buf(),
-            nameservers: config.nameservers.clone(),
             dns_timeout_ms: config.dns_timeout_ms,
             addresses,
-            spare: spare_descriptor(),
             watched_log: None,
             dump_requested: false,
             dump: None,
@@ -151,8 +136,9 @@ impl Server {
                 self.handle_signals();
             }
             if woken & 1 << FILES != 0 {
-                self.handle_changes();
+                self.reload.request_changed();
             }
+            self.read_on();
             if self.reactor.is_drain_over() {
                 self.stop();
             }
@@ -167,11 +153,7 @@ impl Server {
         let requests: Vec<Request> = self.signals.pending().collect();
         for request in requests {
             match request {
-                Request::Reload => {
-                    self.reload();
-                    self.read_hosts_again();
-                    self.read_resolv_conf_again();
-                }
+                Request::Reload => self.reload.request_all(),
                 Request::Dump => self.dump_requested = true,
                 Request::Stop if self.reactor.is_draining() => self.stop(),
                 Request::Stop => {
@@ -228,51 +210,35 @@ impl Server {
         }
     }
 
-    fn handle_changes(&mut self) {
-        let (mut rules, mut hosts, mut resolv_conf) = (false, false, false);
-        if let Some(watch) = &mut self.watch {
-            watch.changes(|file| match file {
-                0 => rules = true,
-                1 => hosts = true,
-                _ => resolv_conf = true,
-            });
+    /// Goes on with the files that are to be read again, a piece a turn.
+    fn read_on(&mut self) {
+        match self.reload.step() {
+            Some((_, Ok(loaded))) => self.put_in_force(loaded),
+            Some((Source::Rules, Err(error))) => error!("{error}; the rules in force stay"),
+            Some((_, Err(error))) => error!("{error}; what was read before stays in force"),
+            None => {}
         }
-        if rules {
-            self.reload();
-        }
-        if hosts {
-            self.read_hosts_again();
-        }
-        if resolv_conf {
-            self.read_resolv_conf_again();
+        if self.reload.has_more() {
+            self.reactor.skip_wait();
         }
     }
 
-    fn read_hosts_again(&mut self) {
-        info!("{HOSTS}: read again");
-        self.reactor.resolver().set_hosts(read_hosts());
-    }
-
-    fn read_resolv_conf_again(&mut self) {
-        if self.nameservers.is_empty() {
-            info!("{RESOLV_CONF}: read again");
-            let settings = dns_settings(&self.nameservers, self.dns_timeout_ms);
-            self.reactor.resolver().set_settings(settings);
-        }
-    }
-
-    /// All or nothing: a file with an error changes nothing.
-    fn reload(&mut self) {
-        drop(self.spare.take());
-        let read = read_rules(&self.rule_file);
-        self.spare = spare_descriptor();
-        match read {
-            Ok(rules) => {
+    fn put_in_force(&mut self, loaded: Loaded) {
+        match loaded {
+            Loaded::Rules(rules) => {
                 info!("{}: {} rules in force", self.rule_file.display(), rules.rules().len());
                 self.reactor.set_rules(rules);
                 self.warn_about_rules();
             }
-            Err(error) => error!("{error}; the rules in force stay"),
+            Loaded::Hosts(text) => {
+                info!("{HOSTS}: read again");
+                self.reactor.resolver().set_hosts(Hosts::parse(&text));
+            }
+            Loaded::ResolvConf(text) => {
+                info!("{RESOLV_CONF}: read again");
+                let settings = resolv_conf_settings(&text, self.dns_timeout_ms);
+                self.reactor.resolver().set_settings(settings);
+            }
         }
     }
 
@@ -284,34 +250,40 @@ impl Server {
     }
 }
 
-/// Any descriptor; standard error is there to be copied without opening a file.
-fn spare_descriptor() -> Option<OwnedFd> {
-    io::stderr().as_fd().try_clone_to_owned().ok()
-}
-
-/// Watches the rule file, the hosts file and resolv.conf, in this order. What cannot be watched
-/// is read again at SIGHUP, or not at all.
-fn watch_files(rule_file: &Path, registry: &Registry, token: usize) -> Option<FileWatch> {
-    let complain = |file: &Path, error| warn!("{}: cannot be watched: {error}", file.display());
-    let mut watch = FileWatch::new(registry, token).map_err(|e| complain(rule_file, e)).ok()?;
-    for file in [rule_file, Path::new(HOSTS), Path::new(RESOLV_CONF)] {
-        watch.add(file).unwrap_or_else(|error| complain(file, error));
+/// What is watched, and read again when it changes.
+fn files(config: &Config, rule_file: &Path) -> Vec<(Source, PathBuf)> {
+    let mut files = vec![(Source::Rules, rule_file.into()), (Source::Hosts, HOSTS.into())];
+    if config.nameservers.is_empty() {
+        files.push((Source::ResolvConf, RESOLV_CONF.into()));
     }
-    Some(watch)
+    files
 }
 
-fn dns_settings(nameservers: &[SocketAddr], timeout_ms: Millis) -> dns::Settings {
-    let mut settings = match nameservers {
-        // A host without the file asks its own server, as others do.
-        [] => dns::Settings::from_resolv_conf(&fs::read(RESOLV_CONF).unwrap_or_default()),
-        servers => dns::Settings { servers: servers.to_vec(), ..dns::Settings::default() },
-    };
-    settings.total_timeout_ms = timeout_ms;
-    settings
+fn dns_settings(config: &Config) -> dns::Settings {
+    match config.nameservers.as_slice() {
+        [] => {
+            let text = read_text(Source::ResolvConf, RESOLV_CONF);
+            resolv_conf_settings(&text, config.dns_timeout_ms)
+        }
+        servers => dns::Settings {
+            servers: servers.to_vec(),
+            total_timeout_ms: config.dns_timeout_ms,
+            ..dns::Settings::default()
+        },
+    }
 }
 
-fn read_hosts() -> Hosts {
-    Hosts::parse(&fs::read(HOSTS).unwrap_or_default())
+/// Without a text, this host's own server is asked, as others do.
+fn resolv_conf_settings(text: &[u8], total_timeout_ms: Millis) -> dns::Settings {
+    dns::Settings { total_timeout_ms, ..dns::Settings::from_resolv_conf(text) }
+}
+
+/// Reads a file at the start that the proxy can do without.
+fn read_text(source: Source, file: &str) -> Vec<u8> {
+    reload::read_text(source, Path::new(file)).unwrap_or_else(|error| {
+        warn!("{error}; taken as empty");
+        Vec::new()
+    })
 }
 
 /// Numbers that nobody outside can guess: SipHash of a counter, with a key of the system's.

@@ -114,7 +114,7 @@ fn an_error_at_run_time_is_exit_code_1_and_one_line_with_flag_or_file() {
         (&[][..], "socks.conf, /etc/socku/socks.conf", "expected a rule file"),
         (&["-t"], "socks.conf", "expected a rule file"),
         (&["-c", "no-such.conf"], "no-such.conf", "expected a rule file"),
-        (&["-t", "-c", "."], ".:", "Is a directory"),
+        (&["-t", "-c", "."], ".:", "found a directory, expected a regular file"),
         (&["-c", rules, "-l", &address], "--listen", "Address already in use"),
         (&["-c", rules, "-l", "192.0.2.1:0"], "--listen", "Cannot assign"),
         (&many, "--listen", "expected at most 32 addresses"),

@@ -4,8 +4,8 @@ mod common;
 
 use common::machine::own_address;
 use common::{
-    PERMIT_ALL, Proxy, accept, echo_server, listener, read_all, read_reply, request,
-    scratch_directory, socku, wait_until,
+    PERMIT_ALL, Proxy, accept, echo_server, listener, read_all, read_reply, request, socku,
+    wait_until,
 };
 use std::fs;
 use std::io::{ErrorKind, Read, Write};

@@ -1,0 +1,326 @@
+//! Reads the files again that the proxy goes by, a piece a turn, so that a long one stalls nobody.
+
+use crate::files::Reader;
+use crate::rules::{ParseError, Parser, RuleSet};
+use crate::watch::FileWatch;
+use log::warn;
+use mio::Registry;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::mem::take;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Largest rule file.
+const RULES_BYTES_MAX: u64 = 16 << 20;
+/// Largest hosts file: lists of advertisers have several MiB.
+const HOSTS_BYTES_MAX: u64 = 16 << 20;
+/// Largest resolv.conf.
+const RESOLV_CONF_BYTES_MAX: u64 = 64 << 10;
+/// Bytes that are read and understood in one turn: some thousand rules, about a millisecond.
+const BYTES_PER_TURN: usize = 16 << 10;
+
+/// One of the files that the proxy goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The rule file.
+    Rules,
+    /// /etc/hosts.
+    Hosts,
+    /// /etc/resolv.conf.
+    ResolvConf,
+}
+
+/// What a file came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// The rules, all of them right.
+    Rules(RuleSet),
+    /// The text of the hosts file; empty when there is none.
+    Hosts(Vec<u8>),
+    /// The text of resolv.conf; empty when there is none.
+    ResolvConf(Vec<u8>),
+}
+
+/// The files, watched and read again when they change: one after the other, so one spare
+/// descriptor is enough for all.
+pub struct Reload {
+    files: Vec<(Source, PathBuf)>,
+    watch: Option<FileWatch>,
+    waiting: VecDeque<Source>,
+    current: Option<(Source, Load)>,
+    /// Given up while a file is read, so that there is a descriptor for it even when sessions
+    /// have taken all others.
+    spare: Option<OwnedFd>,
+}
+
+impl Reload {
+    /// Watches these files; changes will wake the loop with `token`. Nothing is to be read yet.
+    /// Where nothing can be watched, they are read at [`Reload::request_all`] only.
+    pub fn new(files: Vec<(Source, PathBuf)>, registry: &Registry, token: usize) -> Reload {
+        let paths = files.iter().map(|(_, path)| path.clone()).collect();
+        let watch = FileWatch::new(registry, token, paths)
+            .inspect_err(|error| warn!("changes of files are not noticed before SIGHUP: {error}"));
+        let (watch, waiting, spare) = (watch.ok(), VecDeque::new(), spare_descriptor());
+        Reload { files, watch, waiting, current: None, spare }
+    }
+
+    /// Wants those files read that have changed; to be called when the loop was woken.
+    pub fn request_changed(&mut self) {
+        let changed = self.watch.as_mut().map(FileWatch::changes).unwrap_or_default();
+        for number in changed {
+            self.request(self.files[number].0);
+        }
+    }
+
+    /// Wants all files read, and watches them anew.
+    pub fn request_all(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.renew();
+        }
+        for number in 0..self.files.len() {
+            self.request(self.files[number].0);
+        }
+    }
+
+    /// From its beginning, also when it is just being read.
+    fn request(&mut self, source: Source) {
+        self.current.take_if(|(current, _)| *current == source);
+        if !self.waiting.contains(&source) {
+            self.waiting.push_back(source);
+        }
+    }
+
+    fn path(&self, source: Source) -> &Path {
+        let file = self.files.iter().find(|(known, _)| *known == source);
+        &file.expect("only known files are read").1
+    }
+
+    /// Whether there is something left to be read.
+    pub fn has_more(&self) -> bool {
+        self.current.is_some() || !self.waiting.is_empty()
+    }
+
+    /// Goes on reading, for one turn. When a file is complete, says what it came to; the error is
+    /// one line with the file, and the line where there is one.
+    pub fn step(&mut self) -> Option<(Source, Result<Loaded, String>)> {
+        if self.current.is_none() {
+            let source = self.waiting.pop_front()?;
+            self.spare = None;
+            match Load::begin(source, self.path(source)) {
+                Ok(load) => self.current = Some((source, load)),
+                Err(error) => return Some((source, self.end(Err(error)))),
+            }
+        }
+        let (source, load) = self.current.as_mut()?;
+        let (source, loaded) = (*source, load.step().transpose()?);
+        Some((source, self.end(loaded)))
+    }
+
+    fn end<T>(&mut self, loaded: T) -> T {
+        self.current = None;
+        self.spare = spare_descriptor();
+        loaded
+    }
+}
+
+/// Any descriptor; standard error is there to be copied without opening a file.
+fn spare_descriptor() -> Option<OwnedFd> {
+    io::stderr().as_fd().try_clone_to_owned().ok()
+}
+
+/// Reads and parses a rule file at once. The error is one line with the file, and the line where
+/// there is one.
+pub fn read_rules(file: &Path) -> Result<RuleSet, String> {
+    match Load::begin(Source::Rules, file)?.finish()? {
+        Loaded::Rules(rules) => Ok(rules),
+        other => unreachable!("{other:?} of a rule file"),
+    }
+}
+
+/// Reads the text of another file at once; empty when there is none.
+pub fn read_text(source: Source, file: &Path) -> Result<Vec<u8>, String> {
+    match Load::begin(source, file)?.finish()? {
+        Loaded::Hosts(text) | Loaded::ResolvConf(text) => Ok(text),
+        Loaded::Rules(_) => unreachable!("only a rule file is parsed"),
+    }
+}
+
+/// Whether a rule file can be opened.
+pub fn open_rules(file: &Path) -> Result<(), String> {
+    Load::begin(Source::Rules, file).map(drop)
+}
+
+/// A file that is being read.
+struct Load {
+    source: Source,
+    path: PathBuf,
+    /// `None` when there is no such file and need not be.
+    reader: Option<Reader>,
+    /// Takes in a rule file.
+    parser: Parser,
+    /// What has come of another file.
+    text: Vec<u8>,
+}
+
+impl Load {
+    fn begin(source: Source, path: &Path) -> Result<Load, String> {
+        let bytes_max = match source {
+            Source::Rules => RULES_BYTES_MAX,
+            Source::Hosts => HOSTS_BYTES_MAX,
+            Source::ResolvConf => RESOLV_CONF_BYTES_MAX,
+        };
+        let reader = match Reader::open(path, bytes_max) {
+            Ok(reader) => Some(reader),
+            Err(error) if source != Source::Rules && error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
+        let (path, parser, text) = (path.into(), Parser::default(), Vec::new());
+        Ok(Load { source, path, reader, parser, text })
+    }
+
+    /// Reads for one turn; what the file came to, once it is complete.
+    fn step(&mut self) -> Result<Option<Loaded>, String> {
+        let (mut piece, mut left) = ([0; BYTES_PER_TURN], BYTES_PER_TURN);
+        while left > 0 {
+            let reader = self.reader.as_mut();
+            let read = reader.map_or(Ok(0), |reader| reader.read(&mut piece[..left]));
+            let read = read.map_err(|error| format!("{}: {error}", self.path.display()))?;
+            if read == 0 {
+                return self.complete().map(Some);
+            }
+            match self.source {
+                Source::Rules => self.parser.feed(&piece[..read]).map_err(|e| self.place(&e))?,
+                _ => self.text.extend_from_slice(&piece[..read]),
+            }
+            left -= read;
+        }
+        Ok(None)
+    }
+
+    fn complete(&mut self) -> Result<Loaded, String> {
+        match self.source {
+            Source::Rules => {
+                let rules = take(&mut self.parser).finish();
+                rules.map(Loaded::Rules).map_err(|error| self.place(&error))
+            }
+            Source::Hosts => Ok(Loaded::Hosts(take(&mut self.text))),
+            Source::ResolvConf => Ok(Loaded::ResolvConf(take(&mut self.text))),
+        }
+    }
+
+    /// Reads the whole file.
+    fn finish(mut self) -> Result<Loaded, String> {
+        loop {
+            if let Some(loaded) = self.step()? {
+                return Ok(loaded);
+            }
+        }
+    }
+
+    /// An error with its place.
+    fn place(&self, error: &ParseError) -> String {
+        let (path, message) = (self.path.display(), &error.message);
+        match error.line {
+            Some(line) => format!("{path}:{line}: {message}"),
+            None => format!("{path}: {message}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const RULES: usize = 20_000;
+
+    /// A directory with rules, and a file that is not there.
+    fn reload(name: &str) -> (PathBuf, mio::Poll, Reload) {
+        let place =
+            std::env::temp_dir().join(format!("socku-reload-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&place);
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("rules"), "deny c 1.2.3.4\n".repeat(RULES)).unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let files = vec![
+            (Source::Rules, place.join("rules")),
+            (Source::Hosts, place.join("hosts")),
+            (Source::ResolvConf, place.join("resolv.conf")),
+        ];
+        let reload = Reload::new(files, poll.registry(), 0);
+        (place, poll, reload)
+    }
+
+    /// How many turns bring nothing, and then what is read.
+    fn next(reload: &mut Reload) -> (usize, Source, Result<Loaded, String>) {
+        for turns in 0..1000 {
+            assert!(reload.has_more());
+            if let Some((source, loaded)) = reload.step() {
+                return (turns, source, loaded);
+            }
+        }
+        panic!("nothing comes");
+    }
+
+    fn count(loaded: Result<Loaded, String>) -> usize {
+        match loaded {
+            Ok(Loaded::Rules(rules)) => rules.rules().len(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn files_are_read_one_by_one_and_a_long_one_over_many_turns() {
+        let (place, _poll, mut reload) = reload("turns");
+        assert!(!reload.has_more() && reload.step().is_none());
+        fs::create_dir(place.join("hosts")).unwrap();
+        reload.request_all();
+        let (turns, source, loaded) = next(&mut reload);
+        assert_eq!((source, count(loaded)), (Source::Rules, RULES));
+        let bytes = fs::metadata(place.join("rules")).unwrap().len() as usize;
+        assert_eq!(turns, bytes / BYTES_PER_TURN);
+        let (turns, source, loaded) = next(&mut reload);
+        assert_eq!((turns, source), (0, Source::Hosts));
+        assert!(loaded.unwrap_err().contains("hosts: found a directory, expected a regular file"));
+        let missing = Ok(Loaded::ResolvConf(Vec::new()));
+        assert_eq!(next(&mut reload), (0, Source::ResolvConf, missing));
+        assert!(!reload.has_more() && reload.step().is_none());
+        fs::remove_dir_all(place).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_read_from_its_beginning() {
+        let (place, _poll, mut reload) = reload("again");
+        reload.request_all();
+        (0..3).for_each(|_| assert!(reload.step().is_none()));
+        fs::write(place.join("new"), "deny c 1.2.3.4\n".repeat(RULES / 2)).unwrap();
+        fs::rename(place.join("new"), place.join("rules")).unwrap();
+        reload.request_changed();
+        let (mut rules, mut others) = (Vec::new(), 0);
+        while reload.has_more() {
+            match next(&mut reload) {
+                (_, Source::Rules, loaded) => rules.push(count(loaded)),
+                _ => others += 1,
+            }
+        }
+        assert_eq!((rules, others), (vec![RULES / 2], 2));
+        fs::remove_dir_all(place).unwrap();
+    }
+
+    #[test]
+    fn an_error_is_one_line_that_tells_the_place() {
+        let (place, _poll, mut reload) = reload("errors");
+        for (text, expected) in [
+            ("permit c 1.2.3.4\npermit q 1.2.3.4\n", "rules:2: found `q`"),
+            ("# nothing\n", "rules: found no rule"),
+        ] {
+            fs::write(place.join("rules"), text).unwrap();
+            reload.request_changed();
+            let error = next(&mut reload).2.unwrap_err();
+            assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+            assert_eq!(read_rules(&place.join("rules")), Err(error));
+        }
+        fs::remove_dir_all(place).unwrap();
+    }
+}
