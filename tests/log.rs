@@ -29,7 +29,8 @@ const SMALL_PIPE_BYTES: usize = 4096;
 
 /// This many sessions, or as many as there are descriptors for on both sides.
 fn sessions(wanted: usize) -> usize {
-    let room = socku::limits::raise_descriptor_limit() as usize / 2;
+    // Some are for pipes and the like.
+    let room = (socku::limits::raise_descriptor_limit() as usize - 200) / 2;
     if room < wanted {
         eprintln!("{room} sessions instead of {wanted}: too few descriptors");
     }

@@ -282,10 +282,10 @@ fn bad_names_are_refused_and_never_asked() {
 #[test]
 fn ten_thousand_who_ask_the_same_take_one_query() {
     const CLIENTS: usize = 10_000;
-    let most = rustix::process::Rlimit { current: Some(20_000), maximum: Some(20_000) };
+    let most = rustix::process::Rlimit { current: Some(24_000), maximum: Some(24_000) };
     if rustix::process::setrlimit(rustix::process::Resource::Nofile, most).is_err() {
-        assert!(std::env::var_os("CI").is_none(), "20,000 descriptors are needed");
-        return eprintln!("skipped: needs 20,000 descriptors");
+        assert!(std::env::var_os("CI").is_none(), "24,000 descriptors are needed");
+        return eprintln!("skipped: needs 24,000 descriptors");
     }
     let open = Arc::new(AtomicBool::new(false));
     let gate = open.clone();
