@@ -240,6 +240,13 @@ impl<P> Direction<P> {
             }
             // An urgent byte looks like an empty source, and with a FIN after it like the end;
             // for want of memory the copy is slower, and no more.
+            Err(error)
+                if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory) =>
+            {
+                pool.give_back_pipe(pipe);
+                // It is told once: the read will find what came before it, or an end like a FIN.
+                from.set_failed(&error);
+            }
             _ => pool.give_back_pipe(pipe),
         }
         self.bulk = false;
