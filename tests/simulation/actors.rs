@@ -138,7 +138,13 @@ impl Flow {
         let limit = if may_go { self.total } else { self.total.min(self.hold) };
         let limit = limit.min(self.end.1);
         if self.ended.is_none() && !self.heard_reset {
+            let before = self.urgent.len();
             self.write(kernel, conn, limit);
+            // What comes before and after an urgent byte often goes out with it.
+            if self.urgent.front() == Some(&self.sent) || self.urgent.len() < before {
+                self.write(kernel, conn, limit);
+                self.write(kernel, conn, limit);
+            }
         }
         // Whoever has heard FIN has no reason to wait for more than its own end.
         let done = self.sent >= self.total || (self.heard_fin && !may_go);
@@ -184,7 +190,8 @@ impl Flow {
     }
 
     fn write(&mut self, kernel: &mut Kernel, conn: usize, limit: u64) {
-        let most = kernel.random.pick(&[10, 10, 8_000, 8_000, 200_000]);
+        let mosts = if kernel.mood.is_wide { [200_000; 3] } else { [10, 8_000, 200_000] };
+        let most = kernel.random.pick(&mosts);
         let most = kernel.random.within(1, most).min(limit.saturating_sub(self.sent));
         if most == 0 {
             return;

@@ -297,6 +297,7 @@ impl Kernel {
         if self.mood.no_splice {
             return Err(Errno::INVAL);
         }
+        self.hasten_urgent(conn);
         self.hasten(conn);
         self.lacks_memory()?;
         let mut moved = 0;

@@ -94,6 +94,8 @@ pub struct Mood {
     /// When the machine wakes from a long sleep.
     pub jump_at: Option<u64>,
     pub events_per_poll: usize,
+    /// Large buffers everywhere, for flows that are sustained.
+    pub is_wide: bool,
     /// Splice is not to be had here.
     pub no_splice: bool,
     /// Largest piece in a pipe.
@@ -245,10 +247,11 @@ impl Kernel {
     }
 
     pub fn new_conn(&mut self, local: SocketAddrV4, peer: SocketAddrV4) -> usize {
-        let sizes = [512, 1000, 4096, 20_000, 200_000];
+        let sizes: &[u64] =
+            if self.mood.is_wide { &[200_000] } else { &[512, 1000, 4096, 20_000, 200_000] };
         let mut end = || {
-            let recv = self.random.pick(&sizes) as usize;
-            End::new(recv, self.random.pick(&sizes) as usize)
+            let recv = self.random.pick(sizes) as usize;
+            End::new(recv, self.random.pick(sizes) as usize)
         };
         let ends = [end(), end()];
         let watch = Watch::default();

@@ -105,17 +105,22 @@ fn ending(random: &mut Random, most: u64) -> (Ending, u64) {
     }
 }
 
-/// A few bytes of some streams, and some of them close to each other.
-fn urgent(random: &mut Random, total: u64) -> Vec<u64> {
+/// A few bytes of some streams, some of them close to each other, and some just behind what fills
+/// buffers; the first `head` bytes are not relayed.
+fn urgent(random: &mut Random, head: u64, total: u64) -> Vec<u64> {
+    let total = head + total;
     let often = if total > 20_000 { 30 } else { 8 };
     if total == 0 || !random.chance(often) {
         return Vec::new();
     }
-    let mut at = random.below(total);
+    let mut at = match random.chance(50) {
+        true => random.below(total),
+        false => head + random.pick(&[1024, 1025, 2048]) * random.within(1, 3),
+    };
     let mut all = Vec::new();
     for _ in 0..random.within(1, 6) {
         all.push(at);
-        let most = random.pick(&[1, 100, 10_000]);
+        let most = random.pick(&[1, 100, 10_000, 100_000]);
         at += 1 + random.below(most);
     }
     all
@@ -172,7 +177,7 @@ impl Plan {
             target_end: ending(random, down),
             target_reads: if random.chance(10) { random.below(3_000) } else { u64::MAX },
             urgent: Vec::new(),
-            target_urgent: urgent(random, down),
+            target_urgent: urgent(random, 0, down),
             burst: random.chance(4).then(|| random.below(400)),
             identd: random.pick(&[
                 Identd::Right,
@@ -193,7 +198,7 @@ impl Plan {
             plan.identd = Identd::Error;
         }
         plan.write_request(random);
-        plan.urgent = urgent(random, up + plan.request.len() as u64);
+        plan.urgent = urgent(random, plan.request.len() as u64, up);
         plan.end = match random.below(10) {
             0 => (
                 random.pick(&[

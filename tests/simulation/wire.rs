@@ -20,9 +20,24 @@ impl Kernel {
     /// before any event.
     pub fn hasten(&mut self, conn: usize) {
         let races = self.mood.races;
-        if !self.conns[conn].ends[NEAR].recv.is_empty() || !self.random.chance(3 * races) {
-            return;
+        if self.conns[conn].ends[NEAR].recv.is_empty() && self.random.chance(3 * races) {
+            self.bring(conn);
         }
+    }
+
+    /// The next byte on its way to the proxy is urgent, and comes just before a splice.
+    pub fn hasten_urgent(&mut self, conn: usize) {
+        let [near, far] = &mut self.conns[conn].ends;
+        let can_be = near.recv.is_empty() && !far.send.is_empty() && far.carrying;
+        if can_be && self.random.chance(60) {
+            if far.marks.front() != Some(&near.arrived) {
+                far.marks.push_front(near.arrived);
+            }
+            self.bring(conn);
+        }
+    }
+
+    fn bring(&mut self, conn: usize) {
         let coming = |h: &Happening| match *h {
             Happening::Reset(c, NEAR) | Happening::GivenUp(c) | Happening::Carry(c, FAR) => {
                 c == conn
@@ -40,7 +55,8 @@ impl Kernel {
     }
 
     pub fn carry(&mut self, conn: usize, from: usize) {
-        let most = self.random.pick(&[10, 6_000, 100_000]);
+        let mosts = if self.mood.is_wide { [100_000; 3] } else { [10, 6_000, 100_000] };
+        let most = self.random.pick(&mosts);
         let most = self.random.within(1, most) as usize;
         let is_ahead = self.random.chance(30);
         let c = &mut self.conns[conn];
