@@ -97,13 +97,14 @@ impl FileWatch {
             }
         }
         if changed.contains(&true) {
-            self.renew();
+            self.renew().into_iter().for_each(|file| changed[file] = true);
         }
         (0..self.files.len()).filter(|&file| changed[file]).collect()
     }
 
-    /// Walks all ways again and watches what is there now.
-    pub fn renew(&mut self) {
+    /// Walks all ways again and watches what is there now. Returns the numbers of the files whose
+    /// way has become another; the events that say so, if any, are not waited for.
+    pub fn renew(&mut self) -> Vec<usize> {
         let before = take(&mut self.watches);
         for file in 0..self.files.len() {
             let known = self.files[file].failure.take();
@@ -117,7 +118,7 @@ impl FileWatch {
                 warn!("{}: changes may not be noticed before SIGHUP: {error}", path.display());
             }
         }
-        for (number, old) in before {
+        for (&number, old) in &before {
             match self.watches.get(&number) {
                 // It fails when the inode is gone, and its watch with it.
                 None => drop(inotify::remove_watch(&self.inotify, number)),
@@ -125,6 +126,8 @@ impl FileWatch {
                 Some(_) => {}
             }
         }
+        let is_other = |&file: &usize| way(&before, file).ne(way(&self.watches, file));
+        (0..self.files.len()).filter(is_other).collect()
     }
 
     /// Drops the flags of an old watch that are no longer wanted.
@@ -206,6 +209,12 @@ impl FileWatch {
             Err(error) => drop(self.files[file].failure.get_or_insert(error)),
         }
     }
+}
+
+/// The watches on the way to a file.
+fn way(watches: &BTreeMap<i32, Watch>, file: usize) -> impl Iterator<Item = i32> {
+    let is_on_it = move |watch: &Watch| watch.wanted.iter().any(|(wanted, _)| *wanted == file);
+    watches.iter().filter(move |(_, watch)| is_on_it(watch)).map(|(&number, _)| number)
 }
 
 /// Where an absolute path starts.

@@ -238,15 +238,14 @@ impl<P> Direction<P> {
                 pool.drop_pipe(pipe);
                 pool.forbid_pipes();
             }
-            // An urgent byte looks like an empty source, and with a FIN after it like the end;
-            // for want of memory the copy is slower, and no more.
-            Err(error)
-                if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory) =>
-            {
+            // The kernel tells an error once. What came before it is still to be read, and then what
+            // looks like a FIN.
+            Err(error) if error.kind() != ErrorKind::WouldBlock && !lacks_resources(&error) => {
                 pool.give_back_pipe(pipe);
-                // It is told once: the read will find what came before it, or an end like a FIN.
                 from.set_failed(&error);
             }
+            // An urgent byte looks like an empty source, and with a FIN after it like the end; for
+            // want of memory the copy is slower, and no more.
             _ => pool.give_back_pipe(pipe),
         }
         self.bulk = false;

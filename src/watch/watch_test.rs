@@ -140,6 +140,22 @@ fn what_is_missing_is_noticed_when_it_comes() {
     fs::remove_dir_all(at).unwrap();
 }
 
+/// When one file has an event, the ways to all are walked, and what an event of another would
+/// have told is found then: its watch is gone before the event is read.
+#[test]
+fn a_way_that_has_become_another_counts_as_a_change() {
+    let at = scratch("others");
+    lay_out(&at);
+    let (mut poll, mut watch) = watch(&[at.join("other"), at.join("file")]);
+    flip(&at.join("mounted"), "spare");
+    assert_eq!(watch.renew(), [1]);
+    assert_eq!(noticed(&mut poll, &mut watch).1, []);
+    assert_eq!(watch.renew(), []);
+    fs::write(at.join("spare/file"), "2").unwrap();
+    assert_eq!(noticed(&mut poll, &mut watch).1, [1]);
+    fs::remove_dir_all(at).unwrap();
+}
+
 /// A directory that is open is removed without an event of its own.
 #[test]
 fn a_directory_that_somebody_holds_is_noticed_when_it_is_put_back() {

@@ -84,7 +84,10 @@ impl Kernel {
         sink.recv.extend(source.send.drain(..n));
         sink.arrived += n as u64;
         let before = sink.has_urgent().then_some(sink.urgent);
-        while let Some(mark) = source.marks.pop_front_if(|mark| is_ahead || *mark < sink.arrived) {
+        while let Some(&mark) = source.marks.front()
+            && (is_ahead || mark < sink.arrived)
+        {
+            source.marks.pop_front();
             sink.urgent = Some(mark);
             sink.announced.insert(mark);
         }
