@@ -62,6 +62,31 @@ fn an_urgent_byte_with_a_fin_right_after_it_arrives() {
     });
 }
 
+/// It may come while the proxy is reading what is before it: no event has announced it then.
+#[test]
+fn an_urgent_byte_right_after_a_full_buffer_arrives_as_urgent() {
+    const BUFFER_BYTES: usize = 1024;
+    for mode in MODES {
+        let flags = [*mode, &["--buffer-size", "1024"]].concat();
+        let proxy = Proxy::start(PERMIT_ALL, &flags);
+        for buffers in 1..=100 {
+            let (listener, target) = listener();
+            let sender = proxy.connect(target);
+            let reader = accept(&listener);
+            let total = buffers * BUFFER_BYTES;
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    traffic::send(&sender, 0, total);
+                    traffic::send_urgent(&sender, URGENT);
+                    sender.shutdown(Shutdown::Write).unwrap();
+                });
+                let received = traffic::receive_with_urgent(&reader);
+                assert_eq!(received, (vec![URGENT], total, End::Fin), "{mode:?}");
+            });
+        }
+    }
+}
+
 /// FTP's ABOR as clients send it: IAC IP IAC, the last of them urgent, then DM and the command.
 #[test]
 fn an_abort_of_ftp_arrives_at_once() {

@@ -180,6 +180,7 @@ impl<P> Direction<P> {
             buffer.filled(n);
             // A short count means drained, unless a FIN or an urgent byte comes next.
             from.readable = n == wanted || from.read_closed || from.urgent;
+            from.read_on = from.readable;
         }
         if buffer.held().is_empty() {
             self.discard(pool);
@@ -187,17 +188,13 @@ impl<P> Direction<P> {
         self.update_source(read, from)
     }
 
-    /// Reads what comes before an announced urgent byte, then that byte alone. Nothing is held.
-    fn fill_by_mark<N: Net<Pipe = P>>(
+    /// Reads the urgent byte that is next, alone. Nothing is held.
+    fn fill_urgent<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
         from: &mut Side<N::Stream>,
         pool: &mut Pool<P>,
     ) -> usize {
-        self.bulk = false;
-        if !net.is_at_mark(&from.stream).unwrap_or(false) {
-            return self.fill(net, from, pool, Pool::lend);
-        }
         let n = self.fill_at_most(net, from, pool, Pool::lend_small, 1);
         self.urgent = n == 1;
         from.urgent &= n != 1;
@@ -213,13 +210,13 @@ impl<P> Direction<P> {
         pool: &mut Pool<P>,
     ) -> usize {
         let Some(mut pipe) = pool.lend_pipe(|| net.open_pipe()) else {
-            self.bulk = false;
-            return self.fill(net, from, pool, Pool::lend);
+            return self.copy(net, from, pool);
         };
         match net.splice_in(&from.stream, &mut pipe, PIPE_BYTES) {
             Ok(n @ 1..) => {
                 self.bulk = n >= SPLICE_BYTES_MIN;
                 self.held = Held::Pipe(pipe, n);
+                from.read_on = true;
                 return n;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {
@@ -248,8 +245,7 @@ impl<P> Direction<P> {
             // want of memory the copy is slower, and no more.
             _ => pool.give_back_pipe(pipe),
         }
-        self.bulk = false;
-        self.fill(net, from, pool, Pool::lend)
+        self.copy(net, from, pool)
     }
 
     /// Takes in what a call to read told of the source; how many bytes came.
@@ -382,11 +378,27 @@ impl<P> Direction<P> {
         from: &mut Side<N::Stream>,
         pool: &mut Pool<P>,
     ) -> usize {
-        if from.urgent {
-            return self.fill_by_mark(net, from, pool);
+        // Splice stops in front of an urgent byte, but only a read gets past it.
+        if self.bulk && !from.urgent {
+            self.splice(net, from, pool)
+        } else {
+            self.copy(net, from, pool)
         }
-        if self.bulk {
-            return self.splice(net, from, pool);
+    }
+
+    /// Takes in the next piece by reading it, an urgent byte alone. A flow that fills a whole
+    /// buffer goes on through a pipe.
+    fn copy<N: Net<Pipe = P>>(
+        &mut self,
+        net: &mut N,
+        from: &mut Side<N::Stream>,
+        pool: &mut Pool<P>,
+    ) -> usize {
+        self.bulk = false;
+        // What comes before a FIN has been announced with it.
+        let may_be_urgent = from.urgent || (from.read_on && !from.read_closed);
+        if may_be_urgent && net.is_at_mark(&from.stream).unwrap_or(false) {
+            return self.fill_urgent(net, from, pool);
         }
         let n = self.fill(net, from, pool, Pool::lend);
         self.bulk = n > 0 && self.is_full() && pool.has_pipe();

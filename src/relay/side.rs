@@ -18,6 +18,9 @@ pub struct Side<S> {
     /// An urgent byte has been announced and not been read yet. Until then a short read does not
     /// mean drained: reads stop in front of it.
     pub urgent: bool,
+    /// It has been read since the last event and may have more. What comes next may be an urgent
+    /// byte that no event has announced yet.
+    pub read_on: bool,
     /// The connection has failed. It sticks: the kernel tells an error once, to the first call
     /// that asks, and an end of file afterwards.
     pub reset: bool,
@@ -39,6 +42,7 @@ impl<S> Side<S> {
             writable: false,
             read_closed: false,
             urgent: false,
+            read_on: false,
             reset: false,
             lost: false,
             may_delay: false,
@@ -57,6 +61,8 @@ impl<S> Side<S> {
         self.writable |= event.writable || event.failed;
         self.read_closed |= event.read_closed;
         self.urgent |= event.urgent;
+        // What such an event tells of comes before any byte that arrives after it.
+        self.read_on &= !event.readable;
         self.failed |= event.failed;
     }
 
