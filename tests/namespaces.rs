@@ -4,6 +4,7 @@ mod common;
 
 use common::machine::Stopwatch;
 use common::namespace::{Router, in_namespace, ip, run};
+use common::traffic::ping;
 use common::{
     PERMIT_ALL, Proxy, accept, read_reply, request, reset, socku, wait_until, with_deadline,
 };
@@ -191,48 +192,47 @@ fn a_peer_that_vanishes_with_data_on_the_way_is_given_up_and_others_do_not_notic
             // Pulling the cable takes one client away; another one stays.
             let rule_file = common::scratch_directory().join("socks.conf");
             fs::write(&rule_file, PERMIT_ALL).unwrap();
-            let flags = ["-l", "10.9.0.1:0", "--nameserver", "127.0.0.1:1", "--idle-timeout", "2"];
+            let flags = ["-l", "10.9.0.1:0", "--nameserver", "127.0.0.1:1", "--idle-timeout", "3"];
             let mut command = socku(&flags);
             command.arg("-c").arg(&rule_file);
             let proxy = Proxy::spawn(command, rule_file);
-            let mut near = proxy.connect(echo);
-            let mut far = far_client(&router, &proxy, far_target);
+            let _far = far_client(&router, &proxy, far_target);
             let mut server = accept(&target);
+            let near = proxy.connect(echo);
             // More than the sockets in between can hold: some of it stays with the proxy.
             server.set_nonblocking(true).unwrap();
             ip("link set near down");
             let mut sent = 0;
-            let stuck = wait_until("the way to be full", || match server.write(&[7; 65536]) {
-                Ok(count) => {
-                    sent += count;
-                    None
+            let stuck = wait_until("the way to be full", || {
+                ping(&near);
+                match server.write(&[7; 65536]) {
+                    Ok(count) => {
+                        sent += count;
+                        None
+                    }
+                    Err(_) => Some(Instant::now()),
                 }
-                Err(_) => Some(Instant::now()),
             });
             assert!(sent > 0);
             while stuck.elapsed() < Duration::from_secs(1) {
-                near.write_all(b"tick").unwrap();
-                near.read_exact(&mut [0; 4]).unwrap();
+                ping(&near);
             }
             let access = wait_until("the session to end", || {
-                near.write_all(b"tick").unwrap();
-                near.read_exact(&mut [0; 4]).unwrap();
-                proxy.log().into_iter().find(|line| line.contains(" access] id=2 "))
+                ping(&near);
+                proxy.log().into_iter().find(|line| line.contains(" access] id=1 "))
             });
             assert!(access.contains(" reason=idle-timeout "), "{access}");
             // The target learns that its transfer was cut.
             server.set_nonblocking(false).unwrap();
             let error = with_deadline(server).read(&mut [0]).unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-            let _ = far.kill();
-            let _ = far.wait();
         },
     );
 }
 
 /// A server in the router's namespace that takes one connection and holds it.
 struct FarServer {
-    child: Child,
+    _running: Running,
     address: SocketAddrV4,
 }
 
@@ -246,21 +246,24 @@ impl FarServer {
         let mut command = Command::new("nsenter");
         command.args(["--net", "--target", &router.0.id().to_string(), "python3", "-c", script]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut server = FarServer { child, address: "10.9.0.2:8021".parse().unwrap() };
-        server.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-        server
+        let mut running = Running(child);
+        running.0.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        FarServer { _running: running, address: "10.9.0.2:8021".parse().unwrap() }
     }
 }
 
-impl Drop for FarServer {
+/// A program that is ended when nobody needs it any more, also where a test fails.
+struct Running(Child);
+
+impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 /// A client in the router's namespace that asks for `target` and reads nothing but the reply.
-fn far_client(router: &Router, proxy: &Proxy, target: SocketAddrV4) -> Child {
+fn far_client(router: &Router, proxy: &Proxy, target: SocketAddrV4) -> Running {
     let octets: String = request(1, target, b"").iter().map(|b| format!("\\x{b:02x}")).collect();
     let script = format!(
         "exec 3<>/dev/tcp/{}/{}; printf '{octets}' >&3; exec sleep 60",
@@ -269,7 +272,7 @@ fn far_client(router: &Router, proxy: &Proxy, target: SocketAddrV4) -> Child {
     );
     let mut command = Command::new("nsenter");
     command.args(["--net", "--target", &router.0.id().to_string(), "bash", "-c", &script]);
-    let child = command.stdin(Stdio::null()).spawn().unwrap();
-    proxy.wait_log("id=2 connecting -> relaying");
-    child
+    let client = Running(command.stdin(Stdio::null()).spawn().unwrap());
+    proxy.wait_log("id=1 connecting -> relaying");
+    client
 }

@@ -5,10 +5,15 @@ use super::tools::can_run;
 use super::wait_until;
 use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Set in the process that runs a test inside its namespace, to the one it came from.
 const INSIDE: &str = "SOCKU_TEST_INSIDE";
+/// A port of the router's where nobody listens.
+const CLOSED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 2), 1);
 const PROGRAMS: [&str; 7] = ["ip", "unshare", "nsenter", "sysctl", "sleep", "bash", "python3"];
 
 /// Runs the test of this name again in a namespace of its own, where `body` is called.
@@ -76,6 +81,11 @@ impl Router {
         router.enter("sysctl -qw net.ipv4.ip_forward=1");
         // The kernel sends few of these to one peer in a second; a test sends more.
         router.enter("sysctl -qw net.ipv4.icmp_ratelimit=0");
+        // Before that a packet may be lost, and would be sent again a second later.
+        wait_until("the cable to carry", || {
+            let answer = TcpStream::connect_timeout(&CLOSED.into(), Duration::from_millis(100));
+            (answer.err()?.kind() == ErrorKind::ConnectionRefused).then_some(())
+        });
         router
     }
 
