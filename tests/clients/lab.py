@@ -97,6 +97,14 @@ class Proxy(Process):
         self._told += count
         return [dict(re.findall(r'(\S+?)="?([^" ]*)', line)) for line in found]
 
+    def wait_idle(self):
+        """Waits until it has no session."""
+        def is_idle():
+            before = len(self.lines)
+            os.kill(self.pid, signal.SIGUSR1)
+            return self.wait_line(r" dump\] sessions=(\d+) ", before).group(1) == "0"
+        wait_for("its sessions to end", is_idle)
+
     def forget(self):
         """Lets the next access line be one that is not written yet."""
         self._told = sum(" access] " in line for line in self.lines)
