@@ -5,9 +5,11 @@ A note belongs to the first call, behind that of the note before it, that its pa
 
 import socket
 import struct
+import threading
 import time
 
 DEADLINE_S = 20
+FLOW_BYTES = 2 << 20
 SCENARIOS = []
 
 
@@ -32,8 +34,8 @@ def reset(connection):
 class Stage:
     """Client and target, and the proxy between them; after each step it is left to come to rest."""
 
-    def __init__(self, proxy, target, at_rest):
-        self.proxy, self.target, self.at_rest = proxy, target, at_rest
+    def __init__(self, proxy, target, names, at_rest):
+        self.proxy, self.target, self.names, self.at_rest = proxy, target, names, at_rest
         self.target_port = target.getsockname()[1]
 
     def dial(self):
@@ -51,8 +53,15 @@ class Stage:
         connection.settimeout(DEADLINE_S)
         return connection
 
-    def half_close(self, connection):
+    def send_last(self, connection, data):
+        """Sends this with a FIN: both are there at once, as one segment."""
+        connection.send(data, socket.MSG_MORE)
         connection.shutdown(socket.SHUT_WR)
+        self.at_rest()
+
+    def answer(self):
+        """Lets the name server answer."""
+        self.names.answer()
         self.at_rest()
 
     def close(self, connection):
@@ -140,6 +149,7 @@ question, and the loop never waits for the answer.""", [
 def dns(stage):
     client = stage.dial()
     stage.send(client, request(1, stage.target_port, "0.0.0.1", name=b"www.example.com"))
+    stage.answer()
     target = stage.accept()
     stage.granted(client)
     stage.close(client)
@@ -212,8 +222,7 @@ time and arrives whole.""", [
 ])
 def half_close(stage):
     client = stage.dial()
-    client.sendall(request(1, stage.target_port) + b"a question")
-    stage.half_close(client)
+    stage.send_last(client, request(1, stage.target_port) + b"a question")
     target = stage.accept()
     stage.granted(client)
     stage.expect(target, b"a question")
@@ -275,24 +284,12 @@ sample, with what repeats left out.""", [
 ], is_sample=True, from_line=r"sendto\(client, <reply 90")
 def flow(stage):
     client, target = stage.relaying()
-    target.setblocking(False)
-    client.setblocking(False)
-    left = memoryview(bytes(2 << 20))
+    sending = threading.Thread(target=target.sendall, args=(bytes(FLOW_BYTES),))
+    sending.start()
+    left = FLOW_BYTES
     while left:
-        try:
-            left = left[target.send(left):]
-        except BlockingIOError:
-            drain(client)
+        left -= len(client.recv(left))
+    sending.join()
     stage.at_rest()
-    drain(client)
     stage.close(client)
     stage.close(target)
-
-
-def drain(client):
-    """Takes all that is there."""
-    try:
-        while client.recv(1 << 20):
-            pass
-    except BlockingIOError:
-        pass
