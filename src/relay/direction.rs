@@ -243,7 +243,10 @@ impl<P> Direction<P> {
             }
             // An urgent byte looks like an empty source, and with a FIN after it like the end; for
             // want of memory the copy is slower, and no more.
-            _ => pool.give_back_pipe(pipe),
+            _ => {
+                pool.give_back_pipe(pipe);
+                from.read_on = true;
+            }
         }
         self.copy(net, from, pool)
     }
