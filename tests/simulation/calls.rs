@@ -232,12 +232,16 @@ impl Kernel {
         let most = self.cut(into.len());
         let mut bytes = Vec::new();
         let read = self.read(conn, NEAR, &mut bytes, most);
+        self.conns[conn].ends[NEAR].note_urgent();
         into[..bytes.len()].copy_from_slice(&bytes);
         match read {
             Ok(n) if n == into.len() => {}
             Ok(0) => {}
-            // What has been told of the end is not told again.
-            Ok(_) => self.conns[conn].watch.reads |= !self.conns[conn].ends[NEAR].is_ended(),
+            // What has been told of the end or of an urgent byte is not told again.
+            Ok(_) => {
+                let end = &self.conns[conn].ends[NEAR];
+                self.conns[conn].watch.reads |= !end.is_ended() && !end.stops_at_mark();
+            }
             Err(_) => self.conns[conn].watch.reads = true,
         }
         if read != Err(Errno::AGAIN) {
@@ -305,7 +309,7 @@ impl Kernel {
             let piece = self.random.within(1, self.mood.piece_bytes).min((most - moved) as u64);
             let mut bytes = Vec::new();
             let end = &self.conns[conn].ends[NEAR];
-            let is_at_mark = end.is_at_mark() && end.has_urgent();
+            let is_at_mark = end.stops_at_mark();
             if moved > 0 && (end.recv.is_empty() || is_at_mark) {
                 break;
             }
@@ -314,7 +318,7 @@ impl Kernel {
                 Ok(0) => break,
                 Ok(n) => moved += n,
                 Err(error) => {
-                    self.conns[conn].watch.reads |= error == Errno::AGAIN;
+                    self.conns[conn].watch.reads |= error == Errno::AGAIN && !is_at_mark;
                     return Err(error);
                 }
             }
@@ -324,6 +328,7 @@ impl Kernel {
         if moved == 0 && pieces.len() == PIECES_MAX {
             return Err(Errno::AGAIN);
         }
+        self.conns[conn].ends[NEAR].note_urgent();
         self.spliced += moved as u64;
         self.piped += moved;
         self.progress += 1;

@@ -26,9 +26,9 @@ pub struct Checks {
     pub stopped: bool,
 }
 
-/// A byte that was urgent when it was read goes out as such. One that came between an event and
-/// the read, so that nothing had told of it, may look like any other; and one may keep what it was
-/// when the next comes in the moment in which it is read.
+/// A byte that was urgent when it was read goes out as such. One that came since the last event and
+/// the last read, so that nothing could tell of it, may look like any other; and one may keep what
+/// it was when the next comes in the moment in which it is read.
 fn check_urgency(source: &End, range: Range<u64>, is_urgent: bool) {
     if is_urgent {
         let is_known = source.announced.contains(&range.start);

@@ -48,9 +48,11 @@ pub struct End {
     pub urgent: Option<u64>,
     /// The one of which an event has told.
     pub urgent_told: Option<u64>,
+    /// The one that was there when the last call to read ended.
+    pub urgent_met: Option<u64>,
     /// All that ever were announced.
     pub announced: BTreeSet<u64>,
-    /// Those that were still urgent when the proxy read them, and of which it had been told.
+    /// Those that were still urgent when the proxy read them, and of which it could know.
     pub urgent_due: BTreeSet<u64>,
     /// Bytes that came into `recv`, were read from it, and were written into `send`.
     pub arrived: u64,
@@ -103,7 +105,7 @@ impl End {
         into.extend(self.recv.drain(..n));
         self.taken += n as u64;
         if let Some(mark) = self.urgent.take_if(|mark| *mark < self.taken)
-            && self.urgent_told == Some(mark)
+            && [self.urgent_told, self.urgent_met].contains(&Some(mark))
         {
             self.urgent_due.insert(mark);
         }
@@ -113,6 +115,16 @@ impl End {
     /// The next byte to be read is the urgent one.
     pub fn is_at_mark(&self) -> bool {
         self.urgent == Some(self.taken)
+    }
+
+    /// The next byte is the urgent one, and there.
+    pub fn stops_at_mark(&self) -> bool {
+        self.is_at_mark() && self.has_urgent()
+    }
+
+    /// A call to read has ended.
+    pub fn note_urgent(&mut self) {
+        self.urgent_met = self.urgent.filter(|_| self.has_urgent());
     }
 
     /// An urgent byte is there to be read.

@@ -29,7 +29,7 @@ impl Kernel {
     pub fn hasten_urgent(&mut self, conn: usize) {
         let [near, far] = &mut self.conns[conn].ends;
         let can_be = near.recv.is_empty() && !far.send.is_empty() && far.carrying;
-        if can_be && self.random.chance(60) {
+        if can_be && (far.finished || self.random.chance(60)) {
             if far.marks.front() != Some(&near.arrived) {
                 far.marks.push_front(near.arrived);
             }
@@ -81,9 +81,9 @@ impl Kernel {
         if n > 0 {
             source.moved_at = self.now;
         }
+        let before = sink.has_urgent().then_some(sink.urgent);
         sink.recv.extend(source.send.drain(..n));
         sink.arrived += n as u64;
-        let before = sink.has_urgent().then_some(sink.urgent);
         while let Some(&mark) = source.marks.front()
             && (is_ahead || mark < sink.arrived)
         {
