@@ -109,7 +109,7 @@ impl Kernel {
     pub fn vanish(&mut self, conn: usize) {
         let far = &mut self.conns[conn].ends[FAR];
         (far.closed, far.dead) = (true, true);
-        let patience = self.random.within(0, 3_000);
+        let patience = self.random.within(200, 3_000);
         self.after(patience, Happening::GivenUp(conn));
     }
 
