@@ -8,6 +8,7 @@ use common::{
     PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request, scratch_directory,
     wait_until, with_deadline,
 };
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
@@ -127,15 +128,16 @@ fn one_descriptor_that_comes_free_turns_nobody_away_and_a_second_one_serves_one(
     }
     let proxy = start_with_room_for(40);
     let echo = echo_server();
-    let mut idle = fill(&proxy);
+    // The last of these may wait as well.
+    let mut idle = VecDeque::from(fill(&proxy));
     let mut waiting: Vec<TcpStream> = (0..20).map(|_| ask(&proxy, echo)).collect();
     for served in 1..=3 {
-        drop(idle.pop());
+        drop(idle.pop_front());
         proxy.wait_logs("reason=client-left", 2 * served - 1);
         // It is tried again within this time; nothing must come of it.
         std::thread::sleep(Duration::from_millis(500));
         assert!(waiting.iter().all(is_silent), "refused with the last descriptor");
-        drop(idle.pop());
+        drop(idle.pop_front());
         let mut one = wait_until("one to be served", || {
             let place = waiting.iter().position(|stream| !is_silent(stream))?;
             Some(waiting.swap_remove(place))
@@ -144,7 +146,7 @@ fn one_descriptor_that_comes_free_turns_nobody_away_and_a_second_one_serves_one(
         one.write_all(b"served").unwrap();
         one.read_exact(&mut [0; 6]).unwrap();
         assert!(waiting.iter().all(is_silent), "the others wait");
-        idle.insert(0, one);
+        idle.push_back(one);
     }
 }
 
