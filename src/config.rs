@@ -100,7 +100,7 @@ fn options() -> Options {
     );
     o.optopt("e", "explain", "print the verdict and the rule that gives it, e.g. -e \"c 140.113.1.1:80 from 10.0.0.2 user bob\"; a host may be a name", "QUERY");
     o.optopt("o", "outbound", "source address of outgoing connections", "ADDR");
-    o.optopt("", "bind-address", "address told to BIND clients (a gateway behind NAT)", "ADDR");
+    o.optopt("", "bind-address", "address reported to BIND clients (a gateway behind NAT)", "ADDR");
     o.optopt("", "bind-ports", "ports that BIND listens on [chosen by the kernel]", "LOW-HIGH");
     o.optmulti(
         "",

@@ -46,7 +46,7 @@ pub fn explain(rules: &RuleSet, question: &str) -> Result<String, String> {
         Err(Refusal::Denied { line }) => show(rules, Verdict::Deny { line }),
         Err(Refusal::Impossible) => show(rules, Verdict::Impossible),
         Err(Refusal::NoRule) => {
-            "deny: no rule permits this for any address, so none is looked up".into()
+            "deny: no rule permits this, as it stands, for any address, so none is looked up".into()
         }
     })
 }

@@ -459,7 +459,12 @@ impl<N: Net> Reactor<N> {
         let slots: Vec<usize> = self.entries.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             if !matches!(self.entries[slot].session.state(), State::Closed(_)) {
-                let action = self.entries[slot].session.close(CloseReason::Stopped);
+                let session = &mut self.entries[slot].session;
+                let action = match session.state() {
+                    // It has its reason.
+                    State::Rejecting(_) => session.handle_rejected(),
+                    _ => session.close(CloseReason::Stopped),
+                };
                 self.perform(slot, action);
             }
         }

@@ -34,7 +34,7 @@ reasons! {
     ClientLost = "client-lost",
     /// The target vanished in the same way as `client-lost`.
     TargetLost = "target-lost",
-    /// The client closed its side and its request could not be answered in time.
+    /// The client closed its side before its request was answered.
     ClientLeft = "client-left",
     /// The request did not arrive whole within the request time-out.
     RequestTimeout = "request-timeout",
@@ -46,7 +46,7 @@ reasons! {
     IdleTimeout = "idle-timeout",
     /// One direction closed and the other silent for the half-close time-out.
     HalfCloseTimeout = "half-close-timeout",
-    /// VN is not 4.
+    /// VN is not 4 (closed without a reply).
     BadVersion = "bad-version",
     /// CD is neither CONNECT nor BIND.
     BadCommand = "bad-command",
@@ -54,7 +54,7 @@ reasons! {
     UserTooLong = "user-too-long",
     /// The name of a SOCKS4A request exceeds its limit.
     NameTooLong = "name-too-long",
-    /// The name is empty: some clients send two NULs behind an empty USERID.
+    /// The name is empty: some clients send two NULs after an empty USERID.
     EmptyName = "empty-name",
     /// The name holds what no host name holds, or is an odd numeric form.
     BadName = "bad-name",

@@ -8,7 +8,8 @@
 //! PORTS     = PORT or LOW-HIGH, several with "," between
 //! ```
 //!
-//! `#` begins a comment. Lines end with LF or CRLF.
+//! `#` at the start of a line or after a blank begins a comment; within a word it is like any other
+//! character, since a USERID may hold it. Lines end with LF or CRLF.
 
 use super::{Addresses, Ident, Rule, RuleSet, Target};
 use crate::access::Escaped;
@@ -90,8 +91,17 @@ impl Parser {
     }
 }
 
+/// What is to be read of a line.
+fn before_comment(line: &[u8]) -> &[u8] {
+    let begins = |&at: &usize| {
+        line[at] == b'#'
+            && at.checked_sub(1).is_none_or(|before| line[before].is_ascii_whitespace())
+    };
+    &line[..(0..line.len()).find(begins).unwrap_or(line.len())]
+}
+
 fn parse_line(bytes: &[u8], line: u32) -> Result<Option<Rule>, String> {
-    let code = bytes.split(|&byte| byte == b'#').next().unwrap_or_default();
+    let code = before_comment(bytes);
     let code = str::from_utf8(code).map_err(|_| found(code, "a rule in ASCII or UTF-8"))?;
     let mut words = code.split_ascii_whitespace();
     let Some(verb) = words.next() else { return Ok(None) };
@@ -100,7 +110,7 @@ fn parse_line(bytes: &[u8], line: u32) -> Result<Option<Rule>, String> {
         "deny" => false,
         _ => return Err(found(verb.as_bytes(), "`permit` or `deny`")),
     };
-    let commands = next(&mut words, "`c`, `b` or `cb` behind the verb")?;
+    let commands = next(&mut words, "`c`, `b` or `cb` after the verb")?;
     let (connect, bind) = match commands {
         "c" => (true, false),
         "b" => (false, true),

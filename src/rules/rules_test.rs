@@ -31,6 +31,8 @@ fn what_is_understood_is_shown_in_the_form_that_is_read() {
     for (text, shown) in [
         ("permit c 140.113.*.*", "permit c 140.113.*.*"),
         ("  deny\tb 10.0.0.0/8 # comment", "deny b 10.*.*.*"),
+        ("deny b 1.2.3.4 user a#b # comment", "deny b 1.2.3.4 user a#b"),
+        ("deny b 1.2.3.4 #user bob", "deny b 1.2.3.4"),
         ("permit cb *.*.*.7", "permit cb *.*.*.7"),
         ("permit cb 1.2.3.4/32", "permit cb 1.2.3.4"),
         ("permit c 0.0.0.0/0", "permit c *.*.*.*"),
@@ -42,7 +44,7 @@ fn what_is_understood_is_shown_in_the_form_that_is_read() {
         ("permit c *.Example.COM. port 443", "permit c *.example.com port 443"),
         ("permit c com", "permit c com"),
         ("permit c 140.114.*.* ident", "permit c 140.114.*.* ident"),
-        ("permit c 140.114.*.* ident-lax#x", "permit c 140.114.*.* ident-lax"),
+        ("permit c 140.114.*.* ident-lax #x", "permit c 140.114.*.* ident-lax"),
     ] {
         let once = rules(text);
         assert_eq!(once.rules()[0].to_string(), shown);
