@@ -154,12 +154,13 @@ class Reader:
 
     def request(self, data):
         port, host = str(int.from_bytes(data[2:4], "big")), ".".join(map(str, data[4:8]))
-        user, behind = data[8:].split(b"\0", 1)
+        # Random bytes of the kernel's may begin like a request and be none.
+        user, _, behind = data[8:].partition(b"\0")
         if host.startswith("0.0.0.") and host != "0.0.0.0":
-            name, behind = behind.split(b"\0", 1)
-            host = name.decode()
+            name, _, behind = behind.partition(b"\0")
+            host = name.decode(errors="replace")
         command = {1: "CONNECT", 2: "BIND"}[data[1]]
-        asked = f"{command} {host}:{self.port(port)}" + (f", user {user.decode()}" if user else "")
+        asked = f"{command} {host}:{self.port(port)}" + (f", user {user.decode(errors='replace')}" if user else "")
         return f"<request: {asked}>" + (f" {self.bytes(behind)}" if behind else "")
 
 

@@ -265,7 +265,7 @@ call below is what the proxy was waiting in; it returns when the client speaks a
     (r"epoll_wait.*client: IN", "Two seconds later. There was no tick in between."),
     (r"SO_KEEPALIVE", "Not a short session, so the kernel shall notice if the target vanishes: once for a session, and "
      "spared those that end within a second."),
-], from_line=r"sendto\(client, <reply 90")
+], is_long=True, from_line=r"sendto\(client, <reply 90")
 def idle(stage):
     client, target = stage.relaying()
     time.sleep(2)
