@@ -97,6 +97,7 @@ closes.""", [
     (r"epoll_wait.*client: OUT", "The edge that tells that a fresh socket is writable. A client that sends its request "
      "at once spares this turn."),
     (r"recvfrom.*request", "The whole request in one read; fewer bytes than asked for means no more are there."),
+    (r"SO_OOBINLINE", "Urgent bytes shall stay in their place. TCP_NODELAY waits until a second piece is sent."),
     (r"connect\(target", "Non-blocking: the loop goes on."),
     (r"epoll_wait.*target.*OUT", "Writable without an error: connected. No call asks for the error."),
     (r"getsockname\(target", "The reply tells the address that the connection has."),
@@ -236,8 +237,8 @@ def half_close(stage):
 on.""", [
     (r"epoll_wait.*target.*(ERR|HUP)", "A reset. What had arrived before it was delivered already."),
     (r"recvfrom\(target.*ECONNRESET", "The kernel tells it once."),
-    (r"SO_SNDBUF", "The smallest send buffer: the client's socket is writable once all but its last packet has "
-     "been acknowledged."),
+    (r"TIOCOUTQ", "Has the client acknowledged everything? If not, it is asked again every now and then: a reset would "
+        "throw away the rest."),
     (r"SO_LINGER.*l_onoff=1", "Closing with this set is a reset: a cut transfer must not look complete."),
 ])
 def reset_by_target(stage):
