@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use crate::name::Name;
 
-pub use hosts::Hosts;
+pub use hosts::{Hosts, HostsParser};
 pub use message::DATAGRAM_BYTES_MAX;
 pub use query::{Transmit, Transport};
 pub use resolver::{Outcome, QUERIES_MAX, Resolver};

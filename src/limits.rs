@@ -13,13 +13,20 @@ pub fn raise_descriptor_limit() -> u64 {
     }
 }
 
-/// How many bytes of address space are left under RLIMIT_AS; `None` without that limit.
-pub fn address_space_left() -> Option<u64> {
-    let limit = getrlimit(Resource::As).current?;
+/// How many bytes of memory are left under RLIMIT_AS and RLIMIT_DATA; `None` without them.
+pub fn memory_left() -> Option<u64> {
+    let left = |resource, field| {
+        let limit = getrlimit(resource).current?;
+        Some(limit.saturating_sub(bytes_used(field)))
+    };
+    [left(Resource::As, 0), left(Resource::Data, 5)].into_iter().flatten().min()
+}
+
+/// A field of /proc/self/statm in bytes: 0 is the address space, 5 data and stack.
+fn bytes_used(field: usize) -> u64 {
     let pages = fs::read_to_string("/proc/self/statm").ok();
-    let pages = pages.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
-    let used = pages.unwrap_or(0).saturating_mul(rustix::param::page_size() as u64);
-    Some(limit.saturating_sub(used))
+    let pages = pages.and_then(|text| text.split(' ').nth(field)?.parse::<u64>().ok());
+    pages.unwrap_or(0).saturating_mul(rustix::param::page_size() as u64)
 }
 
 #[cfg(test)]

@@ -94,11 +94,22 @@ struct Log {
     dropped: u64,
     /// How long writing may still wait for the reader; none until the end of the program.
     patience: Option<Duration>,
+    /// The last byte written was not the end of a line.
+    is_within_line: bool,
+    /// The rest of that line has been given up.
+    is_torn: bool,
 }
 
 impl Log {
     const fn new() -> Log {
-        Log { output: None, bytes: Vec::new(), dropped: 0, patience: None }
+        Log {
+            output: None,
+            bytes: Vec::new(),
+            dropped: 0,
+            patience: None,
+            is_within_line: false,
+            is_torn: false,
+        }
     }
 
     fn output(&mut self) -> &Output {
@@ -158,11 +169,19 @@ impl Log {
 
     /// Writes piece by piece, as far as there is room or patience.
     fn write(&mut self) {
+        if self.is_torn && !self.bytes.is_empty() {
+            // The next line begins on its own.
+            self.bytes.insert(0, b'\n');
+            self.is_torn = false;
+        }
         let output = self.output.get_or_insert_with(Output::open);
         let mut written = 0;
         while written < self.bytes.len() {
             match output.write(first_lines(&self.bytes[written..])) {
-                Ok(n) => written += n,
+                Ok(n) => {
+                    written += n;
+                    self.is_within_line = !self.bytes[..written].ends_with(b"\n");
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     if !self.patience.as_mut().is_some_and(|patience| output.wait(patience)) {
@@ -170,7 +189,10 @@ impl Log {
                     }
                 }
                 // The reader is gone or the disk is full: relaying goes on without these lines.
-                Err(_) => written = self.bytes.len(),
+                Err(_) => {
+                    written = self.bytes.len();
+                    self.is_torn = self.is_within_line;
+                }
             }
         }
         self.bytes.drain(..written);

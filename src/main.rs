@@ -5,6 +5,7 @@ use socku::explain;
 use socku::logging;
 use socku::rules::RuleSet;
 use socku::server::{Server, read_rules};
+use socku::signals;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ fn perform(invocation: Invocation) -> Result<(), Failure> {
         }
         Invocation::Run(config) => {
             logging::init();
+            signals::survive_early_requests()
+                .map_err(|error| format!("taking over signals: {error}"))?;
             let (file, rules) = load(&config)?;
             Server::start(&config, &file, rules)?.run()?;
         }

@@ -5,32 +5,36 @@
 
 mod accept;
 mod asking;
+mod backlog;
 mod bind;
 mod dump;
 mod names;
 mod reset;
+mod settings;
 mod steps;
+
+pub use settings::{SESSION_BYTES_MAX, Settings};
 
 use crate::access::Line;
 use crate::dns::{QUERIES_MAX, Resolver};
 use crate::name::Name;
 use crate::net::{Event, Net};
-use crate::pool::{PIPE_BYTES, Pool, SMALL_BYTES};
+use crate::pool::Pool;
 use crate::reason::CloseReason;
 use crate::relay::{Relay, Side};
 use crate::rules::RuleSet;
 use crate::session::{Env, Session, State};
 use crate::stats::Stats;
-use crate::timer::{Deadline, KINDS, Millis, Timers};
+use crate::timer::{Deadline, Millis, Timers};
 use log::info;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem::take;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::ops::RangeInclusive;
 
 use asking::Asking;
+use backlog::Backlog;
 use bind::FreePorts;
 use names::Names;
 use reset::PendingReset;
@@ -48,53 +52,6 @@ const FIRST_SESSION_TOKEN: usize = FIRST_QUERY_TOKEN + QUERIES_MAX;
 
 /// Most deadlines handled in one turn: each may make a connection or close one.
 const EXPIRIES_PER_TURN: usize = 64;
-
-/// More than a session itself takes: its entry and its deadline, twice for a moment while their
-/// tables grow, and a long USERID and name.
-const SESSION_BYTES: usize = 2 << 10;
-/// A session holds a buffer for its request, and question and answer of identd; later, one for each
-/// direction.
-const SESSION_BUFFERS_MAX: usize = 3;
-/// Most bytes that a session takes, relay buffers not counted.
-pub const SESSION_BYTES_MAX: usize = SESSION_BYTES + SESSION_BUFFERS_MAX * SMALL_BYTES;
-
-/// What the loop is told at the start.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Source address of outgoing connections.
-    pub outbound: Option<Ipv4Addr>,
-    /// Address told to BIND clients in place of the one listened at.
-    pub bind_address: Option<Ipv4Addr>,
-    /// Ports that BIND listens on; the kernel chooses when there are none.
-    pub bind_ports: Option<RangeInclusive<u16>>,
-    /// Most sessions.
-    pub max_sessions: usize,
-    /// Most sessions of one client address.
-    pub max_per_source: Option<u32>,
-    /// Bytes of one relay buffer.
-    pub buffer_bytes: usize,
-    /// Most bytes of all relay buffers.
-    pub buffer_budget_bytes: usize,
-    /// Most pipes lent to sustained flows at a time; 0: all bytes are copied.
-    pub pipes_max: usize,
-    /// Duration of each deadline, indexed by [`Deadline`]; `None` is never.
-    pub durations_ms: [Option<Millis>; KINDS],
-    /// How long sessions may go on after [`Reactor::drain`].
-    pub drain_timeout_ms: Millis,
-}
-
-impl Settings {
-    /// The most memory that sessions and what they hold can come to, in bytes: of the process, and
-    /// of the kernel's pipes. What the kernel keeps for sockets is its own affair (net.ipv4.tcp_mem).
-    pub fn memory_max_bytes(&self) -> (usize, usize) {
-        let directions = 2 * self.max_sessions;
-        let large_bytes =
-            self.buffer_budget_bytes.min(directions.saturating_mul(self.buffer_bytes));
-        let process = self.max_sessions * SESSION_BYTES_MAX + large_bytes;
-        // Pipes that are kept for later are empty.
-        (process, self.pipes_max.min(directions) * PIPE_BYTES)
-    }
-}
 
 /// A main listener and what is known of it.
 struct Entrance<L> {
@@ -132,6 +89,8 @@ struct Entry<N: Net> {
     kept_up: bool,
     /// One connection has failed; the other will be reset.
     reset_pending: Option<Box<PendingReset>>,
+    /// What was still on its way when a time-out came.
+    backlog: Option<Box<Backlog>>,
 }
 
 /// The loop over one [`Net`].
@@ -360,6 +319,12 @@ impl<N: Net> Reactor<N> {
                 }
                 Deadline::Drain | Deadline::SlowDrain => {
                     self.check_drained(slot);
+                    continue;
+                }
+                Deadline::Idle | Deadline::Rest | Deadline::HalfClose
+                    if self.waits_for_reader(slot) =>
+                {
+                    self.set_deadline(slot);
                     continue;
                 }
                 _ => {}

@@ -1,5 +1,6 @@
 //! Reads the files again that the proxy goes by, a piece a turn, so that a long one stalls nobody.
 
+use crate::dns::{Hosts, HostsParser};
 use crate::files::Reader;
 use crate::rules::{ParseError, Parser, RuleSet};
 use crate::watch::FileWatch;
@@ -36,8 +37,8 @@ pub enum Source {
 pub enum Loaded {
     /// The rules, all of them right.
     Rules(RuleSet),
-    /// The text of the hosts file; empty when there is none.
-    Hosts(Vec<u8>),
+    /// The hosts file; empty when there is none.
+    Hosts(Hosts),
     /// The text of resolv.conf; empty when there is none.
     ResolvConf(Vec<u8>),
 }
@@ -113,7 +114,10 @@ impl Reload {
             }
         }
         let (source, load) = self.current.as_mut()?;
-        let (source, loaded) = (*source, load.step().transpose()?);
+        let (source, mut loaded) = (*source, load.step().transpose()?);
+        if loaded.is_ok() && source == Source::Rules && load.last != b'\n' {
+            loaded = Err(load.torn());
+        }
         Some((source, self.end(loaded)))
     }
 
@@ -138,11 +142,19 @@ pub fn read_rules(file: &Path) -> Result<RuleSet, String> {
     }
 }
 
-/// Reads the text of another file at once; empty when there is none.
-pub fn read_text(source: Source, file: &Path) -> Result<Vec<u8>, String> {
-    match Load::begin(source, file)?.finish()? {
-        Loaded::Hosts(text) | Loaded::ResolvConf(text) => Ok(text),
-        Loaded::Rules(_) => unreachable!("only a rule file is parsed"),
+/// Reads the hosts file at once; empty when there is none.
+pub fn read_hosts(file: &Path) -> Result<Hosts, String> {
+    match Load::begin(Source::Hosts, file)?.finish()? {
+        Loaded::Hosts(hosts) => Ok(hosts),
+        other => unreachable!("{other:?} of a hosts file"),
+    }
+}
+
+/// Reads the text of resolv.conf at once; empty when there is none.
+pub fn read_resolv_conf(file: &Path) -> Result<Vec<u8>, String> {
+    match Load::begin(Source::ResolvConf, file)?.finish()? {
+        Loaded::ResolvConf(text) => Ok(text),
+        other => unreachable!("{other:?} of resolv.conf"),
     }
 }
 
@@ -159,8 +171,12 @@ struct Load {
     reader: Option<Reader>,
     /// Takes in a rule file.
     parser: Parser,
-    /// What has come of another file.
+    /// Takes in a hosts file.
+    hosts: HostsParser,
+    /// What has come of resolv.conf.
     text: Vec<u8>,
+    /// The last byte that was read.
+    last: u8,
 }
 
 impl Load {
@@ -175,8 +191,9 @@ impl Load {
             Err(error) if source != Source::Rules && error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(format!("{}: {error}", path.display())),
         };
-        let (path, parser, text) = (path.into(), Parser::default(), Vec::new());
-        Ok(Load { source, path, reader, parser, text })
+        let (parser, hosts) = (Parser::default(), HostsParser::default());
+        let (path, text, last) = (path.into(), Vec::new(), b'\n');
+        Ok(Load { source, path, reader, parser, hosts, text, last })
     }
 
     /// Reads for one turn; what the file came to, once it is complete.
@@ -191,8 +208,10 @@ impl Load {
             }
             match self.source {
                 Source::Rules => self.parser.feed(&piece[..read]).map_err(|e| self.place(&e))?,
-                _ => self.text.extend_from_slice(&piece[..read]),
+                Source::Hosts => self.hosts.feed(&piece[..read]),
+                Source::ResolvConf => self.text.extend_from_slice(&piece[..read]),
             }
+            self.last = piece[read - 1];
             left -= read;
         }
         Ok(None)
@@ -204,9 +223,16 @@ impl Load {
                 let rules = take(&mut self.parser).finish();
                 rules.map(Loaded::Rules).map_err(|error| self.place(&error))
             }
-            Source::Hosts => Ok(Loaded::Hosts(take(&mut self.text))),
+            Source::Hosts => Ok(Loaded::Hosts(take(&mut self.hosts).finish())),
             Source::ResolvConf => Ok(Loaded::ResolvConf(take(&mut self.text))),
         }
+    }
+
+    /// A rule file that changes while the proxy runs may be cut in the middle of a rule, by a full
+    /// disk or by a writer that is not done; the part may permit more than the whole.
+    fn torn(&self) -> String {
+        let path = self.path.display();
+        format!("{path}: found a last line without an end, expected a line end after every rule")
     }
 
     /// Reads the whole file.

@@ -1,7 +1,7 @@
 //! The proxy as a whole: sockets, files, signals and the loop.
 
 use crate::config::Config;
-use crate::dns::{self, Hosts, Resolver};
+use crate::dns::{self, Resolver};
 use crate::limits;
 use crate::logging;
 use crate::net::MioNet;
@@ -79,7 +79,7 @@ impl Server {
         let reload = Reload::new(files(config, rule_file), net.registry(), token(FILES));
         let resolver = Resolver::new(
             dns_settings(config),
-            Hosts::parse(&read_text(Source::Hosts, HOSTS)),
+            or_empty(reload::read_hosts(Path::new(HOSTS))),
             Box::new(unpredictable()),
         );
         let settings = settings(config, descriptors);
@@ -230,9 +230,9 @@ impl Server {
                 self.reactor.set_rules(rules);
                 self.warn_about_rules();
             }
-            Loaded::Hosts(text) => {
+            Loaded::Hosts(hosts) => {
                 info!("{HOSTS}: read again");
-                self.reactor.resolver().set_hosts(Hosts::parse(&text));
+                self.reactor.resolver().set_hosts(hosts);
             }
             Loaded::ResolvConf(text) => {
                 info!("{RESOLV_CONF}: read again");
@@ -262,7 +262,7 @@ fn files(config: &Config, rule_file: &Path) -> Vec<(Source, PathBuf)> {
 fn dns_settings(config: &Config) -> dns::Settings {
     match config.nameservers.as_slice() {
         [] => {
-            let text = read_text(Source::ResolvConf, RESOLV_CONF);
+            let text = or_empty(reload::read_resolv_conf(Path::new(RESOLV_CONF)));
             resolv_conf_settings(&text, config.dns_timeout_ms)
         }
         servers => dns::Settings {
@@ -278,11 +278,11 @@ fn resolv_conf_settings(text: &[u8], total_timeout_ms: Millis) -> dns::Settings 
     dns::Settings { total_timeout_ms, ..dns::Settings::from_resolv_conf(text) }
 }
 
-/// Reads a file at the start that the proxy can do without.
-fn read_text(source: Source, file: &str) -> Vec<u8> {
-    reload::read_text(source, Path::new(file)).unwrap_or_else(|error| {
+/// What was read at the start of a file that the proxy can do without.
+fn or_empty<T: Default>(read: Result<T, String>) -> T {
+    read.unwrap_or_else(|error| {
         warn!("{error}; taken as empty");
-        Vec::new()
+        T::default()
     })
 }
 
@@ -302,7 +302,7 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
     let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
     let reserved = RESERVED_DESCRIPTORS + (config.listen.len() + pipe_ends) as u64;
     let by_descriptors = descriptors.saturating_sub(reserved) / 2;
-    let memory = limits::address_space_left().unwrap_or(u64::MAX);
+    let memory = limits::memory_left().unwrap_or(u64::MAX);
     // A quarter for relay buffers, half for everything else of sessions, and the rest is slack.
     let buffer_budget_bytes = (LARGE_BUDGET_BYTES as u64).min(memory / 4) as usize;
     let by_memory = memory / 2 / SESSION_BYTES_MAX as u64;

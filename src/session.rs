@@ -363,7 +363,7 @@ impl Session {
             Connect | ConnectHalf | ConnectThird | ConnectQuarter | ConnectEighth
             | ConnectSixteenth => self.handle_failed(CloseReason::ConnectTimeout),
             Bind => self.reject(CloseReason::BindTimeout),
-            Leave => self.close(CloseReason::ClientLeft),
+            Leave => self.reject(CloseReason::ClientLeft),
             Idle | Quiet | Rest => self.close(CloseReason::IdleTimeout),
             HalfClose => self.close(CloseReason::HalfCloseTimeout),
             Linger => self.handle_rejected(),

@@ -154,8 +154,9 @@ fn a_client_that_closes_its_side_ends_a_bind_that_waits_whenever_the_fin_comes()
             if !at_once {
                 stream.shutdown(Shutdown::Write).unwrap();
             }
-            assert_ended(stream);
             wait_free(told);
+            assert_eq!(read_reply(&mut stream).0, 91);
+            assert_ended(stream);
             id += 1;
             assert_eq!(proxy.access(id).field("reason"), "client-left");
         }

@@ -144,14 +144,18 @@ fn a_client_that_has_closed_its_side_is_served_when_its_target_answers_later() {
 }
 
 #[test]
-fn a_client_that_has_closed_its_side_is_given_up_after_ten_seconds() {
+fn a_client_that_has_closed_its_side_is_told_91_after_ten_seconds() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let (_listener, target, _filler) = full_listener();
     let mut stream = proxy.dial();
     stream.write_all(&request(1, target, b"")).unwrap();
-    drop(stream);
+    proxy.wait_log("-> connecting");
+    stream.write_all(b"bytes of its own segment").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_reply(&mut stream).0, 91);
+    assert_eq!(read_all(&mut stream), b"");
     let access = proxy.access(1);
-    assert_eq!((access.field("reason"), access.field("reply")), ("client-left", "-"));
+    assert_eq!((access.field("reason"), access.field("reply")), ("client-left", "91"));
     let ms: u64 = access.field("ms").parse().unwrap();
     assert!(ms >= 10_000, "{ms} ms");
     proxy.settled();

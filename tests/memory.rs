@@ -64,11 +64,12 @@ fn under_a_memory_limit_stalled_readers_and_a_flood_cost_no_session() {
         // A name server that says nothing.
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
         let nameserver = silent.local_addr().unwrap().to_string();
-        for (mib, mode) in [(60, 0), (30, 1), (16, 0), (16, 1)] {
+        let limits = [("as", 60, 0), ("as", 30, 1), ("as", 16, 0), ("data", 16, 1)];
+        for (kind, mib, mode) in limits {
             let rule_file = scratch_directory().join("socks.conf");
             fs::write(&rule_file, PERMIT_ALL).unwrap();
             let mut command = Command::new("prlimit");
-            command.arg(format!("--as={}", mib << 20)).arg(env!("CARGO_BIN_EXE_socku"));
+            command.arg(format!("--{kind}={}", mib << 20)).arg(env!("CARGO_BIN_EXE_socku"));
             command.arg("-c").arg(&rule_file).args(["-l", "127.0.0.1:0"]).args(MODES[mode]);
             command.args(["--nameserver", &nameserver]).env("RUST_LOG", "info");
             let mut proxy = Proxy::spawn(command, rule_file);
@@ -89,7 +90,7 @@ fn under_a_memory_limit_stalled_readers_and_a_flood_cost_no_session() {
             drop(stalled);
             // Everybody who comes now is served.
             ping(&proxy.connect(echo_server()));
-            assert!(proxy.is_running(), "{mib} MiB");
+            assert!(proxy.is_running(), "{kind} {mib} MiB");
         }
     });
 }

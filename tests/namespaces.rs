@@ -161,6 +161,44 @@ fn one_source_port_serves_many_targets() {
     });
 }
 
+/// Without a port to ask it from, the client's identd has not been asked: nobody passes for that.
+#[test]
+fn an_identd_that_this_host_cannot_ask_is_not_a_missing_one() {
+    in_namespace("an_identd_that_this_host_cannot_ask_is_not_a_missing_one", || {
+        let rules = "permit c 127.0.0.0/8 ident-lax\n";
+        let proxy = Proxy::start(rules, &[]);
+        let echo = common::echo_server();
+        // The identds that are missing are asked, and the request goes on.
+        let ask = |proxy: &Proxy, last: u8| {
+            let mut client = proxy.dial_from(std::net::Ipv4Addr::new(127, 0, 2, last));
+            client.write_all(&request(1, echo, b"alice")).unwrap();
+            (read_reply(&mut client).0, client)
+        };
+        assert_eq!(ask(&proxy, 1).0, 90);
+        // Every port that there is becomes the source of a connection to that identd.
+        let address = std::net::Ipv4Addr::new(127, 0, 2, 2);
+        let identd = TcpListener::bind((address, 113)).unwrap();
+        let client = proxy.dial_from(address);
+        run("sysctl", "-qw net.ipv4.ip_local_port_range=40000\t40001");
+        let taken: Vec<_> = (40_000..=40_001)
+            .map(|port| {
+                let socket =
+                    socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+                let socket = socket.unwrap();
+                let own: std::net::SocketAddr = ([127, 0, 0, 1], port).into();
+                socket.bind(&own.into()).unwrap();
+                socket.connect(&identd.local_addr().unwrap().into()).unwrap();
+                socket
+            })
+            .collect();
+        let mut client = with_deadline(client);
+        client.write_all(&request(1, echo, b"alice")).unwrap();
+        assert_eq!(read_reply(&mut client).0, 91);
+        assert_eq!(proxy.access(2).field("reason"), "no-resources");
+        drop((taken, identd));
+    });
+}
+
 /// The kernel gives up after as many tries as it is told to; neither side has sent a reset.
 #[test]
 fn a_peer_that_the_kernel_gives_up_on_has_a_reason_of_its_own() {

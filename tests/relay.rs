@@ -239,6 +239,36 @@ fn a_silent_relay_is_cut_at_the_idle_timeout_and_a_lively_one_is_not() {
     });
 }
 
+/// What matters is whether bytes arrive, not whether the proxy has handed them to its kernel.
+#[test]
+fn a_slow_reader_is_not_cut_while_bytes_arrive() {
+    let flags = ["--half-close-timeout", "1", "--idle-timeout", "1"];
+    in_every_mode(&flags, |proxy| {
+        thread::scope(|scope| {
+            for (downwards, ends) in [(true, true), (false, true), (true, false)] {
+                scope.spawn(move || {
+                    let total = 100_000;
+                    let [sender, reader] = with_small_window(proxy, downwards, 4096);
+                    traffic::send(&sender, 0, total);
+                    if ends {
+                        sender.shutdown(Shutdown::Write).unwrap();
+                    }
+                    // It takes three seconds, longer than either time-out.
+                    let mut at = 0;
+                    while at < total {
+                        thread::sleep(Duration::from_millis(30));
+                        traffic::receive(&reader, at, at + 1000);
+                        at += 1000;
+                    }
+                    if ends {
+                        assert_eq!(traffic::receive_to_end(&reader, at), (total, End::Fin));
+                    }
+                });
+            }
+        });
+    });
+}
+
 #[test]
 fn a_half_closed_relay_is_cut_at_its_own_timeout() {
     in_every_mode(&["--half-close-timeout", "1"], |proxy| {

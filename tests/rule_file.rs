@@ -132,12 +132,16 @@ fn a_change_of_any_part_of_the_path_takes_effect() {
 
 #[test]
 fn a_file_that_cannot_count_changes_nothing_and_the_log_says_why() {
-    let cases: [(&str, Change); 7] = [
+    let cases: [(&str, Change); 8] = [
         (": found no rule, expected at least one; to refuse everything, write", |file| {
             fs::write(file, "").unwrap();
         }),
         (": found no rule", |file| fs::write(file, "# permit cb *.*.*.*\n").unwrap()),
         (":1: found `perm`, expected `permit` or `deny`", |file| fs::write(file, "perm").unwrap()),
+        // As a full disk leaves it: this permits more than what was to be written.
+        (": found a last line without an end", |file| {
+            fs::write(file, "permit cb *.*.*.* from 127.0.0.1").unwrap();
+        }),
         (": No such file or directory", |file| fs::remove_file(file).unwrap()),
         (": found a FIFO, expected a regular file", |file| {
             let new = file.with_file_name("fifo");

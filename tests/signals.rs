@@ -3,13 +3,15 @@
 mod common;
 
 use common::machine::own_address;
+use common::scratch_directory;
 use common::{
     PERMIT_ALL, Proxy, accept, echo_server, listener, read_all, read_reply, request, socku,
     wait_until,
 };
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddrV4, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A session that has relayed something already.
@@ -246,4 +248,31 @@ fn after_a_kill_the_next_one_binds_at_once() {
         drop(stream);
         proxy = next;
     }
+}
+
+/// Whoever starts it may ask for something before it has read its rules.
+#[test]
+fn a_request_that_comes_during_the_start_does_not_end_it() {
+    let rule_file = scratch_directory().join("socks.conf");
+    fs::write(&rule_file, format!("{PERMIT_ALL}{}", "deny c 9.9.9.9\n".repeat(100_000))).unwrap();
+    let mut command = socku(&["-l", "127.0.0.1:0", "-c"]);
+    command.arg(&rule_file).env("RUST_LOG", "info").stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // It reads its rules for longer than it takes to get there.
+    let status = format!("/proc/{}/status", child.id());
+    wait_until("the signals to be caught", || {
+        let text = fs::read_to_string(&status).unwrap();
+        let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        let caught = u64::from_str_radix(caught, 16).unwrap();
+        // HUP is signal 1, USR1 is 10, and TERM, 15, is taken over with the loop.
+        (caught & 1 << 9 != 0).then(|| assert_eq!(caught & 1 << 14, 0, "rules are still read"))
+    });
+    for name in ["HUP", "USR1"] {
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("listening on ")), "it has ended");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

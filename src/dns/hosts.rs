@@ -1,7 +1,6 @@
 //! /etc/hosts: names that are known without asking.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use super::{ADDRESSES_MAX, Addresses};
 use crate::name::{self, Target};
@@ -18,22 +17,9 @@ impl Hosts {
     /// for are skipped: others wrote the file, and a strange line in it is no reason not to
     /// start. A name on several lines has all their addresses, at most [`ADDRESSES_MAX`].
     pub fn parse(text: &[u8]) -> Hosts {
-        let mut names: BTreeMap<Box<str>, Vec<Ipv4Addr>> = BTreeMap::new();
-        for line in text.split(|&octet| octet == b'\n') {
-            let line = line.split(|&octet| octet == b'#').next().unwrap_or_default();
-            let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            let Some(Ok(Target::Address(address))) = words.next().map(name::classify) else {
-                continue;
-            };
-            for word in words {
-                let Ok(Target::Name(name)) = name::classify(word) else { continue };
-                let addresses = names.entry(name.as_str().into()).or_default();
-                if addresses.len() < ADDRESSES_MAX && !addresses.contains(&address) {
-                    addresses.push(address);
-                }
-            }
-        }
-        Hosts { names: names.into_iter().map(|(name, list)| (name, list.into())).collect() }
+        let mut parser = HostsParser::default();
+        parser.feed(text);
+        parser.finish()
     }
 
     /// The addresses of a name as [`Name::as_str`](crate::name::Name::as_str) spells it.
@@ -42,10 +28,52 @@ impl Hosts {
     }
 }
 
+/// Reads a hosts file in pieces, cut anywhere, so that a long one takes no long turn.
+#[derive(Default)]
+pub struct HostsParser {
+    hosts: Hosts,
+    /// The beginning of a line whose end has not come.
+    rest: Vec<u8>,
+}
+
+impl HostsParser {
+    /// Takes in the next piece of the file.
+    pub fn feed(&mut self, piece: &[u8]) {
+        let mut lines = piece.split(|&octet| octet == b'\n');
+        self.rest.extend_from_slice(lines.next().unwrap_or_default());
+        for line in lines {
+            let complete = std::mem::replace(&mut self.rest, line.to_vec());
+            self.hosts.add_line(&complete);
+        }
+    }
+
+    /// What the file says, once all of it was fed.
+    pub fn finish(mut self) -> Hosts {
+        self.hosts.add_line(&self.rest);
+        self.hosts
+    }
+}
+
+impl Hosts {
+    fn add_line(&mut self, line: &[u8]) {
+        let line = line.split(|&octet| octet == b'#').next().unwrap_or_default();
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let Some(Ok(Target::Address(address))) = words.next().map(name::classify) else { return };
+        for word in words {
+            let Ok(Target::Name(name)) = name::classify(word) else { continue };
+            let known = self.names.entry(name.as_str().into()).or_default();
+            if known.len() < ADDRESSES_MAX && !known.contains(&address) {
+                *known = known.iter().copied().chain([address]).collect();
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::Ipv4Addr;
 
     const FILE: &[u8] = b"# comment\n\
         127.0.0.1\tlocalhost\n\
@@ -99,8 +127,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read(text in proptest::collection::vec(any::<u8>(), 0..400)) {
-            Hosts::parse(&text);
+        fn any_bytes_are_read_however_they_are_cut(
+            text in proptest::collection::vec(any::<u8>(), 0..400),
+            lengths in proptest::collection::vec(1usize..50, 1..20),
+        ) {
+            let whole = [FILE, &text].concat();
+            let (mut parser, mut left) = (HostsParser::default(), &whole[..]);
+            for length in lengths.iter().cycle() {
+                let (piece, later) = left.split_at(left.len().min(*length));
+                parser.feed(piece);
+                left = later;
+                if left.is_empty() {
+                    break;
+                }
+            }
+            assert_eq!(parser.finish(), Hosts::parse(&whole));
         }
     }
 }

@@ -131,6 +131,7 @@ impl<N: Net> Reactor<N> {
             queued: false,
             kept_up: false,
             reset_pending: None,
+            backlog: None,
         });
         self.set_deadline(slot);
         if sessions >= limit {

@@ -4,10 +4,11 @@ use super::{Reactor, Target, token_of_target};
 use crate::ident::{self, Outcome, Ports};
 use crate::net::{Net, lacks_resources};
 use crate::pool::Pool;
+use crate::reason::CloseReason;
 use crate::relay::{Direction, Side};
 use crate::session::Action;
 use log::debug;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, SocketAddrV4};
 
 /// A connection to an identd, the question on its way and what has come of the answer.
@@ -34,7 +35,14 @@ impl<N: Net> Reactor<N> {
                 self.is_short |= lacks_resources(&error);
                 let session = &mut self.entries[slot].session;
                 debug!("id={} asking identd: {error}", session.id);
-                session.handle_ident(Outcome::Missing)
+                let has_no_port =
+                    matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse);
+                // What this host lacks is no answer of the client's.
+                if lacks_resources(&error) || has_no_port {
+                    session.handle_failed(CloseReason::NoResources)
+                } else {
+                    session.handle_ident(Outcome::Missing)
+                }
             }
         }
     }

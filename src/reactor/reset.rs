@@ -60,7 +60,7 @@ impl<N: Net> Reactor<N> {
 }
 
 /// How much is still to arrive at the other end; nothing when that has failed as well.
-fn unacknowledged<N: Net>(net: &N, side: &Side<N::Stream>) -> usize {
+pub(super) fn unacknowledged<N: Net>(net: &N, side: &Side<N::Stream>) -> usize {
     if side.reset || side.has_failed() {
         return 0;
     }

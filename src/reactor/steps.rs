@@ -201,7 +201,8 @@ impl<N: Net> Reactor<N> {
         self.flush_reply(slot);
         let Entry { session, client, .. } = &mut self.entries[slot];
         if client.read_closed && session.state() == State::AwaitingBind && !client.has_failed() {
-            let action = session.close(CloseReason::ClientLeft);
+            // It may still read.
+            let action = session.reject(CloseReason::ClientLeft);
             self.perform(slot, action);
             return true;
         }
