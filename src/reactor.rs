@@ -424,10 +424,10 @@ impl<N: Net> Reactor<N> {
         let slots: Vec<usize> = self.entries.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             if !matches!(self.entries[slot].session.state(), State::Closed(_)) {
-                let session = &mut self.entries[slot].session;
+                let Entry { session, relay, .. } = &mut self.entries[slot];
                 let action = match session.state() {
-                    // It has its reason.
-                    State::Rejecting(_) => session.handle_rejected(),
+                    // It has its reason, and its client the reply.
+                    State::Rejecting(_) if relay.down.is_empty() => session.handle_rejected(),
                     _ => session.close(CloseReason::Stopped),
                 };
                 self.perform(slot, action);

@@ -102,7 +102,9 @@ impl<N: Net> Reactor<N> {
             State::Relaying => self.relay(slot),
             State::Rejecting(_) => {
                 self.close_target(slot);
-                self.entries[slot].relay.up.discard(&mut self.pool);
+                let Entry { session, relay, .. } = &mut self.entries[slot];
+                relay.up.discard(&mut self.pool);
+                self.names.cancel(self.now, slot, session.id);
                 self.reject(slot);
             }
             _ => {
