@@ -13,6 +13,18 @@ pub const CLOSED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
 /// Below the ports that the kernel hands out.
 const FIXED_PORTS: std::ops::Range<u16> = 20_000..32_000;
 
+/// Whether this program may have so many descriptors open: as many as it is allowed to have, and
+/// not the fewer that it was started with. Where it may not, it says so, and fails where `CI` is
+/// set.
+pub fn can_open(descriptors: u64) -> bool {
+    let is_enough = socku::limits::raise_descriptor_limit() >= descriptors;
+    assert!(is_enough || std::env::var_os("CI").is_none(), "{descriptors} descriptors are needed");
+    if !is_enough {
+        eprintln!("skipped: needs {descriptors} descriptors");
+    }
+    is_enough
+}
+
 /// An address of loopback for fixed ports: another run of the tests at the same time has others,
 /// and no connection of a test has one as its source.
 pub fn own_address(last: u8) -> Ipv4Addr {
