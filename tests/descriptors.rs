@@ -61,12 +61,16 @@ fn ask(proxy: &Proxy, target: SocketAddrV4) -> TcpStream {
 fn fill(proxy: &Proxy) -> Vec<TcpStream> {
     let mut idle = Vec::new();
     let is_full = || proxy.log().iter().any(|line| line.contains("accepting clients: "));
-    while !is_full() {
+    loop {
+        // What it had to say before it said this is in the log.
+        proxy.dump();
+        if is_full() {
+            return idle;
+        }
         let before = below(proxy, 40);
         idle.push(proxy.dial());
         wait_until("it to be taken", || (below(proxy, 40) > before || is_full()).then_some(()));
     }
-    idle
 }
 
 #[test]
