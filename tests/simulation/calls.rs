@@ -152,6 +152,7 @@ impl Kernel {
     }
 
     pub fn accept(&mut self, id: usize) -> Result<usize, Errno> {
+        self.note_turn(id);
         if self.is_interrupted() {
             return Err(Errno::INTR);
         }
@@ -162,7 +163,7 @@ impl Kernel {
         let Some(listener) = self.listeners.get_mut(&id) else { panic!("closed") };
         let Some((conn, _)) = listener.queue.pop_front() else { panic!("not empty") };
         let listener_client = listener.client;
-        self.note_taking(id);
+        self.checks.acceptable_since = None;
         self.progress += 1;
         if self.conns[conn].ends[NEAR].dead && self.random.chance(50) {
             return Err(Errno::CONNABORTED);
@@ -229,6 +230,7 @@ impl Kernel {
             return Err(Errno::NOTCONN);
         }
         self.hasten(conn);
+        self.hasten_end(conn);
         let most = self.cut(into.len());
         let mut bytes = Vec::new();
         let read = self.read(conn, NEAR, &mut bytes, most);
@@ -270,6 +272,7 @@ impl Kernel {
             return Err(Errno::INTR);
         }
         assert!(!self.conns[conn].ends[NEAR].finished, "bytes after FIN");
+        self.hasten_end(conn);
         let at = self.conns[conn].ends[NEAR].given;
         let most = self.cut(bytes.len());
         let sent = self.write(conn, NEAR, bytes, most);
@@ -303,6 +306,7 @@ impl Kernel {
         }
         self.hasten_urgent(conn);
         self.hasten(conn);
+        self.hasten_end(conn);
         self.lacks_memory()?;
         let mut moved = 0;
         while pieces.len() < PIECES_MAX && moved < most {
@@ -360,6 +364,7 @@ impl Kernel {
     }
 
     pub fn finish_near(&mut self, conn: usize) -> Result<(), Errno> {
+        self.hasten_end(conn);
         if self.conns[conn].ends[NEAR].dead {
             return Err(Errno::NOTCONN);
         }

@@ -131,8 +131,8 @@ impl Kernel {
                 | "stopped"
                 | "bad-version"
         );
-        // Whoever sleeps for hours in between may miss it.
-        if is_refusal && !is_gone && self.jumped.is_none() {
+        // Whoever is stopped, or sleeps for hours in between, may miss it.
+        if is_refusal && !is_gone && self.jumped.is_none() && !self.checks.stopped {
             assert!(client.refused, "client {place} ({reason}) got no refusal");
             assert_eq!(
                 far.arrived,

@@ -79,6 +79,9 @@ pub struct Datagram {
     pub edge: bool,
 }
 
+/// More descriptors than any run needs.
+pub const DESCRIPTORS_MANY: usize = 1000;
+
 /// How bad this kernel is, by the seed. Chances are per cent.
 pub struct Mood {
     pub interrupts: u64,

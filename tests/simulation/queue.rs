@@ -1,13 +1,10 @@
 //! What must hold for clients that wait to be taken in, and for sessions that wait for a name.
 
 use crate::actors::{Client, Role};
-use crate::kernel::Kernel;
+use crate::kernel::{DESCRIPTORS_MANY, Kernel};
 
 /// A client that waits in the queue while it could be taken is taken within this time.
 const ACCEPT_MS_MAX: u64 = 250;
-/// Clients taken elsewhere while one waits that the loop knows of. One, and a few for tries that
-/// were interrupted.
-const PASSED_OVER_MAX: u32 = 10;
 
 impl Kernel {
     pub fn check_accepting(&mut self) {
@@ -24,17 +21,17 @@ impl Kernel {
             && self.descriptors() + 1 < self.mood.descriptors
     }
 
-    /// A connection is taken from a listener: whoever waits at another is next, and no less so
-    /// where there is room for one only.
-    pub fn note_taking(&mut self, from: usize) {
-        self.checks.acceptable_since = None;
-        if self.listeners[&from].client.is_some() {
+    /// A listener has its turn: one client is taken elsewhere meanwhile, and no more, even where
+    /// there is room for one only. What fails for want of something may take its turn as well.
+    pub fn note_turn(&mut self, id: usize) {
+        let is_rich = self.mood.want == 0 && self.mood.descriptors == DESCRIPTORS_MANY;
+        if self.listeners[&id].client.is_some() || !is_rich {
             return;
         }
-        for (&id, listener) in self.listeners.iter_mut().filter(|(_, l)| l.client.is_none()) {
-            let waits = id != from && !listener.queue.is_empty() && !listener.edge;
+        for (&other, listener) in self.listeners.iter_mut().filter(|(_, l)| l.client.is_none()) {
+            let waits = other != id && !listener.queue.is_empty() && !listener.edge;
             listener.passed_over = if waits { listener.passed_over + 1 } else { 0 };
-            assert!(listener.passed_over <= PASSED_OVER_MAX, "{} starves", listener.address);
+            assert!(listener.passed_over <= 1, "{} starves", listener.address);
         }
     }
 

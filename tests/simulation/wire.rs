@@ -21,7 +21,7 @@ impl Kernel {
     pub fn hasten(&mut self, conn: usize) {
         let races = self.mood.races;
         if self.conns[conn].ends[NEAR].recv.is_empty() && self.random.chance(3 * races) {
-            self.bring(conn);
+            self.bring(conn, true);
         }
     }
 
@@ -33,15 +33,21 @@ impl Kernel {
             if far.marks.front() != Some(&near.arrived) {
                 far.marks.push_front(near.arrived);
             }
-            self.bring(conn);
+            self.bring(conn, true);
         }
     }
 
-    fn bring(&mut self, conn: usize) {
+    /// The end of a connection comes just before the call that will tell of it.
+    pub fn hasten_end(&mut self, conn: usize) {
+        if self.random.chance(30) {
+            self.bring(conn, false);
+        }
+    }
+
+    fn bring(&mut self, conn: usize, may_be_bytes: bool) {
         let coming = |h: &Happening| match *h {
-            Happening::Reset(c, NEAR) | Happening::GivenUp(c) | Happening::Carry(c, FAR) => {
-                c == conn
-            }
+            Happening::Reset(c, NEAR) | Happening::GivenUp(c) => c == conn,
+            Happening::Carry(c, FAR) => may_be_bytes && c == conn,
             _ => false,
         };
         let found = self.queue.iter().find(|(_, happening)| coming(happening));

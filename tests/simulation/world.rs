@@ -1,7 +1,7 @@
 //! One run: what the seed makes of everything, the turns, and the end.
 
 use crate::actors::{Actor, Cast, Client};
-use crate::kernel::{Happening, Kernel, Mood, Seen};
+use crate::kernel::{DESCRIPTORS_MANY, Happening, Kernel, Mood, Seen};
 use crate::lines::{self, field};
 use crate::plan::{HOSTS, Plan};
 use crate::random::Random;
@@ -171,7 +171,7 @@ fn mood(random: &mut Random) -> Mood {
         spurious: often(300),
         want: if harsh { often(30) } else { 0 },
         latency_ms: often(40),
-        descriptors: if few { random.within(5, 15) as usize } else { 1000 },
+        descriptors: if few { random.within(5, 15) as usize } else { DESCRIPTORS_MANY },
         full_masks: random.chance(50),
         jump_at: random.chance(10).then(|| random.within(1_000, 8_000)),
         no_splice: random.chance(10),
