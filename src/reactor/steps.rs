@@ -202,7 +202,9 @@ impl<N: Net> Reactor<N> {
     fn watch_waiting_client(&mut self, slot: usize) -> bool {
         self.flush_reply(slot);
         let Entry { session, client, .. } = &mut self.entries[slot];
-        if client.read_closed && session.state() == State::AwaitingBind && !client.has_failed() {
+        // A send may have taken the error, so that the event told of an end only.
+        let has_failed = client.reset || client.has_failed();
+        if client.read_closed && session.state() == State::AwaitingBind && !has_failed {
             // It may still read.
             let action = session.reject(CloseReason::ClientLeft);
             self.perform(slot, action);
