@@ -37,7 +37,7 @@ pub struct Settings {
     pub pipes_max: usize,
     /// Duration of each deadline, indexed by [`Deadline`]; `None` is never.
     pub durations_ms: [Option<Millis>; KINDS],
-    /// How long sessions may go on after [`Reactor::drain`].
+    /// How long sessions may go on after [`Reactor::drain`](super::Reactor::drain).
     pub drain_timeout_ms: Millis,
 }
 
