@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::machine::sessions;
 use common::tools::can_run;
 use common::{
     DEADLINE, PERMIT_ALL, echo_server, listener, read_all, read_reply, request, scratch_directory,
@@ -26,16 +27,6 @@ use std::time::{Duration, Instant};
 const USER: [u8; 80] = [b'u'; 80];
 /// The smallest pipe.
 const SMALL_PIPE_BYTES: usize = 4096;
-
-/// This many sessions, or as many as there are descriptors for on both sides.
-fn sessions(wanted: usize) -> usize {
-    // Some are for pipes and the like.
-    let room = (socku::limits::raise_descriptor_limit() as usize - 200) / 2;
-    if room < wanted {
-        eprintln!("{room} sessions instead of {wanted}: too few descriptors");
-    }
-    wanted.min(room)
-}
 
 /// The program with a standard error of its own.
 struct Logged {

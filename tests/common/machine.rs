@@ -25,6 +25,16 @@ pub fn can_open(descriptors: u64) -> bool {
     is_enough
 }
 
+/// This many sessions, or as many as there are descriptors for, at two a session.
+pub fn sessions(wanted: usize) -> usize {
+    // Some are for pipes and the like.
+    let room = (socku::limits::raise_descriptor_limit() as usize - 200) / 2;
+    if room < wanted {
+        eprintln!("{room} sessions instead of {wanted}: too few descriptors");
+    }
+    wanted.min(room)
+}
+
 /// An address of loopback for fixed ports: another run of the tests at the same time has others,
 /// and no connection of a test has one as its source.
 pub fn own_address(last: u8) -> Ipv4Addr {
