@@ -316,6 +316,19 @@ mod tests {
     }
 
     #[test]
+    fn a_long_hosts_file_is_read_over_many_turns() {
+        const LINE: &str = "10.0.0.1 some.name.example\n";
+        let (place, _poll, mut reload) = reload("hosts");
+        let text = LINE.repeat(10 * BYTES_PER_TURN / LINE.len()) + "10.0.0.2 last.example\n";
+        fs::write(place.join("hosts"), &text).unwrap();
+        reload.request(Source::Hosts);
+        let (turns, source, loaded) = next(&mut reload);
+        assert_eq!((turns, source), (text.len() / BYTES_PER_TURN, Source::Hosts));
+        assert_eq!(loaded, Ok(Loaded::Hosts(Hosts::parse(text.as_bytes()))));
+        fs::remove_dir_all(place).unwrap();
+    }
+
+    #[test]
     fn a_file_that_changes_while_it_is_read_is_read_from_its_beginning() {
         let (place, _poll, mut reload) = reload("again");
         reload.request_all();

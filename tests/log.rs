@@ -420,3 +420,40 @@ fn a_log_file_gets_every_line_of_a_dump_behind_what_it_had() {
     assert_eq!(proxy.stop(), Some(0));
     assert!(fs::read_to_string(&path).unwrap().trim_end().ends_with("] stopped"));
 }
+
+/// The system cuts the line that does not fit, and says so by SIGXFSZ.
+#[test]
+fn a_log_file_that_may_not_grow_ends_nothing_and_goes_on_with_a_whole_line() {
+    if !can_run(&["prlimit"]) {
+        return;
+    }
+    const SIZE_MAX: u64 = 4_000;
+    let path = scratch_directory().join("log");
+    let file = File::options().create(true).append(true).open(&path).unwrap();
+    let mut proxy = Logged::start(file, &[]);
+    let limit = |most: &str| {
+        let (pid, size) = (proxy.child.id().to_string(), format!("--fsize={most}"));
+        let status = Command::new("prlimit").args(["--pid", &pid, &size]).status().unwrap();
+        assert!(status.success());
+    };
+    limit(&format!("{SIZE_MAX}:unlimited"));
+    let before = fs::metadata(&path).unwrap().len();
+    proxy.serve(30);
+    proxy.wait_for_sessions(0);
+    let cut = wait_until("the file to be full", || {
+        Some(fs::read_to_string(&path).unwrap()).filter(|text| text.len() as u64 == SIZE_MAX)
+    });
+    assert!(before < SIZE_MAX && !cut.ends_with('\n'), "the last line is a part of one");
+    limit("unlimited");
+    proxy.serve(1);
+    proxy.wait_for_sessions(0);
+    assert_eq!(proxy.stop(), Some(0));
+    let text = fs::read_to_string(&path).unwrap();
+    let (_, after) = text.split_at(SIZE_MAX as usize);
+    let (rest, lines) = after.split_once('\n').unwrap();
+    assert_eq!(rest, "", "the cut line goes on");
+    assert!(
+        lines.lines().count() >= 2 && lines.lines().all(|line| line.starts_with('[')),
+        "{lines}"
+    );
+}
