@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::machine::sessions;
+use common::machine::{own_address, sessions};
 use common::tools::can_run;
 use common::{
-    DEADLINE, PERMIT_ALL, echo_server, listener, read_all, read_reply, request, scratch_directory,
-    socku, wait_until, with_deadline,
+    DEADLINE, PERMIT_ALL, echo_server, read_all, read_reply, request, scratch_directory, socku,
+    wait_until, with_deadline,
 };
 use rustix::io::ioctl_fionread;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -19,12 +19,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// The user of every request, to make long lines.
 const USER: [u8; 80] = [b'u'; 80];
+/// Where the proxy listens.
+const PORT: u16 = 1080;
 /// The smallest pipe.
 const SMALL_PIPE_BYTES: usize = 4096;
 
@@ -101,8 +104,10 @@ impl Logged {
     fn run(mut command: Command, stderr: impl Into<Stdio>, flags: &[&str]) -> Logged {
         let rules = scratch_directory().join("socks.conf");
         fs::write(&rules, PERMIT_ALL).unwrap();
-        let (taken, address) = listener();
-        drop(taken);
+        // Its log may tell nobody which port was chosen.
+        static STARTED: AtomicU8 = AtomicU8::new(0);
+        let address = own_address(STARTED.fetch_add(1, Ordering::Relaxed));
+        let address = SocketAddrV4::new(address, PORT);
         command.args(["--nameserver", "127.0.0.1:1", "-l", &address.to_string()]);
         command.args(flags).arg("-c").arg(rules).env("RUST_LOG", "info");
         let child = command.stderr(stderr).spawn().unwrap();

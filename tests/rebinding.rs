@@ -5,7 +5,7 @@ mod common;
 
 use common::machine::{Stopwatch, replace};
 use common::servers::*;
-use common::traffic::full_listener_at;
+use common::traffic;
 use common::*;
 use std::fs;
 use std::io::{Read, Write};
@@ -242,10 +242,10 @@ fn the_hosts_file_leads_nowhere_that_the_rules_forbid() {
 #[test]
 fn of_three_addresses_the_one_that_works_is_reached_in_time() {
     let [dropped, refused, good] = [[127, 5, 1, 1], [127, 5, 1, 2], [127, 5, 1, 3]];
-    let (mut listeners, port) = listeners(&[dropped, refused, good]);
-    let third = listeners.pop().unwrap();
-    drop(listeners);
-    let _full = full_listener_at(SocketAddrV4::new(dropped.into(), port));
+    let (listeners, port) = listeners(&[dropped, refused, good]);
+    let [first, second, third] = <[TcpListener; 3]>::try_from(listeners).unwrap();
+    let _filler = traffic::fill(&first);
+    traffic::close(second);
     let server = NameServer::start(move |question| addresses(question, &[dropped, refused, good]));
     let proxy = proxy_at(&server, PERMIT_ALL, &["--connect-timeout", "3"]);
     let (began, took) = (Instant::now(), Stopwatch::start(&proxy));

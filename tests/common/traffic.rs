@@ -182,18 +182,24 @@ fn hex(address: SocketAddr) -> String {
 
 /// A listener whose queue is full, so that the kernel drops every SYN; and what fills it.
 pub fn full_listener() -> (TcpListener, SocketAddrV4, TcpStream) {
-    full_listener_at("127.0.0.1:0".parse().unwrap())
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let filler = fill(&listener);
+    let SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
+    (listener, address, filler)
 }
 
-/// The same at this address.
-pub fn full_listener_at(address: SocketAddrV4) -> (TcpListener, SocketAddrV4, TcpStream) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&address.into()).unwrap();
+/// Makes the queue of a listener full with what this returns.
+pub fn fill(listener: &TcpListener) -> TcpStream {
     // Linux takes one more than this into the queue.
-    socket.listen(0).unwrap();
-    let address = socket.local_addr().unwrap().as_socket_ipv4().unwrap();
-    let filler = with_deadline(TcpStream::connect(address).unwrap());
-    (socket.into(), address, filler)
+    socket2::SockRef::from(listener).listen(0).unwrap();
+    with_deadline(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
+}
+
+/// Closes a listener. A process that another thread has just started may have it for a moment more.
+pub fn close(listener: TcpListener) {
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    wait_until("nobody to listen", || TcpStream::connect(address).is_err().then_some(()));
 }
 
 /// One byte from one end to the other, through whatever is between.
