@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::dns;
-use crate::timer::Millis;
+use crate::time::Millis;
 use getopts::{Matches, Options, ParsingStyle};
 use std::ffi::OsString;
 use std::fmt::Display;

@@ -32,7 +32,7 @@ use crate::name::Name;
 pub use hosts::{Hosts, HostsParser};
 pub use message::DATAGRAM_BYTES_MAX;
 pub use query::{Transmit, Transport};
-pub use resolver::{Outcome, QUERIES_MAX, Resolver};
+pub use resolver::{Lookup, QUERIES_MAX, Resolver};
 pub use settings::{Settings, TOTAL_TIMEOUT_MS};
 
 /// Most addresses kept of one name.

@@ -1,7 +1,7 @@
 //! What `-t` and `-e` print.
 
 use crate::name;
-use crate::rules::{Query, Refusal, Rule, RuleSet, Target, Verdict};
+use crate::rules::{AccessRequest, Refusal, Rule, RuleSet, TargetPattern, Verdict};
 use crate::wire::Command;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -38,7 +38,7 @@ pub fn explain(rules: &RuleSet, question: &str) -> Result<String, String> {
     if let Some(address) = address.filter(|_| !is_open) {
         return Ok(show(
             rules,
-            rules.decide(&Query { command, name, address, port, client, user }),
+            rules.decide(&AccessRequest { command, name, address, port, client, user }),
         ));
     }
     Ok(match rules.could_permit(command, name, port, client, user) {
@@ -71,7 +71,7 @@ fn depends(rules: &RuleSet, question: &Question<'_>) -> String {
     let name = question.name.unwrap_or_default();
     for rule in rules.rules().iter().filter(|rule| may_decide(rule, question)) {
         let _ = write!(text, "\n{:>4}: {rule}", rule.line);
-        if let Target::Name { .. } = rule.target {
+        if let TargetPattern::Name { .. } = rule.target {
             let _ = write!(text, "   ({name}, unless at 127/8 or 169.254/16)");
         }
     }
@@ -82,12 +82,12 @@ fn depends(rules: &RuleSet, question: &Question<'_>) -> String {
 fn may_decide(rule: &Rule, question: &Question<'_>) -> bool {
     let address = match rule.target {
         // Any address that the rule covers: the free octets 1, which no check refuses.
-        Target::Addresses(addresses) => {
+        TargetPattern::Addresses(addresses) => {
             Ipv4Addr::from(addresses.value | !addresses.mask & 0x0101_0101)
         }
-        Target::Name { .. } => Ipv4Addr::new(1, 1, 1, 1),
+        TargetPattern::Name { .. } => Ipv4Addr::new(1, 1, 1, 1),
     };
-    let query = Query {
+    let query = AccessRequest {
         command: question.command,
         name: question.name.map(str::as_bytes),
         address,
@@ -129,8 +129,8 @@ fn parse_host(host: &str) -> Result<(Option<&str>, Option<Ipv4Addr>), String> {
         None => (host, None),
     };
     match name::classify(name.as_bytes()) {
-        Ok(name::Target::Name(_)) => Ok((Some(name), address)),
-        Ok(name::Target::Address(given)) if address.is_none() => Ok((None, Some(given))),
+        Ok(name::Classified::Name(_)) => Ok((Some(name), address)),
+        Ok(name::Classified::Address(given)) if address.is_none() => Ok((None, Some(given))),
         _ => Err(format!("{host:?}: expected an address, a host name, or NAME=ADDRESS")),
     }
 }

@@ -15,7 +15,7 @@ pub const LABEL_OCTETS_MAX: usize = 63;
 
 /// What the bytes of a name turn out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum Classified {
     /// A strict dotted quad: an address, never looked up.
     Address(Ipv4Addr),
     /// A host name.
@@ -124,7 +124,7 @@ impl fmt::Display for NameError {
 impl std::error::Error for NameError {}
 
 /// Tells an address from a name, and both from what must not be looked up.
-pub fn classify(bytes: &[u8]) -> Result<Target, NameError> {
+pub fn classify(bytes: &[u8]) -> Result<Classified, NameError> {
     let (relative, absolute) = match bytes.split_last() {
         None => return Err(NameError::Empty),
         Some((b'.', front)) => (front, true),
@@ -146,10 +146,10 @@ pub fn classify(bytes: &[u8]) -> Result<Target, NameError> {
     // No top-level domain is numeric, so the last label decides (RFC 1123 2.1, RFC 3696 2).
     if numeric(last) {
         let quad = quad(relative).filter(|_| !absolute).ok_or(NameError::Numeric)?;
-        return Ok(Target::Address(quad));
+        return Ok(Classified::Address(quad));
     }
     let text: String = relative.iter().map(|octet| octet.to_ascii_lowercase() as char).collect();
-    Ok(Target::Name(Name { text: text.into(), absolute }))
+    Ok(Classified::Name(Name { text: text.into(), absolute }))
 }
 
 fn allowed(octet: u8) -> bool {

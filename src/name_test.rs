@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 fn name(text: &str) -> Name {
     match classify(text.as_bytes()) {
-        Ok(Target::Name(name)) => name,
+        Ok(Classified::Name(name)) => name,
         other => panic!("{text:?}: {other:?}"),
     }
 }
@@ -39,7 +39,7 @@ fn names_are_case_folded_and_lose_their_final_dot() {
 #[test]
 fn a_strict_dotted_quad_is_an_address() {
     for text in ["127.0.0.1", "0.0.0.0", "255.255.255.255", "10.20.30.40", "1.0.0.10"] {
-        assert_eq!(classify(text.as_bytes()), Ok(Target::Address(text.parse().unwrap())));
+        assert_eq!(classify(text.as_bytes()), Ok(Classified::Address(text.parse().unwrap())));
     }
 }
 
@@ -159,13 +159,13 @@ proptest! {
         "[a-z0-9_.-]{1,260}".prop_map(String::into_bytes),
     ]) {
         match classify(&bytes) {
-            Ok(Target::Address(address)) => prop_assert_eq!(address.to_string().into_bytes(), bytes),
-            Ok(Target::Name(name)) => {
+            Ok(Classified::Address(address)) => prop_assert_eq!(address.to_string().into_bytes(), bytes),
+            Ok(Classified::Name(name)) => {
                 let text = name.as_str();
                 prop_assert!(text.len() <= 253 && text.parse::<std::net::IpAddr>().is_err());
                 prop_assert!(text.split('.').all(|label| (1..=63).contains(&label.len())));
                 let again = classify(text.as_bytes());
-                prop_assert_eq!(again, Ok(Target::Name(Name { absolute: false, ..name.clone() })));
+                prop_assert_eq!(again, Ok(Classified::Name(Name { absolute: false, ..name.clone() })));
             }
             Err(_) => {}
         }

@@ -1,8 +1,9 @@
 //! The edge to the kernel: what the loop needs of sockets, as a trait.
 //!
-//! The loop runs over [`MioNet`] and, in tests, over a simulated kernel. Both promise the
-//! same: a stream is watched once, for both directions, and each change of readiness is told
-//! once (edge-triggered). `WouldBlock` from a call re-arms the edge; so does a short count.
+//! The loop runs over [`MioNet`] and, in tests, over a simulated kernel. Both promise the same: a
+//! stream is registered for what is awaited of it, and each change of readiness is reported once
+//! (edge-triggered). `WouldBlock` from a call re-arms the edge; so does a short count. To register
+//! a stream again reports what it is ready for at that time.
 
 mod mio_net;
 mod route;
@@ -10,15 +11,27 @@ mod sys;
 
 pub use mio_net::MioNet;
 
-use crate::timer::Millis;
+use crate::time::Millis;
 use rustix::io::Errno;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
+/// Room in a pipe. It holds pages, not copies: what an empty pipe costs is its ring.
+pub const PIPE_BYTES: usize = 1 << 20;
+
+/// What is awaited of a stream. Failures are reported in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Bytes, urgent ones included, and the end.
+    Read,
+    /// That, and room to send or the end of a connection attempt.
+    ReadWrite,
+}
+
 /// A change of readiness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// What was given when the socket was watched.
+    /// What was given when the socket was registered.
     pub token: usize,
     /// Bytes, a FIN, an error or a connection may be there to be read.
     pub readable: bool,
@@ -65,20 +78,28 @@ pub trait Net {
     ) -> io::Result<Self::Listener>;
 
     /// The address a listener has.
-    fn listening_on(&self, listener: &Self::Listener) -> io::Result<SocketAddrV4>;
+    fn listener_addr(&self, listener: &Self::Listener) -> io::Result<SocketAddrV4>;
 
-    /// Takes a waiting connection and the address of its peer; it is not watched yet.
+    /// Takes a waiting connection and the address of its peer; it is not registered yet.
     fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddrV4)>;
 
-    /// Watches an accepted connection.
-    fn watch(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
+    /// Registers an accepted connection, to be read.
+    fn register(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
+
+    /// Changes what is awaited of a stream.
+    fn reregister(
+        &mut self,
+        stream: &mut Self::Stream,
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()>;
 
     /// Lets a connection that was made here be probed while it is idle. Accepted connections have
     /// that from their listener.
-    fn keep_up(&mut self, stream: &Self::Stream) -> io::Result<()>;
+    fn enable_keepalive(&mut self, stream: &Self::Stream) -> io::Result<()>;
 
-    /// Starts to connect, from the address `source` if one is given, and watches. It has
-    /// succeeded when an event says writable and [`Net::error`] has none.
+    /// Starts to connect, from the address `source` if one is given, and registers for both
+    /// directions. It has succeeded when an event says writable and [`Net::take_error`] has none.
     fn connect(
         &mut self,
         target: SocketAddr,
@@ -90,13 +111,13 @@ pub trait Net {
     fn is_local(&self, address: Ipv4Addr) -> io::Result<bool>;
 
     /// The local address that packets to `peer` leave from. Sends nothing.
-    fn facing(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr>;
+    fn source_addr_for(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr>;
 
     /// The local address of a connection.
-    fn local(&self, stream: &Self::Stream) -> io::Result<SocketAddrV4>;
+    fn local_addr(&self, stream: &Self::Stream) -> io::Result<SocketAddrV4>;
 
     /// The pending error of a connection, which this takes.
-    fn error(&self, stream: &Self::Stream) -> io::Result<Option<io::Error>>;
+    fn take_error(&self, stream: &Self::Stream) -> io::Result<Option<io::Error>>;
 
     /// Reads; 0 is the peer's FIN.
     fn recv(&mut self, stream: &Self::Stream, into: &mut [u8]) -> io::Result<usize>;
@@ -137,7 +158,7 @@ pub trait Net {
         most: usize,
     ) -> io::Result<usize>;
 
-    /// Opens a UDP socket for one peer, on a port that the kernel chooses, and watches it.
+    /// Opens a UDP socket for one peer, on a port that the kernel chooses, and registers it.
     fn open_datagram(&mut self, peer: SocketAddr, token: usize) -> io::Result<Self::Datagram>;
 
     /// Sends one datagram to the peer.
@@ -147,7 +168,7 @@ pub trait Net {
     fn recv_datagram(&mut self, socket: &Self::Datagram, into: &mut [u8]) -> io::Result<usize>;
 
     /// Sends FIN (half-close).
-    fn finish(&mut self, stream: &Self::Stream) -> io::Result<()>;
+    fn shutdown_write(&mut self, stream: &Self::Stream) -> io::Result<()>;
 
     /// How many of the bytes sent the peer has not acknowledged.
     fn unacknowledged(&self, stream: &Self::Stream) -> io::Result<usize>;

@@ -20,8 +20,6 @@ const SPARE_BYTES: usize = 1 << 20;
 /// Most pipes lent at a time. With 1 MiB each they come to what Linux lets one unprivileged user
 /// have (fs.pipe-user-pages-soft: 16,384 pages).
 pub const PIPES_MAX: usize = 64;
-/// Room in a pipe. It holds pages, not copies: what an empty pipe costs is its ring.
-pub const PIPE_BYTES: usize = 1 << 20;
 /// Most free pipes kept for later; each is two descriptors.
 pub const SPARE_PIPES_MAX: usize = 4;
 

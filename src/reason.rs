@@ -109,6 +109,21 @@ impl CloseReason {
         if lost { CloseReason::TargetLost } else { CloseReason::TargetReset }
     }
 
+    /// Whether the session was cut off while bytes may have been on their way.
+    pub fn is_cut(self) -> bool {
+        use CloseReason::*;
+        matches!(
+            self,
+            ClientReset
+                | TargetReset
+                | ClientLost
+                | TargetLost
+                | IdleTimeout
+                | HalfCloseTimeout
+                | Stopped
+        )
+    }
+
     /// Whether it is the client's connection that has failed.
     pub fn is_of_client(self) -> bool {
         matches!(self, CloseReason::ClientReset | CloseReason::ClientLost)

@@ -1,4 +1,4 @@
-//! Bytes from one side to the other: one direction, written once and used for both.
+//! Bytes from one endpoint to the other: one direction, written once and used for both.
 //!
 //! ```text
 //!     client --- up ---> target          source      Open -> Ended (FIN read)
@@ -18,15 +18,14 @@
 //! of it, and it is read and sent alone.
 
 mod direction;
-mod side;
+mod endpoint;
 
 pub use direction::{Direction, Step};
-pub use side::{Side, is_reset};
+pub use endpoint::{Endpoint, is_reset};
 
 use crate::net::Net;
 use crate::pool::Pool;
 use direction::Source;
-use std::io::ErrorKind;
 
 /// What a run of a relay came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +69,8 @@ impl<P> Relay<P> {
     pub fn run<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
-        client: &mut Side<N::Stream>,
-        target: &mut Side<N::Stream>,
+        client: &mut Endpoint<N::Stream>,
+        target: &mut Endpoint<N::Stream>,
         pool: &mut Pool<P>,
     ) -> Outcome {
         let up = self.up.pump(net, client, target, pool);
@@ -87,7 +86,7 @@ impl<P> Relay<P> {
             (true, false) => return self.deliver_rest(pool, Which::Up, up),
             (false, true) => return self.deliver_rest(pool, Which::Down, down),
         }
-        if self.up.is_over() && self.down.is_over() {
+        if self.up.is_closed_and_empty() && self.down.is_closed_and_empty() {
             return Outcome::Done;
         }
         self.up.forward_fin(net, target);
@@ -106,7 +105,7 @@ impl<P> Relay<P> {
             Which::Down => (&mut self.down, &mut self.up, Outcome::TargetReset),
         };
         lost.cut(pool);
-        match (rest.is_over(), rest.is_empty()) {
+        match (rest.is_closed_and_empty(), rest.is_empty()) {
             (true, _) => outcome,
             (false, true) => Outcome::Step(Step::More),
             (false, false) => Outcome::Step(step),
@@ -126,10 +125,13 @@ enum Which {
     Down,
 }
 
-/// A side that has ended is not read any more, so no read would tell that it has failed since.
-fn notice_failure<N: Net>(net: &N, side: &mut Side<N::Stream>, from_it: &Direction<N::Pipe>) {
-    if side.has_failed() && !side.reset && from_it.has_ended() {
-        let error = net.error(&side.stream).ok().flatten();
-        side.set_failed(&error.unwrap_or_else(|| ErrorKind::ConnectionReset.into()));
+/// An endpoint that has ended is not read any more, so no read would tell that it has failed since.
+fn notice_failure<N: Net>(
+    net: &N,
+    endpoint: &mut Endpoint<N::Stream>,
+    from_it: &Direction<N::Pipe>,
+) {
+    if from_it.has_ended() {
+        endpoint.take_failure(net);
     }
 }

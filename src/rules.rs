@@ -14,20 +14,20 @@ use std::ops::RangeInclusive;
 
 /// Addresses given by octets or in CIDR form: those that equal `value` under `mask`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Addresses {
+pub struct AddressPattern {
     /// The bits that are compared.
     pub mask: u32,
     /// What they have to be; no bit outside the mask is set.
     pub value: u32,
 }
 
-impl Addresses {
+impl AddressPattern {
     /// This host itself: 127/8.
-    pub const LOOPBACK: Addresses = Addresses { mask: 0xff00_0000, value: 0x7f00_0000 };
+    pub const LOOPBACK: AddressPattern = AddressPattern { mask: 0xff00_0000, value: 0x7f00_0000 };
     /// Every address.
-    const ALL: Addresses = Addresses { mask: 0, value: 0 };
+    const ALL: AddressPattern = AddressPattern { mask: 0, value: 0 };
     /// Link-local addresses: 169.254/16, where clouds keep their secrets.
-    pub const LINK_LOCAL: Addresses = Addresses { mask: 0xffff_0000, value: 0xa9fe_0000 };
+    pub const LINK_LOCAL: AddressPattern = AddressPattern { mask: 0xffff_0000, value: 0xa9fe_0000 };
 
     /// Whether `address` is one of them.
     pub fn contain(self, address: Ipv4Addr) -> bool {
@@ -35,12 +35,12 @@ impl Addresses {
     }
 
     /// Whether every address of `other` is one of them.
-    fn cover(self, other: Addresses) -> bool {
+    fn cover(self, other: AddressPattern) -> bool {
         self.mask & !other.mask == 0 && other.value & self.mask == self.value
     }
 
     /// Whether some address is in both.
-    fn meet(self, other: Addresses) -> bool {
+    fn meet(self, other: AddressPattern) -> bool {
         let both = self.mask & other.mask;
         self.value & both == other.value & both
     }
@@ -48,14 +48,14 @@ impl Addresses {
 
 /// Whom a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum TargetPattern {
     /// Addresses, also those that a name was resolved to.
-    Addresses(Addresses),
+    Addresses(AddressPattern),
     /// The SOCKS4A requests that ask for a name. In lower case, without a final dot.
     Name {
         /// The name.
         name: Box<str>,
-        /// `*.name`: names that end in it count, too.
+        /// `*.name`: names that end in it count as well.
         subdomains: bool,
     },
 }
@@ -83,11 +83,11 @@ pub struct Rule {
     /// It is about BIND.
     pub bind: bool,
     /// Whom it is about.
-    pub target: Target,
+    pub target: TargetPattern,
     /// The ports it is about; empty is all.
     pub ports: Vec<RangeInclusive<u16>>,
     /// The clients it is about.
-    pub from: Option<Addresses>,
+    pub from: Option<AddressPattern>,
     /// The USERID it is about.
     pub user: Option<Box<[u8]>>,
     /// Whether identd is asked once it has matched.
@@ -96,7 +96,7 @@ pub struct Rule {
 
 /// What is to be decided: a request, and one address it may lead to.
 #[derive(Clone, Copy, Debug)]
-pub struct Query<'a> {
+pub struct AccessRequest<'a> {
     /// What is asked for.
     pub command: Command,
     /// The name of a SOCKS4A request.
@@ -180,8 +180,8 @@ impl RuleSet {
     }
 
     /// Decides one query.
-    pub fn decide(&self, query: &Query<'_>) -> Verdict {
-        let Query { command, name, address, port, client, user } = *query;
+    pub fn decide(&self, query: &AccessRequest<'_>) -> Verdict {
+        let AccessRequest { command, name, address, port, client, user } = *query;
         if is_impossible(command, address, port) {
             return Verdict::Impossible;
         }
@@ -189,7 +189,7 @@ impl RuleSet {
         let matching = self
             .rules
             .iter()
-            .find(|rule| rule.is_asked(&asked) && rule.target.matches(name, address));
+            .find(|rule| rule.matches_except_target(&asked) && rule.target.matches(name, address));
         match matching {
             Some(rule) if rule.permit => Verdict::Permit { line: rule.line, ident: rule.ident },
             Some(rule) => Verdict::Deny { line: rule.line },
@@ -217,7 +217,8 @@ impl RuleSet {
         let asked = Asked { command, port, client, user };
         let (mut denied, mut refusal) = (Denied::default(), None);
         let (mut with_ident, mut without) = (false, false);
-        let is_about = |rule: &&Rule| rule.is_asked(&asked) && rule.target.may_match(name);
+        let is_about =
+            |rule: &&Rule| rule.matches_except_target(&asked) && rule.target.may_match(name);
         for rule in self.rules.iter().filter(is_about) {
             if !rule.permit {
                 denied.add(rule);
@@ -265,12 +266,12 @@ impl RuleSet {
     /// The first permit rule for this command that lets other hosts reach 127/8, unless a rule
     /// before it denies that to everybody whom it permits.
     fn exposing(&self, is_about: fn(&Rule) -> bool) -> Option<&Rule> {
-        let mut shields: Vec<Option<Addresses>> = Vec::new();
+        let mut shields: Vec<Option<AddressPattern>> = Vec::new();
         self.rules.iter().filter(|rule| is_about(rule)).find(|rule| {
             if rule.shields_loopback() && shields.len() < DENIED_MAX {
                 shields.push(rule.from);
             }
-            let covers = |from: &Option<Addresses>| {
+            let covers = |from: &Option<AddressPattern>| {
                 from.is_none_or(|from| rule.from.is_some_and(|permitted| from.cover(permitted)))
             };
             rule.permit && rule.exposes_loopback() && !shields.iter().any(covers)
@@ -285,7 +286,7 @@ const DENIED_MAX: usize = 64;
 /// The deny rules that a request has met so far.
 #[derive(Default)]
 struct Denied {
-    addresses: Vec<(Addresses, u32)>,
+    addresses: Vec<(AddressPattern, u32)>,
     /// The line of the first that is about the name asked for.
     named: Option<u32>,
 }
@@ -293,16 +294,16 @@ struct Denied {
 impl Denied {
     fn add(&mut self, rule: &Rule) {
         match rule.target {
-            Target::Addresses(addresses) if self.addresses.len() < DENIED_MAX => {
+            TargetPattern::Addresses(addresses) if self.addresses.len() < DENIED_MAX => {
                 self.addresses.push((addresses, rule.line));
             }
-            Target::Addresses(_) => {}
-            Target::Name { .. } => self.named = self.named.or(Some(rule.line)),
+            TargetPattern::Addresses(_) => {}
+            TargetPattern::Name { .. } => self.named = self.named.or(Some(rule.line)),
         }
     }
 
     /// The line of the first rule that covers all of these addresses.
-    fn covering(&self, addresses: Addresses) -> Option<u32> {
+    fn covering(&self, addresses: AddressPattern) -> Option<u32> {
         let (_, line) = self.addresses.iter().find(|(denied, _)| denied.cover(addresses))?;
         Some(*line)
     }
@@ -310,9 +311,9 @@ impl Denied {
     /// The line of the rule because of which a rule behind it with this target permits nothing.
     /// After a deny rule with the name asked for there are only 127/8 and 169.254/16 left, which
     /// host-name rules do not cover.
-    fn deciding(&self, target: &Target) -> Option<u32> {
-        let Target::Addresses(addresses) = *target else { return self.everything() };
-        let is_left = |&own: &Addresses| addresses.meet(own) && self.covering(own).is_none();
+    fn deciding(&self, target: &TargetPattern) -> Option<u32> {
+        let TargetPattern::Addresses(addresses) = *target else { return self.everything() };
+        let is_left = |&own: &AddressPattern| addresses.meet(own) && self.covering(own).is_none();
         let is_named = !OWN.iter().any(|own| own.cover(addresses) || is_left(own));
         let named = self.named.filter(|_| is_named);
         [self.covering(addresses), named].into_iter().flatten().min()
@@ -320,17 +321,17 @@ impl Denied {
 
     /// The line of the rule that decides for every address that a name may lead to.
     fn everything(&self) -> Option<u32> {
-        [self.covering(Addresses::ALL), self.named].into_iter().flatten().min()
+        [self.covering(AddressPattern::ALL), self.named].into_iter().flatten().min()
     }
 }
 
 /// What host-name rules do not cover.
-const OWN: [Addresses; 2] = [Addresses::LOOPBACK, Addresses::LINK_LOCAL];
+const OWN: [AddressPattern; 2] = [AddressPattern::LOOPBACK, AddressPattern::LINK_LOCAL];
 
 /// 0/8, and 224/4 with 240/4.
-const IMPOSSIBLE: [Addresses; 2] = [
-    Addresses { mask: 0xff00_0000, value: 0 },
-    Addresses { mask: 0xe000_0000, value: 0xe000_0000 },
+const IMPOSSIBLE: [AddressPattern; 2] = [
+    AddressPattern { mask: 0xff00_0000, value: 0 },
+    AddressPattern { mask: 0xe000_0000, value: 0xe000_0000 },
 ];
 
 fn is_impossible(command: Command, address: Ipv4Addr, port: u16) -> bool {
@@ -340,7 +341,7 @@ fn is_impossible(command: Command, address: Ipv4Addr, port: u16) -> bool {
 
 impl Rule {
     /// Whether everything but the target matches.
-    fn is_asked(&self, asked: &Asked<'_>) -> bool {
+    fn matches_except_target(&self, asked: &Asked<'_>) -> bool {
         let command = match asked.command {
             Command::Connect => self.connect,
             Command::Bind => self.bind,
@@ -353,8 +354,8 @@ impl Rule {
 
     /// Whether its target meets 127/8 and its clients may be other hosts.
     fn exposes_loopback(&self) -> bool {
-        let reaches = matches!(self.target, Target::Addresses(addresses) if addresses.meet(Addresses::LOOPBACK));
-        reaches && self.from.is_none_or(|from| !Addresses::LOOPBACK.cover(from))
+        let reaches = matches!(self.target, TargetPattern::Addresses(addresses) if addresses.meet(AddressPattern::LOOPBACK));
+        reaches && self.from.is_none_or(|from| !AddressPattern::LOOPBACK.cover(from))
     }
 
     /// Whether it denies all of 127/8, to whomever it is about.
@@ -362,32 +363,36 @@ impl Rule {
         !self.permit
             && self.ports.is_empty()
             && self.user.is_none()
-            && matches!(self.target, Target::Addresses(a) if a.cover(Addresses::LOOPBACK))
+            && matches!(self.target, TargetPattern::Addresses(a) if a.cover(AddressPattern::LOOPBACK))
     }
 }
 
-impl Target {
+impl TargetPattern {
     /// Whether no connection can go to any of it.
     fn is_impossible(&self) -> bool {
-        matches!(self, Target::Addresses(own) if IMPOSSIBLE.iter().any(|all| all.cover(*own)))
+        matches!(self, TargetPattern::Addresses(own) if IMPOSSIBLE.iter().any(|all| all.cover(*own)))
     }
 
     /// Whether it matches for some address.
     fn may_match(&self, name: Option<&[u8]>) -> bool {
-        matches!(self, Target::Addresses(_)) || self.names(name)
+        matches!(self, TargetPattern::Addresses(_)) || self.names(name)
     }
 
     fn matches(&self, name: Option<&[u8]>, address: Ipv4Addr) -> bool {
         match self {
-            Target::Addresses(addresses) => addresses.contain(address),
+            TargetPattern::Addresses(addresses) => addresses.contain(address),
             // A name that somebody else controls must not lead to this host's own services.
-            Target::Name { .. } => self.names(name) && !OWN.iter().any(|own| own.contain(address)),
+            TargetPattern::Name { .. } => {
+                self.names(name) && !OWN.iter().any(|own| own.contain(address))
+            }
         }
     }
 
     /// Whether this is a host-name target that covers the name asked for.
     fn names(&self, asked: Option<&[u8]>) -> bool {
-        let (Target::Name { name, subdomains }, Some(asked)) = (self, asked) else { return false };
+        let (TargetPattern::Name { name, subdomains }, Some(asked)) = (self, asked) else {
+            return false;
+        };
         let asked = asked.strip_suffix(b".").unwrap_or(asked);
         let Some((front, end)) = asked.split_at_checked(asked.len().wrapping_sub(name.len()))
         else {

@@ -7,11 +7,13 @@ use crate::logging;
 use crate::net::MioNet;
 use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
-use crate::reactor::{Dump, FIRST_FOREIGN_TOKEN, Reactor, SESSION_BYTES_MAX, Settings};
+use crate::reactor::{Dump, Reactor};
 use crate::reload::{self, Loaded, Reload, Source};
 use crate::rules::RuleSet;
+use crate::settings::{Durations, SESSION_BYTES_MAX, Settings};
 use crate::signals::{Request, Signals};
-use crate::timer::{Deadline, KINDS, Millis};
+use crate::time::Millis;
+use crate::token::FIRST_USER_TOKEN;
 use log::{debug, error, info, warn};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
@@ -34,11 +36,14 @@ const LEAVE_MS: Millis = 10_000;
 const LINGER_MS: Millis = 2000;
 
 /// How often to look whether everything before a reset has arrived: at first, and later.
-const DRAIN_MS: Millis = 20;
-const SLOW_DRAIN_MS: Millis = 500;
+const RESET_POLL_MS: Millis = 20;
+const SLOW_RESET_POLL_MS: Millis = 500;
 
-/// A relay that is idle for so long has its connections probed from then on.
-const QUIET_MS: Millis = 300_000;
+/// A relay that is idle for so long has its target's connection probed from then on.
+const KEEPALIVE_MS: Millis = 300_000;
+
+/// How long after an attempt the next address of a name is tried beside it (RFC 8305, section 8).
+const ATTEMPT_DELAY_MS: Millis = 250;
 
 /// The resolver's own deadline comes first; this is for the case that it does not.
 const RESOLVE_SLACK_MS: Millis = 1000;
@@ -73,7 +78,7 @@ impl Server {
         let identity = config.user.as_deref().map(privileges::find_identity).transpose();
         let identity = identity.map_err(|error| format!("--user: {error}"))?;
         let net = MioNet::new().map_err(|error| format!("starting the event loop: {error}"))?;
-        let token = |which| FIRST_FOREIGN_TOKEN + which;
+        let token = |which| FIRST_USER_TOKEN + which;
         let signals = Signals::new(net.registry(), token(SIGNALS))
             .map_err(|error| format!("taking over signals: {error}"))?;
         let reload = Reload::new(files(config, rule_file), net.registry(), token(FILES));
@@ -179,7 +184,7 @@ impl Server {
         let registry = self.reactor.net().registry();
         match (logging::waiting(), self.watched_log) {
             (Some(log), None) => {
-                let token = Token(FIRST_FOREIGN_TOKEN + LOG);
+                let token = Token(FIRST_USER_TOKEN + LOG);
                 // Should it fail, the lines go out with the next event.
                 let watched = registry.register(&mut SourceFd(&log), token, Interest::WRITABLE);
                 self.watched_log = watched.is_ok().then_some(log);
@@ -322,30 +327,25 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
         buffer_bytes: config.buffer_bytes,
         buffer_budget_bytes,
         pipes_max,
-        durations_ms: durations_ms(config),
+        durations: durations(config),
         drain_timeout_ms: config.drain_timeout_ms,
     }
 }
 
-fn durations_ms(config: &Config) -> [Option<Millis>; KINDS] {
-    Deadline::ALL.map(|kind| match kind {
-        Deadline::Request => Some(config.request_timeout_ms),
-        Deadline::Ident => Some(config.ident_timeout_ms),
-        Deadline::Resolve => Some(config.dns_timeout_ms + RESOLVE_SLACK_MS),
-        Deadline::Connect => Some(config.connect_timeout_ms),
-        Deadline::ConnectHalf => Some(config.connect_timeout_ms / 2),
-        Deadline::ConnectThird => Some(config.connect_timeout_ms / 3),
-        Deadline::ConnectQuarter => Some(config.connect_timeout_ms / 4),
-        Deadline::ConnectEighth => Some(config.connect_timeout_ms / 8),
-        Deadline::ConnectSixteenth => Some(config.connect_timeout_ms / 16),
-        Deadline::Leave => Some(LEAVE_MS),
-        Deadline::Bind => Some(config.bind_timeout_ms),
-        Deadline::Idle => config.idle_timeout_ms,
-        Deadline::Quiet => Some(QUIET_MS.min(config.idle_timeout_ms.unwrap_or(Millis::MAX))),
-        Deadline::Rest => config.idle_timeout_ms.map(|idle_ms| idle_ms.saturating_sub(QUIET_MS)),
-        Deadline::HalfClose => Some(config.half_close_timeout_ms),
-        Deadline::Linger => Some(LINGER_MS),
-        Deadline::Drain => Some(DRAIN_MS),
-        Deadline::SlowDrain => Some(SLOW_DRAIN_MS),
-    })
+fn durations(config: &Config) -> Durations {
+    Durations {
+        request_ms: config.request_timeout_ms,
+        ident_ms: config.ident_timeout_ms,
+        resolve_ms: config.dns_timeout_ms + RESOLVE_SLACK_MS,
+        connect_ms: config.connect_timeout_ms,
+        attempt_delay_ms: ATTEMPT_DELAY_MS,
+        leave_ms: LEAVE_MS,
+        bind_ms: config.bind_timeout_ms,
+        idle_ms: config.idle_timeout_ms,
+        half_close_ms: config.half_close_timeout_ms,
+        keepalive_ms: KEEPALIVE_MS,
+        linger_ms: LINGER_MS,
+        reset_poll_ms: RESET_POLL_MS,
+        slow_reset_poll_ms: SLOW_RESET_POLL_MS,
+    }
 }

@@ -9,13 +9,21 @@
 //!
 //! Every state but the last may also end in `Closed` at once: when the client leaves, is reset,
 //! or speaks another protocol. There is no state for replying: a reply is the first bytes
-//! towards the client, and bytes behind the request are the first towards the target.
+//! towards the client, and bytes after the request are the first towards the target.
+//!
+//! An event that does not fit the state, such as a late answer, changes nothing.
 
 mod action;
-mod judge;
+mod attempts;
+mod candidates;
+mod env;
+mod evaluate;
+mod request;
 mod state;
 
-pub use action::Action;
+pub use action::{Action, ListenFor};
+pub use attempts::ATTEMPTS_MAX;
+pub use env::{Env, Surroundings};
 pub use state::State;
 
 use crate::dns::{DnsError, Resolved};
@@ -23,40 +31,15 @@ use crate::ident::{self, Outcome, Strictness};
 use crate::name::{self, Name, NameError};
 use crate::reason::CloseReason;
 use crate::rules::{Ident, RuleSet};
-use crate::timer::{Deadline, Millis};
+use crate::settings::Durations;
+use crate::time::Millis;
 use crate::wire::{self, Code, Command, Host, Parsed, Reply, Request, RequestError};
+use attempts::Attempts;
+use candidates::{Candidate, Candidates, Peers, Plan};
+use evaluate::{Asked, Refused};
 use log::debug;
-use smallvec::SmallVec;
-use std::net::{Ipv4Addr, SocketAddrV4};
-
-/// A USERID and a name of so many bytes together cost no allocation.
-const TEXT_BYTES: usize = 32;
-
-/// What a session needs to know of the proxy.
-pub struct Env<'a> {
-    /// The rules in force.
-    pub rules: &'a RuleSet,
-    /// Whether an address is one of the proxy's own listening sockets.
-    pub is_own: &'a dyn Fn(SocketAddrV4) -> bool,
-    /// The names that one asked for may stand for: itself, or completed from the search list.
-    pub candidates: &'a dyn Fn(&Name) -> Vec<Name>,
-}
-
-/// An address that the rules permit, and the rule that does.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    address: Ipv4Addr,
-    line: u32,
-    ident: Ident,
-}
-
-/// What the client's identd says.
-#[derive(Debug)]
-enum Identity {
-    NotAsked,
-    Asked,
-    Told(Box<Outcome>),
-}
+use request::RequestRecord;
+use std::net::SocketAddrV4;
 
 /// One client's session.
 pub struct Session {
@@ -67,24 +50,15 @@ pub struct Session {
     /// When it was accepted.
     pub started: Millis,
     state: State,
-    command: Option<Command>,
-    /// DSTPORT.
-    port: u16,
-    /// DSTIP; unset for a name.
-    host: Option<Ipv4Addr>,
+    /// When the state was entered.
+    since: Millis,
+    request: RequestRecord,
+    /// How the client's identd has answered, if it was asked.
+    identity: Option<Box<Outcome>>,
     /// The address connected to, or the peer of a BIND.
     address: Option<SocketAddrV4>,
-    /// USERID, and behind it the name of a SOCKS4A request.
-    text: SmallVec<[u8; TEXT_BYTES]>,
-    user_bytes: u16,
-    identity: Identity,
-    /// What is left to be tried, the next one last; the peers of a BIND. Empty while one address
-    /// is all there is.
-    candidates: SmallVec<[Candidate; 1]>,
-    /// How many addresses share the time to connect.
-    tries: u8,
-    /// Line of the rule that decided; 0 when none did.
-    rule: u32,
+    /// Line of the rule that decided.
+    rule: Option<u32>,
     /// The last reply's code.
     reply: Option<Code>,
 }
@@ -97,38 +71,28 @@ impl Session {
             client,
             started,
             state: State::ReadingRequest,
-            command: None,
-            port: 0,
-            host: None,
+            since: started,
+            request: RequestRecord::default(),
+            identity: None,
             address: None,
-            text: SmallVec::new(),
-            user_bytes: 0,
-            identity: Identity::NotAsked,
-            candidates: SmallVec::new(),
-            tries: 1,
-            rule: 0,
+            rule: None,
             reply: None,
         }
     }
 
     /// Where it stands.
-    pub fn state(&self) -> State {
-        self.state
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
-    /// What was asked for, once the request has been read.
-    pub fn command(&self) -> Option<Command> {
-        self.command
+    /// When it came to stand there.
+    pub fn since(&self) -> Millis {
+        self.since
     }
 
-    /// DSTPORT.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// DSTIP, when the request gave an address.
-    pub fn host(&self) -> Option<Ipv4Addr> {
-        self.host
+    /// What was asked for; empty until the request has been read.
+    pub fn request(&self) -> &RequestRecord {
+        &self.request
     }
 
     /// The address connected to, or the peer of a BIND, once known.
@@ -136,27 +100,14 @@ impl Session {
         self.address
     }
 
-    /// USERID.
-    pub fn user(&self) -> &[u8] {
-        &self.text[..usize::from(self.user_bytes)]
-    }
-
-    /// The name of a SOCKS4A request, as the client sent it.
-    pub fn name(&self) -> Option<&[u8]> {
-        Some(&self.text[usize::from(self.user_bytes)..]).filter(|name| !name.is_empty())
-    }
-
     /// How the client's identd answered, if it was asked.
     pub fn identity(&self) -> Option<&Outcome> {
-        match &self.identity {
-            Identity::Told(outcome) => Some(outcome),
-            _ => None,
-        }
+        self.identity.as_deref()
     }
 
     /// Line of the rule that decided.
     pub fn rule(&self) -> Option<u32> {
-        Some(self.rule).filter(|&line| line > 0)
+        self.rule
     }
 
     /// The last reply's code.
@@ -164,57 +115,116 @@ impl Session {
         self.reply
     }
 
-    /// Which deadline the state has. A relay's depends on more than the state: the loop knows.
-    pub fn deadline(&self) -> Option<Deadline> {
-        match self.state {
-            State::ReadingRequest => Some(Deadline::Request),
-            State::Resolving | State::Identifying if matches!(self.identity, Identity::Asked) => {
-                Some(Deadline::Ident)
+    /// When the session is to be told that its time is over. A relay's end depends on its bytes,
+    /// which the session does not know.
+    pub fn deadline(&self, durations: &Durations) -> Option<Millis> {
+        let after = |ms: Millis| self.since.saturating_add(ms);
+        match &self.state {
+            State::ReadingRequest => Some(after(durations.request_ms)),
+            State::Resolving { ident_since, .. } => {
+                let ident = ident_since.map(|since| since.saturating_add(durations.ident_ms));
+                Some(after(durations.resolve_ms).min(ident.unwrap_or(Millis::MAX)))
             }
-            State::Resolving | State::Identifying => Some(Deadline::Resolve),
-            State::Connecting => Some(Deadline::of_connect(usize::from(self.tries))),
-            State::AwaitingBind => Some(Deadline::Bind),
-            State::Relaying => Some(Deadline::Idle),
-            State::Rejecting(_) => Some(Deadline::Linger),
-            State::Closed(_) => None,
+            State::Identifying(_) => Some(after(durations.ident_ms)),
+            State::Connecting(attempts) => {
+                let next = attempts.next_at().unwrap_or(Millis::MAX);
+                Some(after(durations.connect_ms).min(next))
+            }
+            State::AwaitingBind(_) => Some(after(durations.bind_ms)),
+            State::Rejecting(_) => Some(after(durations.linger_ms)),
+            State::Relaying | State::Closed(_) => None,
         }
     }
 
-    /// Bytes from the client, while its request is being read: all that have come so far. Says
+    /// The deadline has come.
+    pub fn handle_deadline(&mut self, durations: &Durations, env: &Env<'_>) -> Action {
+        let is_over = |ms: Millis| self.since.saturating_add(ms) <= env.now;
+        match &self.state {
+            State::ReadingRequest => self.reject(CloseReason::RequestTimeout, env.now),
+            State::Resolving { .. } if is_over(durations.resolve_ms) => {
+                self.reject(CloseReason::DnsTimeout, env.now)
+            }
+            State::Resolving { .. } | State::Identifying(_) => {
+                self.handle_ident(Outcome::Missing, env)
+            }
+            State::Connecting(_) if is_over(durations.connect_ms) => {
+                self.reject(CloseReason::ConnectTimeout, env.now)
+            }
+            State::Connecting(_) => self.try_next(env),
+            State::AwaitingBind(_) => self.reject(CloseReason::BindTimeout, env.now),
+            State::Rejecting(_) => self.handle_rejected(env.now),
+            State::Relaying | State::Closed(_) => Action::Wait,
+        }
+    }
+
+    /// Bytes from the client, while its request is being read: all that have come so far. Returns
     /// how many of them were the request; the rest belongs to the target.
     pub fn handle_request(&mut self, bytes: &[u8], env: &Env<'_>) -> (usize, Action) {
         match wire::parse_request(bytes) {
             Ok(Parsed::More) => (0, Action::Wait),
             Ok(Parsed::Done(request, length)) => (length, self.begin(&request, env)),
-            Err(RequestError::Version(_)) => (0, self.close(CloseReason::BadVersion)),
-            Err(RequestError::Command(_)) => (0, self.reject(CloseReason::BadCommand)),
-            Err(RequestError::UserTooLong) => (0, self.reject(CloseReason::UserTooLong)),
-            Err(RequestError::NameTooLong) => (0, self.reject(CloseReason::NameTooLong)),
+            Err(RequestError::Version(_)) => (0, self.close(CloseReason::BadVersion, env.now)),
+            Err(RequestError::Command(_)) => (0, self.reject(CloseReason::BadCommand, env.now)),
+            Err(RequestError::UserTooLong) => (0, self.reject(CloseReason::UserTooLong, env.now)),
+            Err(RequestError::NameTooLong) => (0, self.reject(CloseReason::NameTooLong, env.now)),
         }
     }
 
     fn begin(&mut self, request: &Request<'_>, env: &Env<'_>) -> Action {
-        self.command = Some(request.command);
-        self.port = request.port;
-        self.user_bytes = request.user.len() as u16;
-        self.text.extend_from_slice(request.user);
+        let command = request.command;
+        (self.request.command, self.request.port) = (Some(command), request.port);
         let address = match request.host {
-            Host::Address(address) => address,
+            Host::Address(address) => {
+                self.request.set_text(request.user, b"");
+                address
+            }
             Host::Name(name) => {
-                self.text.extend_from_slice(name);
+                self.request.set_text(request.user, name);
                 match name::classify(name) {
-                    Ok(name::Target::Address(address)) => address,
-                    Ok(name::Target::Name(name)) => return self.begin_resolving(name, env),
-                    Err(NameError::TooLong) => return self.reject(CloseReason::NameTooLong),
-                    Err(NameError::Empty) => return self.reject(CloseReason::EmptyName),
-                    Err(_) => return self.reject(CloseReason::BadName),
+                    Ok(name::Classified::Address(address)) => address,
+                    Ok(name::Classified::Name(name)) => return self.resolve(command, name, env),
+                    Err(NameError::TooLong) => {
+                        return self.reject(CloseReason::NameTooLong, env.now);
+                    }
+                    Err(NameError::Empty) => return self.reject(CloseReason::EmptyName, env.now),
+                    Err(_) => return self.reject(CloseReason::BadName, env.now),
                 }
             }
         };
-        self.host = Some(address);
-        match request.command {
-            Command::Bind if address.is_unspecified() => self.begin_open_bind(env.rules),
-            _ => self.consider(None, &[address], env),
+        self.request.host = Some(address);
+        if command == Command::Bind && address.is_unspecified() {
+            return self.listen_for_anybody(env.rules, env.now);
+        }
+        match self.asked(command).evaluate_all(None, &[address], env) {
+            Ok(candidates) => self.go_on(command, candidates, None, env),
+            Err(refused) => self.refuse(refused, env.now),
+        }
+    }
+
+    fn asked(&self, command: Command) -> Asked<'_> {
+        let (client, user) = (*self.client.ip(), self.request.user());
+        Asked { command, port: self.request.port, client, user }
+    }
+
+    fn resolve(&mut self, command: Command, name: Name, env: &Env<'_>) -> Action {
+        let ident = match self.asked(command).could_permit_name(&name, env) {
+            Ok(ident) => ident,
+            Err(refused) => return self.refuse(refused, env.now),
+        };
+        // Whatever the addresses are, the rule will ask: both questions take their time at once.
+        let query_ident = ident == Ident::Strict;
+        let ident_since = query_ident.then_some(env.now);
+        self.enter(State::Resolving { command, ident_since }, env.now);
+        Action::Resolve { name, query_ident }
+    }
+
+    /// BIND for any peer: each is evaluated when it comes, so identd has to be asked before if any
+    /// rule might want it.
+    fn listen_for_anybody(&mut self, rules: &RuleSet, now: Millis) -> Action {
+        match self.asked(Command::Bind).could_permit_anybody(rules) {
+            Err(refused) => self.refuse(refused, now),
+            Ok(Ident::No) => self.listen(Peers::Anybody, now),
+            Ok(_) => self.query_ident(Plan::Bind(Peers::Anybody), now),
         }
     }
 
@@ -224,171 +234,207 @@ impl Session {
         answer: Result<&Resolved, DnsError>,
         env: &Env<'_>,
     ) -> Action {
-        match answer {
-            _ if self.state != State::Resolving => Action::Wait,
-            // A BIND that expects nobody must not come to expect anybody.
-            Ok(found) if found.addresses.is_empty() => self.reject(CloseReason::NameWithoutAddress),
-            Ok(found) => self.consider(Some(&found.name), &found.addresses, env),
-            Err(DnsError::NotFound) => self.reject(CloseReason::NameNotFound),
-            Err(DnsError::NoData) => self.reject(CloseReason::NameWithoutAddress),
-            Err(DnsError::ServerFailure) => self.reject(CloseReason::DnsFailure),
-            Err(DnsError::Timeout) => self.reject(CloseReason::DnsTimeout),
+        let State::Resolving { command, ident_since } = self.state else { return Action::Wait };
+        let reason = match answer {
+            Ok(Resolved { name, addresses }) => {
+                return match self.asked(command).evaluate_all(Some(name), addresses, env) {
+                    Ok(candidates) => self.go_on(command, candidates, ident_since, env),
+                    Err(refused) => self.refuse(refused, env.now),
+                };
+            }
+            Err(DnsError::NotFound) => CloseReason::NameNotFound,
+            Err(DnsError::NoData) => CloseReason::NameWithoutAddress,
+            Err(DnsError::ServerFailure) => CloseReason::DnsFailure,
+            Err(DnsError::Timeout) => CloseReason::DnsTimeout,
+        };
+        self.reject(reason, env.now)
+    }
+
+    /// Candidates are known: proceeds, unless identd has to answer first.
+    fn go_on(
+        &mut self,
+        command: Command,
+        candidates: Candidates,
+        ident_since: Option<Millis>,
+        env: &Env<'_>,
+    ) -> Action {
+        let needs_ident = candidates.iter().any(|candidate| candidate.ident != Ident::No);
+        let plan = match command {
+            Command::Connect => Plan::Connect(candidates),
+            Command::Bind => Plan::Bind(Peers::Expected(candidates)),
+        };
+        match (ident_since, &self.identity) {
+            (Some(since), _) => {
+                self.enter(State::Identifying(plan), since);
+                Action::Wait
+            }
+            (None, None) if needs_ident => self.query_ident(plan, env.now),
+            _ => self.proceed(plan, env),
         }
     }
 
-    fn ask(&mut self) -> Action {
-        self.identity = Identity::Asked;
-        self.enter(State::Identifying);
-        Action::Ask
+    fn query_ident(&mut self, plan: Plan, now: Millis) -> Action {
+        self.enter(State::Identifying(plan), now);
+        Action::QueryIdent
     }
 
     /// The client's identd has answered, or will not.
-    pub fn handle_ident(&mut self, outcome: Outcome) -> Action {
+    pub fn handle_ident(&mut self, outcome: Outcome, env: &Env<'_>) -> Action {
         debug!("id={} {}", self.id, outcome.word());
-        self.identity = Identity::Told(Box::new(outcome));
-        match self.state {
-            State::Identifying => self.proceed(),
-            _ => Action::Wait,
-        }
+        let plan = match &mut self.state {
+            State::Resolving { ident_since, .. } => {
+                *ident_since = None;
+                None
+            }
+            State::Identifying(plan) => Some(plan.clone()),
+            _ => return Action::Wait,
+        };
+        self.identity = Some(Box::new(outcome));
+        plan.map_or(Action::Wait, |plan| self.proceed(plan, env))
     }
 
-    /// What the answer means for a rule.
-    fn identify(&self, ident: Ident) -> Result<(), CloseReason> {
-        let strictness = match ident {
-            Ident::No => return Ok(()),
+    /// Whether identd's answer is good enough for a candidate's rule.
+    fn check_ident(&self, candidate: Candidate) -> Result<Candidate, Refused> {
+        let strictness = match candidate.ident {
+            Ident::No => return Ok(candidate),
             Ident::Strict => Strictness::Strict,
             Ident::Lax => Strictness::Lax,
         };
-        match ident::judge(self.identity().unwrap_or(&Outcome::Missing), self.user(), strictness) {
-            ident::Verdict::Ok => Ok(()),
-            ident::Verdict::NoIdent => Err(CloseReason::NoIdent),
-            ident::Verdict::OtherUser => Err(CloseReason::OtherUser),
+        // Rules that are read while a BIND waits may ask for what nobody had asked before.
+        let outcome = self.identity().unwrap_or(&Outcome::Missing);
+        let refused = |reason| Err(Refused { reason, line: Some(candidate.line) });
+        match ident::judge(outcome, self.request.user(), strictness) {
+            ident::Verdict::Ok => Ok(candidate),
+            ident::Verdict::NoIdent => refused(CloseReason::NoIdent),
+            ident::Verdict::OtherUser => refused(CloseReason::OtherUser),
         }
     }
 
     /// Everything is known: connects, or listens.
-    fn proceed(&mut self) -> Action {
-        let mut refusal = None;
-        for place in (0..self.candidates.len()).rev() {
-            let Candidate { ident, line, .. } = self.candidates[place];
-            if let Err(reason) = self.identify(ident) {
-                refusal.get_or_insert((reason, line));
-                self.candidates.remove(place);
+    fn proceed(&mut self, plan: Plan, env: &Env<'_>) -> Action {
+        let identified = |candidates: Candidates| {
+            let checked = candidates.iter().map(|candidate| self.check_ident(candidate));
+            evaluate::permitted(checked, Refused::without_rule(CloseReason::NoIdent))
+        };
+        let plan = match plan {
+            Plan::Connect(candidates) => identified(candidates).map(Plan::Connect),
+            Plan::Bind(Peers::Expected(candidates)) => {
+                identified(candidates).map(|candidates| Plan::Bind(Peers::Expected(candidates)))
             }
+            Plan::Bind(Peers::Anybody) => Ok(Plan::Bind(Peers::Anybody)),
+        };
+        match plan {
+            Ok(Plan::Connect(candidates)) => {
+                self.enter(State::Connecting(Attempts::new(candidates)), env.now);
+                self.try_next(env)
+            }
+            Ok(Plan::Bind(peers)) => self.listen(peers, env.now),
+            Err(refused) => self.refuse(refused, env.now),
         }
-        if let Some((reason, line)) = refusal
-            && self.candidates.is_empty()
-        {
-            self.rule = line;
-            return self.reject(reason);
-        }
-        if self.command == Some(Command::Connect) {
-            self.tries = self.candidates.len() as u8;
-            return self.try_next();
-        }
-        self.enter(State::AwaitingBind);
-        self.rule = self.candidates.last().map_or(0, |candidate| candidate.line);
-        Action::Listen(self.candidates.last().map(|candidate| candidate.address))
     }
 
-    /// Connects to the next address; there is one.
-    fn try_next(&mut self) -> Action {
-        let Some(Candidate { address, line, .. }) = self.candidates.pop() else {
+    fn listen(&mut self, peers: Peers, now: Millis) -> Action {
+        let listen_for = match &peers {
+            Peers::Anybody => ListenFor::Anybody,
+            Peers::Expected(candidates) => {
+                self.rule = Some(candidates.first().line);
+                ListenFor::Peer(candidates.first().address)
+            }
+        };
+        self.enter(State::AwaitingBind(peers), now);
+        Action::Listen(listen_for)
+    }
+
+    /// Tries the next address, if one is left.
+    fn try_next(&mut self, env: &Env<'_>) -> Action {
+        let State::Connecting(attempts) = &mut self.state else { return Action::Wait };
+        let Some((attempt, candidate)) = attempts.start_next(env.now, env.attempt_delay_ms) else {
             return Action::Wait;
         };
-        let target = SocketAddrV4::new(address, self.port);
-        (self.address, self.rule) = (Some(target), line);
-        self.enter(State::Connecting);
-        Action::Connect(target)
+        let target = self.set_target(candidate);
+        Action::Connect { attempt, target }
     }
 
-    /// The connection to the target is made; `local` is its address at this end.
-    pub fn handle_connected(&mut self, local: SocketAddrV4) -> Action {
-        self.enter(State::Relaying);
-        self.candidates = SmallVec::new();
+    fn set_target(&mut self, Candidate { address, line, .. }: Candidate) -> SocketAddrV4 {
+        let target = SocketAddrV4::new(address, self.request.port);
+        (self.address, self.rule) = (Some(target), Some(line));
+        target
+    }
+
+    /// An attempt has connected; `local` is its address at this end.
+    pub fn handle_connected(&mut self, attempt: usize, local: SocketAddrV4, now: Millis) -> Action {
+        let State::Connecting(attempts) = &self.state else { return Action::Wait };
+        let Some(candidate) = attempts.get(attempt) else { return Action::Wait };
+        self.set_target(candidate);
+        self.enter(State::Relaying, now);
         self.answer(Reply::granted(local))
     }
 
-    /// The listener of a BIND listens at `told`, as the client is to be told.
-    pub fn handle_listening(&mut self, told: SocketAddrV4) -> Action {
-        self.answer(Reply::granted(told))
+    /// An attempt to connect has failed.
+    pub fn handle_attempt_failed(
+        &mut self,
+        attempt: usize,
+        reason: CloseReason,
+        env: &Env<'_>,
+    ) -> Action {
+        let State::Connecting(attempts) = &mut self.state else { return Action::Wait };
+        if reason == CloseReason::NoResources && attempts.put_off(env.now, env.attempt_delay_ms) {
+            return Action::Wait;
+        }
+        let (candidate, was_last) = (attempts.get(attempt), attempts.fail_one());
+        if !was_last {
+            debug!("id={} attempt {attempt} failed: {reason}", self.id);
+            return self.try_next(env);
+        }
+        candidate.map(|candidate| self.set_target(candidate));
+        self.reject(reason, env.now)
     }
 
-    /// The connection failed, or what a BIND needs could not be had.
-    pub fn handle_failed(&mut self, reason: CloseReason) -> Action {
-        if self.state == State::Connecting && !self.candidates.is_empty() {
-            if let Some(address) = self.address {
-                debug!("id={} {address}: {reason}, trying the next address", self.id);
-            }
-            return self.try_next();
-        }
-        self.reject(reason)
+    /// The listener of a BIND is there; `advertised` is the address for the client.
+    pub fn handle_listening(&mut self, advertised: SocketAddrV4) -> Action {
+        self.answer(Reply::granted(advertised))
     }
 
     /// Somebody connected to the listener of a BIND. The peer's address has to be one of those
-    /// expected; its port is its own affair.
+    /// expected; its port is not checked.
     pub fn handle_peer(&mut self, peer: SocketAddrV4, env: &Env<'_>) -> Action {
-        self.address = Some(peer);
-        let is_open = self.candidates.is_empty();
-        let expected = self.candidates.iter().find(|c| c.address == *peer.ip()).copied();
-        let welcome = match expected {
-            Some(candidate) => Ok(candidate),
-            None if is_open => self.judge(None, *peer.ip(), env),
-            None => Err((CloseReason::WrongPeer, self.rule)),
+        let State::AwaitingBind(peers) = &self.state else { return Action::Wait };
+        let evaluated = match peers {
+            Peers::Anybody => self.asked(Command::Bind).evaluate(None, *peer.ip(), env),
+            Peers::Expected(candidates) => {
+                let expected = candidates.iter().find(|one| one.address == *peer.ip());
+                expected.ok_or(Refused { reason: CloseReason::WrongPeer, line: self.rule })
+            }
         };
-        let welcome = welcome.and_then(|Candidate { ident, line, .. }| {
-            self.identify(ident).map(|()| line).map_err(|reason| (reason, line))
-        });
-        match welcome {
-            Ok(line) => {
-                self.rule = line;
-                self.enter(State::Relaying);
-                self.candidates = SmallVec::new();
+        let checked = evaluated.and_then(|candidate| self.check_ident(candidate));
+        self.address = Some(peer);
+        match checked {
+            Ok(candidate) => {
+                self.rule = Some(candidate.line);
+                self.enter(State::Relaying, env.now);
                 self.answer(Reply::granted(peer))
             }
-            Err((reason, line)) => {
-                self.rule = line;
-                self.reject(reason)
-            }
+            Err(refused) => self.refuse(refused, env.now),
         }
     }
 
-    /// The deadline of this kind has come.
-    pub fn handle_deadline(&mut self, kind: Deadline) -> Action {
-        use Deadline::*;
-        match kind {
-            Request => self.reject(CloseReason::RequestTimeout),
-            Ident => self.handle_ident(Outcome::Missing),
-            Resolve => self.reject(CloseReason::DnsTimeout),
-            Connect | ConnectHalf | ConnectThird | ConnectQuarter | ConnectEighth
-            | ConnectSixteenth => self.handle_failed(CloseReason::ConnectTimeout),
-            Bind => self.reject(CloseReason::BindTimeout),
-            Leave => self.reject(CloseReason::ClientLeft),
-            Idle | Quiet | Rest => self.close(CloseReason::IdleTimeout),
-            HalfClose => self.close(CloseReason::HalfCloseTimeout),
-            Linger => self.handle_rejected(),
-            // The loop looks at these itself.
-            Drain | SlowDrain => Action::Wait,
-        }
-    }
-
-    /// The refusal is delivered, or nobody is there to take it.
-    pub fn handle_rejected(&mut self) -> Action {
+    /// The refusal is delivered, or the client is gone.
+    pub fn handle_rejected(&mut self, now: Millis) -> Action {
         match self.state {
-            State::Rejecting(reason) => self.close(reason),
+            State::Rejecting(reason) => self.close(reason, now),
             _ => Action::Wait,
         }
     }
 
-    /// Ends the session at once.
-    pub fn close(&mut self, reason: CloseReason) -> Action {
-        self.enter(State::Closed(reason));
-        Action::Close
+    /// Ends the session at once, without a reply.
+    pub fn close(&mut self, reason: CloseReason, now: Millis) -> Action {
+        self.enter(State::Closed(reason), now);
+        Action::Wait
     }
 
     /// Refuses: the client gets its reply before the close.
-    pub fn reject(&mut self, reason: CloseReason) -> Action {
-        self.enter(State::Rejecting(reason));
+    pub fn reject(&mut self, reason: CloseReason, now: Millis) -> Action {
+        self.enter(State::Rejecting(reason), now);
         self.answer(Reply::refused(match reason {
             CloseReason::NoIdent => Code::NoIdent,
             CloseReason::OtherUser => Code::OtherUser,
@@ -396,16 +442,21 @@ impl Session {
         }))
     }
 
+    fn refuse(&mut self, refused: Refused, now: Millis) -> Action {
+        self.rule = refused.line;
+        self.reject(refused.reason, now)
+    }
+
     fn answer(&mut self, reply: Reply) -> Action {
         self.reply = Some(reply.code);
         Action::Send(reply)
     }
 
-    /// The only place where the state changes.
-    fn enter(&mut self, next: State) {
+    /// The only place where the state changes. `since` is when what it waits for began.
+    fn enter(&mut self, next: State, since: Millis) {
         debug!("id={} {} -> {next}", self.id, self.state);
-        assert!(self.state.may_become(next), "no session goes from {} to {next}", self.state);
-        self.state = next;
+        assert!(self.state.may_become(&next), "no session goes from {} to {next}", self.state);
+        (self.state, self.since) = (next, since);
     }
 }
 

@@ -1,28 +1,62 @@
-//! Every state move against a table, what each event leads to, and random lives of a session.
+//! Every state move against a table, and what each event leads to.
+
+#[path = "session/life_test.rs"]
+mod life;
 
 use super::*;
-use proptest::prelude::*;
+use std::net::Ipv4Addr;
 
 const CLIENT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 50_000);
 const OWN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 1080);
 const GOOD: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
 const BAD: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 1);
 
-/// An environment without a search list.
+/// How long after an attempt the next address is tried.
+const DELAY_MS: Millis = 250;
+const DURATIONS: Durations = Durations {
+    request_ms: 30_000,
+    ident_ms: 15_000,
+    resolve_ms: 11_000,
+    connect_ms: 120_000,
+    attempt_delay_ms: DELAY_MS,
+    leave_ms: 10_000,
+    bind_ms: 120_000,
+    idle_ms: None,
+    half_close_ms: 300_000,
+    keepalive_ms: 300_000,
+    linger_ms: 2_000,
+    reset_poll_ms: 20,
+    slow_reset_poll_ms: 500,
+};
+
+/// Surroundings without a search list.
+struct Plain;
+
+impl Surroundings for Plain {
+    fn is_own(&self, target: SocketAddrV4) -> bool {
+        target == OWN
+    }
+
+    fn candidates(&self, name: &Name) -> Vec<Name> {
+        vec![name.clone()]
+    }
+}
+
+/// The environment at a time.
+fn env_at(rules: &RuleSet, now: Millis) -> Env<'_> {
+    Env { now, attempt_delay_ms: DELAY_MS, rules, surroundings: &Plain }
+}
+
 fn env(rules: &RuleSet) -> Env<'_> {
-    Env { rules, is_own: &is_own, candidates: &|name| vec![name.clone()] }
+    env_at(rules, 0)
 }
 
 /// What the resolver says of a name.
 fn resolved(text: &str, addresses: &[Ipv4Addr]) -> Resolved {
     match name::classify(text.as_bytes()) {
-        Ok(name::Target::Name(name)) => Resolved { name, addresses: addresses.into() },
+        Ok(name::Classified::Name(name)) => Resolved { name, addresses: addresses.into() },
         other => panic!("{text}: {other:?}"),
     }
-}
-
-fn is_own(target: SocketAddrV4) -> bool {
-    target == OWN
 }
 
 fn rules(text: &str) -> RuleSet {
@@ -49,6 +83,11 @@ fn begun(rules: &RuleSet, bytes: &[u8]) -> (Session, Action) {
     (session, action)
 }
 
+/// An attempt to connect to port 80 of an address.
+fn connect(attempt: usize, address: Ipv4Addr) -> Action {
+    Action::Connect { attempt, target: SocketAddrV4::new(address, 80) }
+}
+
 fn refusal(code: Code) -> Action {
     Action::Send(Reply::refused(code))
 }
@@ -57,12 +96,14 @@ fn refusal(code: Code) -> Action {
 fn every_move_is_as_the_table_says() {
     use State::*;
     let (why, other) = (CloseReason::Denied, CloseReason::Refused);
+    let candidate = Candidate { address: GOOD, line: 1, ident: Ident::No };
+    let candidates = Candidates::new([candidate]).unwrap();
     let states = [
         ReadingRequest,
-        Resolving,
-        Identifying,
-        Connecting,
-        AwaitingBind,
+        Resolving { command: Command::Connect, ident_since: None },
+        Identifying(Plan::Bind(Peers::Anybody)),
+        Connecting(Attempts::new(candidates)),
+        AwaitingBind(Peers::Anybody),
         Relaying,
         Rejecting(why),
         Closed(why),
@@ -74,7 +115,7 @@ fn every_move_is_as_the_table_says() {
         ".xxxx.xxxx", // reading the request
         "..xxx.xxxx", // resolving
         "...xx.xxxx", // identifying
-        "...x.xxxxx", // connecting: the next address, too
+        ".....xxxxx", // connecting
         ".....xxxxx", // awaiting the peer of a BIND
         ".......xxx", // relaying: a refusal would be taken for the target's bytes
         ".......x.x", // rejecting: the reason stays, unless the proxy stops
@@ -84,7 +125,7 @@ fn every_move_is_as_the_table_says() {
     ];
     for (from, row) in states.iter().zip(table) {
         for (to, cell) in states.iter().zip(row.chars()) {
-            assert_eq!(from.may_become(*to), cell == 'x', "{from} -> {to}");
+            assert_eq!(from.may_become(to), cell == 'x', "{from} -> {to}");
         }
     }
 }
@@ -92,12 +133,12 @@ fn every_move_is_as_the_table_says() {
 #[test]
 fn an_illegal_move_is_a_panic_and_a_legal_one_is_made() {
     let mut session = Session::new(1, CLIENT, 0);
-    session.close(CloseReason::ClientLeft);
+    session.close(CloseReason::ClientLeft, 0);
     let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        session.handle_connected(OWN);
+        session.reject(CloseReason::Denied, 0);
     }));
     assert!(again.is_err());
-    assert_eq!(session.state(), State::Closed(CloseReason::ClientLeft));
+    assert_eq!(session.state(), &State::Closed(CloseReason::ClientLeft));
 }
 
 #[test]
@@ -105,25 +146,27 @@ fn a_request_leads_where_the_rules_say() {
     use CloseReason::*;
     let some = "permit cb 10.2.*.*\ndeny cb 10.3.*.*\npermit c *.example";
     let strict = "permit cb 10.2.*.* ident";
-    let connect = |port| Action::Connect(SocketAddrV4::new(GOOD, port));
-    let no = |reason| (refusal(Code::Rejected), State::Rejecting(reason));
+    let no = |reason| (refusal(Code::Rejected), State::Rejecting(reason).to_string());
+    let yes = |action, state: &str| (action, state.to_string());
+    let bind = |listen_for| yes(Action::Listen(listen_for), "awaiting-bind");
+    let asked = || yes(Action::QueryIdent, "identifying");
     let zero = Ipv4Addr::UNSPECIFIED;
-    for (text, bytes, (action, state)) in [
-        (some, request(1, GOOD, 80, ""), (connect(80), State::Connecting)),
-        (some, request(1, GOOD, 80, "10.2.0.1"), (connect(80), State::Connecting)),
+    for (text, bytes, expected) in [
+        (some, request(1, GOOD, 80, ""), yes(connect(0, GOOD), "connecting")),
+        (some, request(1, GOOD, 80, "10.2.0.1"), yes(connect(0, GOOD), "connecting")),
         (some, request(1, BAD, 80, ""), no(Denied)),
         (some, request(1, Ipv4Addr::new(10, 4, 0, 1), 80, ""), no(NoRule)),
         (some, request(1, GOOD, 0, ""), no(ImpossibleTarget)),
         (some, request(1, zero, 80, ""), no(ImpossibleTarget)),
         (some, request(1, *OWN.ip(), OWN.port(), ""), no(Loop)),
-        (some, request(2, GOOD, 0, ""), (Action::Listen(Some(GOOD)), State::AwaitingBind)),
-        (some, request(2, zero, 0, ""), (Action::Listen(None), State::AwaitingBind)),
+        (some, request(2, GOOD, 0, ""), bind(ListenFor::Peer(GOOD))),
+        (some, request(2, zero, 0, ""), bind(ListenFor::Anybody)),
         (some, request(2, BAD, 0, ""), no(Denied)),
         (some, request(1, zero, 80, "127.1"), no(BadName)),
         (some, request(1, zero, 80, "a..b"), no(BadName)),
         (some, request(3, GOOD, 80, ""), no(BadCommand)),
-        (strict, request(1, GOOD, 80, ""), (Action::Ask, State::Identifying)),
-        (strict, request(2, zero, 80, ""), (Action::Ask, State::Identifying)),
+        (strict, request(1, GOOD, 80, ""), asked()),
+        (strict, request(2, zero, 80, ""), asked()),
         ("permit b *.*.*.*", request(1, zero, 80, "www.example"), no(NoRule)),
         ("deny c *.example", request(1, zero, 80, "www.example"), no(Denied)),
         (some, request(1, zero, 0, "www.example"), no(ImpossibleTarget)),
@@ -131,10 +174,10 @@ fn a_request_leads_where_the_rules_say() {
         ("deny b *.*.*.*", request(2, zero, 0, ""), no(Denied)),
     ] {
         let (session, got) = begun(&rules(text), &bytes);
-        assert_eq!((got, session.state()), (action, state), "{text:?} {bytes:?}");
+        assert_eq!((got, session.state().to_string()), expected, "{text:?} {bytes:?}");
     }
     let (session, action) = begun(&rules(some), b"\x05\x01\x00");
-    assert_eq!((action, session.state()), (Action::Close, State::Closed(BadVersion)));
+    assert_eq!((action, session.state()), (Action::Wait, &State::Closed(BadVersion)));
     assert_eq!(session.reply(), None, "no reply in another protocol");
 }
 
@@ -151,12 +194,12 @@ fn each_address_of_a_name_is_judged_and_tried_in_its_order() {
         (&[Ipv4Addr::new(169, 254, 169, 254), second, inner], &[second]),
     ] {
         let (mut session, action) = begun(&rules, &request(1, GOOD, 80, "www.example"));
-        assert!(matches!(action, Action::Resolve(_, false)), "{action:?}");
+        assert!(matches!(action, Action::Resolve { query_ident: false, .. }), "{action:?}");
         let mut action =
             session.handle_resolved(Ok(&resolved("www.example", addresses)), &env(&rules));
-        for &address in expected {
-            assert_eq!(action, Action::Connect(SocketAddrV4::new(address, 80)), "{addresses:?}");
-            action = session.handle_failed(CloseReason::Refused);
+        for (attempt, &address) in expected.iter().enumerate() {
+            assert_eq!(action, connect(attempt, address), "{addresses:?}");
+            action = session.handle_attempt_failed(attempt, CloseReason::Refused, &env(&rules));
         }
         assert_eq!(action, refusal(Code::Rejected), "{addresses:?}");
     }
@@ -174,7 +217,7 @@ fn a_name_that_is_not_resolved_is_refused_with_its_reason() {
         let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
         let action = session.handle_resolved(Err(error), &env(&rules));
         assert_eq!(action, refusal(Code::Rejected));
-        assert_eq!(session.state(), State::Rejecting(reason));
+        assert_eq!(session.state(), &State::Rejecting(reason));
     }
 }
 
@@ -185,18 +228,29 @@ fn a_name_without_addresses_is_refused_and_a_bind_expects_nobody_for_it() {
         let (mut session, _) = begun(&rules, &request(command, GOOD, 80, "www.example"));
         let action = session.handle_resolved(Ok(&resolved("www.example", &[])), &env(&rules));
         assert_eq!(action, refusal(Code::Rejected));
-        assert_eq!(session.state(), State::Rejecting(CloseReason::NameWithoutAddress));
+        assert_eq!(session.state(), &State::Rejecting(CloseReason::NameWithoutAddress));
     }
 }
 
 #[test]
 fn a_name_is_judged_as_it_was_completed() {
     let complete = |text: &str| match name::classify(text.as_bytes()) {
-        Ok(name::Target::Name(name)) => name,
+        Ok(name::Classified::Name(name)) => name,
         other => panic!("{other:?}"),
     };
-    let candidates = |_: &Name| ["www.one.example", "www.two.example", "www"].map(complete).into();
-    let go = Action::Connect(SocketAddrV4::new(GOOD, 80));
+    struct Searching(Vec<Name>);
+    impl Surroundings for Searching {
+        fn is_own(&self, target: SocketAddrV4) -> bool {
+            target == OWN
+        }
+
+        fn candidates(&self, _: &Name) -> Vec<Name> {
+            self.0.clone()
+        }
+    }
+    let surroundings =
+        Searching(["www.one.example", "www.two.example", "www"].map(complete).into());
+    let go = connect(0, GOOD);
     // The rules, whether identd is asked at once, and what becomes of each name that may answer.
     type Row = (&'static str, Result<bool, (CloseReason, u32)>, [Option<u32>; 3]);
     let table: [Row; 6] = [
@@ -209,24 +263,31 @@ fn a_name_is_judged_as_it_was_completed() {
     ];
     for (text, expected, lines) in table {
         let rules = rules(text);
-        let env = Env { rules: &rules, is_own: &is_own, candidates: &candidates };
+        let env = Env { surroundings: &surroundings, ..env(&rules) };
         for (place, line) in lines.into_iter().enumerate() {
             let mut session = Session::new(1, CLIENT, 0);
             let (_, action) = session.handle_request(&request(1, GOOD, 80, "www"), &env);
             match expected {
-                Ok(asks) => assert!(matches!(action, Action::Resolve(_, ask) if ask == asks)),
+                Ok(asks) => {
+                    let resolves = matches!(action, Action::Resolve { query_ident, .. } if query_ident == asks);
+                    assert!(resolves, "{text}: {action:?}");
+                }
                 Err((reason, line)) => {
-                    assert_eq!(session.state(), State::Rejecting(reason), "{text}");
+                    assert_eq!(session.state(), &State::Rejecting(reason), "{text}");
                     assert_eq!(session.rule().unwrap_or(0), line, "{text}");
                     continue;
                 }
             }
-            let name = candidates(&complete("www")).remove(place);
+            let name = surroundings.0[place].clone();
             let found = Resolved { name, addresses: [GOOD].into() };
             let action = session.handle_resolved(Ok(&found), &env);
             assert_eq!(action == go, line.is_some(), "{text}, {}", found.name);
             assert_eq!(session.rule().filter(|_| line.is_some()), line, "{text}");
-            assert_eq!(session.name(), Some(&b"www"[..]), "the log shows what was asked for");
+            assert_eq!(
+                session.request().name(),
+                Some(&b"www"[..]),
+                "the log shows what was asked for"
+            );
         }
     }
 }
@@ -235,7 +296,7 @@ fn a_name_is_judged_as_it_was_completed() {
 fn identd_decides_as_strict_or_lax_as_the_rule() {
     let user = |name: &[u8]| Outcome::User(name.into());
     let (no_ident, other_user) = (refusal(Code::NoIdent), refusal(Code::OtherUser));
-    let go = Action::Connect(SocketAddrV4::new(GOOD, 80));
+    let go = connect(0, GOOD);
     for (word, outcome, action) in [
         ("ident", user(b" bob"), &go),
         ("ident", user(b"bob"), &go),
@@ -248,9 +309,10 @@ fn identd_decides_as_strict_or_lax_as_the_rule() {
     ] {
         let rules = rules(&format!("permit c *.*.*.* {word}"));
         let (mut session, asked) = begun(&rules, &request(1, GOOD, 80, ""));
-        assert_eq!(asked, Action::Ask);
-        assert_eq!(session.deadline(), Some(Deadline::Ident));
-        assert_eq!(session.handle_ident(outcome.clone()), *action, "{word} {outcome:?}");
+        assert_eq!(asked, Action::QueryIdent);
+        assert_eq!(session.deadline(&DURATIONS), Some(DURATIONS.ident_ms));
+        let got = session.handle_ident(outcome.clone(), &env(&rules));
+        assert_eq!(got, *action, "{word} {outcome:?}");
     }
 }
 
@@ -258,12 +320,12 @@ fn identd_decides_as_strict_or_lax_as_the_rule() {
 fn both_questions_may_be_answered_in_any_order() {
     let rules = rules("permit c *.*.*.* ident");
     let env = env(&rules);
-    let go = Action::Connect(SocketAddrV4::new(GOOD, 80));
+    let go = connect(0, GOOD);
     for ident_first in [true, false] {
         let (mut session, action) = begun(&rules, &request(1, GOOD, 80, "www.example"));
-        assert!(matches!(action, Action::Resolve(_, true)), "{action:?}");
+        assert!(matches!(action, Action::Resolve { query_ident: true, .. }), "{action:?}");
         let mut tell = |ident| match ident {
-            true => session.handle_ident(Outcome::User(b"bob"[..].into())),
+            true => session.handle_ident(Outcome::User(b"bob"[..].into()), &env),
             false => session.handle_resolved(Ok(&resolved("www.example", &[GOOD])), &env),
         };
         assert_eq!(tell(ident_first), Action::Wait);
@@ -285,182 +347,87 @@ fn only_the_expected_peer_is_let_in_to_a_bind() {
     ] {
         let rules = rules(text);
         let (mut session, _) = begun(&rules, &request(2, expected, 0, ""));
-        let told = SocketAddrV4::new(*OWN.ip(), 40_000);
-        assert_eq!(session.handle_listening(told), Action::Send(Reply::granted(told)));
-        assert_eq!(session.state(), State::AwaitingBind);
+        let advertised = SocketAddrV4::new(*OWN.ip(), 40_000);
+        let granted = Action::Send(Reply::granted(advertised));
+        assert_eq!(session.handle_listening(advertised), granted);
+        assert!(matches!(session.state(), State::AwaitingBind(_)));
         let peer = SocketAddrV4::new(peer, 20);
         let action = session.handle_peer(peer, &env(&rules));
         match refused {
             None => {
                 assert_eq!(action, Action::Send(Reply::granted(peer)));
-                assert_eq!(session.state(), State::Relaying);
+                assert_eq!(session.state(), &State::Relaying);
             }
             Some(reason) => {
                 assert_eq!(action, refusal(Code::Rejected));
-                assert_eq!(session.state(), State::Rejecting(reason));
+                assert_eq!(session.state(), &State::Rejecting(reason));
             }
         }
     }
 }
 
-/// A session in a random world, and what has come of it.
-struct Life {
-    session: Session,
-    rules: RuleSet,
-    asked: bool,
-    listens: bool,
-    sent: Vec<Code>,
+#[test]
+fn attempts_start_some_time_apart_and_the_first_that_connects_wins() {
+    let rules = rules("permit c *.*.*.*");
+    let address = |last| Ipv4Addr::new(10, 2, 0, last);
+    let addresses: Vec<_> = (1..=6).map(address).collect();
+    let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+    let action = session.handle_resolved(Ok(&resolved("www.example", &addresses)), &env(&rules));
+    assert_eq!(action, connect(0, address(1)));
+    for attempt in 1..6 {
+        let now = attempt as Millis * DELAY_MS;
+        assert_eq!(session.deadline(&DURATIONS), Some(now), "attempt {attempt}");
+        let action = session.handle_deadline(&DURATIONS, &env_at(&rules, now));
+        assert_eq!(action, connect(attempt, addresses[attempt]));
+    }
+    assert_eq!(session.deadline(&DURATIONS), Some(DURATIONS.connect_ms), "for all of them");
+    let action = session.handle_connected(3, OWN, 1_600);
+    assert_eq!(action, Action::Send(Reply::granted(OWN)));
+    assert_eq!(session.address(), Some(SocketAddrV4::new(address(4), 80)));
 }
 
-const TEXTS: [&str; 5] = [
-    "permit cb *.*.*.*",
-    "deny cb 10.3.*.*\npermit cb *.*.*.* ident-lax",
-    "permit cb *.*.*.* ident",
-    "permit c *.example\npermit b 10.2.*.*",
-    "permit c *.example ident\npermit cb 10.2.*.*",
-];
-
-impl Life {
-    fn new(text: &str) -> Life {
-        let session = Session::new(1, CLIENT, 0);
-        Life { session, rules: rules(text), asked: false, listens: false, sent: Vec::new() }
-    }
-
-    /// One thing that may happen in the state the session is in.
-    fn step(&mut self, what: u8, which: u8) {
-        let before = self.session.state();
-        let peer = SocketAddrV4::new([GOOD, BAD, Ipv4Addr::LOCALHOST][usize::from(which) % 3], 20);
-        let env = env(&self.rules);
-        let session = &mut self.session;
-        let deadline = session.deadline();
-        let action = match (before, what % 4) {
-            (State::Closed(_), _) => return,
-            (State::Rejecting(_), 0) => session.close(CloseReason::Stopped),
-            (State::Rejecting(_), 1) => session.handle_deadline(Deadline::Linger),
-            (State::Rejecting(_), _) => session.handle_rejected(),
-            (State::Relaying, 0) => session.handle_deadline(Deadline::HalfClose),
-            (State::Relaying, 1) => session.close(CloseReason::Done),
-            (_, 0) if which.is_multiple_of(8) => session.close(CloseReason::ClientReset),
-            (state, 0) if which.is_multiple_of(4) && state.is_waiting() => {
-                session.handle_deadline(Deadline::Leave)
-            }
-            (_, 0) if which.is_multiple_of(2) => session.handle_deadline(deadline.unwrap()),
-            (State::ReadingRequest, _) => {
-                let name = ["", "www.example", "10.2.0.1", "a..b"][usize::from(which / 16) % 4];
-                let address = [GOOD, BAD, Ipv4Addr::UNSPECIFIED][usize::from(what) % 3];
-                let bytes = request(1 + which % 2, address, u16::from(which % 16), name);
-                let whole = bytes.len() * usize::from(which % 5).min(4) / 4;
-                session.handle_request(&bytes[..whole], &env).1
-            }
-            (State::Resolving | State::Identifying, 1) if self.asked => {
-                self.asked = false;
-                let names: [&[u8]; 2] = [b"bob", b"eve"];
-                session.handle_ident(match which % 3 {
-                    2 => Outcome::Missing,
-                    place => Outcome::User(names[usize::from(place)].into()),
-                })
-            }
-            (State::Resolving, _) => {
-                let lists = [&[GOOD][..], &[BAD, GOOD], &[Ipv4Addr::LOCALHOST, GOOD, GOOD, BAD]];
-                let found = lists.get(usize::from(which % 4)).map(|l| resolved("www.example", l));
-                session.handle_resolved(found.as_ref().ok_or(DnsError::NoData), &env)
-            }
-            (State::Identifying, _) => {
-                session.handle_resolved(Ok(&resolved("www.example", &[GOOD])), &env)
-            }
-            (State::Connecting, 1) => session.handle_connected(OWN),
-            (State::Connecting, _) => session.handle_failed(CloseReason::Refused),
-            (State::AwaitingBind, _) if !self.listens => {
-                self.listens = true;
-                session.handle_listening(OWN)
-            }
-            (State::AwaitingBind, _) => session.handle_peer(peer, &env),
-            (State::Relaying, _) => session.handle_deadline(Deadline::Idle),
-        };
-        self.judge(before, action);
-    }
-
-    fn judge(&mut self, before: State, action: Action) {
-        let state = self.session.state();
-        assert_eq!(self.session.deadline().is_none(), matches!(state, State::Closed(_)));
-        assert!(state == before || before.may_become(state));
-        match action {
-            Action::Wait => {}
-            Action::Resolve(_, ask) => {
-                assert_eq!(state, State::Resolving);
-                self.asked = ask;
-            }
-            Action::Ask => {
-                assert_eq!(state, State::Identifying);
-                self.asked = true;
-            }
-            Action::Connect(target) => {
-                assert_eq!((state, target.port()), (State::Connecting, self.session.port()));
-                assert!(!is_own(target));
-            }
-            Action::Listen(_) => assert_eq!(state, State::AwaitingBind),
-            Action::Send(reply) => self.judge_reply(before, reply.code),
-            Action::Close => assert!(matches!(state, State::Closed(_))),
-        }
-        assert_eq!(self.session.reply(), self.sent.last().copied());
-    }
-
-    /// CONNECT has one reply, BIND one or two; nothing follows a refusal.
-    fn judge_reply(&mut self, before: State, code: Code) {
-        assert!(self.sent.iter().all(|&code| code == Code::Granted), "a reply behind a refusal");
-        self.sent.push(code);
-        let expected = match self.session.state() {
-            State::Rejecting(CloseReason::NoIdent) => Code::NoIdent,
-            State::Rejecting(CloseReason::OtherUser) => Code::OtherUser,
-            State::Rejecting(_) => Code::Rejected,
-            State::Relaying => {
-                assert!(matches!(before, State::Connecting | State::AwaitingBind));
-                Code::Granted
-            }
-            state => {
-                assert_eq!((state, before), (State::AwaitingBind, State::AwaitingBind));
-                Code::Granted
-            }
-        };
-        assert_eq!(code, expected);
-        let bind = self.session.command() == Some(Command::Bind);
-        assert!(self.sent.len() <= if bind { 2 } else { 1 }, "{:?}", self.sent);
-    }
-
-    /// When nothing else happens, the deadlines end it.
-    fn run_out(&mut self) {
-        for _ in 0..64 {
-            let Some(deadline) = self.session.deadline() else { break };
-            let before = self.session.state();
-            let action = self.session.handle_deadline(deadline);
-            self.judge(before, action);
-        }
-        let State::Closed(reason) = self.session.state() else {
-            panic!("{} has no end", self.session.state())
-        };
-        let silent = matches!(
-            reason,
-            CloseReason::BadVersion
-                | CloseReason::ClientReset
-                | CloseReason::ClientLeft
-                | CloseReason::Stopped
-        );
-        assert!(silent || !self.sent.is_empty(), "closed for {reason} without a reply");
-    }
+#[test]
+fn an_attempt_that_fails_lets_the_next_start_at_once_and_the_last_one_decides() {
+    let rules = rules("permit c *.*.*.*");
+    let second = Ipv4Addr::new(10, 2, 0, 2);
+    let begin = || {
+        let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+        let found = resolved("www.example", &[GOOD, second]);
+        assert_eq!(session.handle_resolved(Ok(&found), &env(&rules)), connect(0, GOOD));
+        session
+    };
+    let mut session = begin();
+    let action = session.handle_attempt_failed(0, CloseReason::Refused, &env_at(&rules, 10));
+    assert_eq!(action, connect(1, second));
+    let action = session.handle_attempt_failed(1, CloseReason::Unreachable, &env_at(&rules, 20));
+    assert_eq!(action, refusal(Code::Rejected));
+    assert_eq!(session.state(), &State::Rejecting(CloseReason::Unreachable));
+    // With both under way, one that fails leaves the other.
+    let mut session = begin();
+    session.handle_deadline(&DURATIONS, &env_at(&rules, DELAY_MS));
+    let action = session.handle_attempt_failed(1, CloseReason::Refused, &env_at(&rules, 300));
+    assert_eq!(action, Action::Wait);
+    let late = env_at(&rules, DURATIONS.connect_ms);
+    assert_eq!(session.handle_deadline(&DURATIONS, &late), refusal(Code::Rejected));
+    assert_eq!(session.state(), &State::Rejecting(CloseReason::ConnectTimeout));
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    #[test]
-    fn whatever_happens_each_session_gets_its_replies_and_an_end(
-        text in 0..TEXTS.len(),
-        steps in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..24),
-    ) {
-        let mut life = Life::new(TEXTS[text]);
-        for (what, which) in steps {
-            life.step(what, which);
-        }
-        life.run_out();
+#[test]
+fn an_attempt_that_lacks_a_descriptor_is_put_off_while_another_is_under_way() {
+    let rules = rules("permit c *.*.*.*");
+    let second = Ipv4Addr::new(10, 2, 0, 2);
+    let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+    let found = resolved("www.example", &[GOOD, second]);
+    session.handle_resolved(Ok(&found), &env(&rules));
+    for now in [DELAY_MS, 2 * DELAY_MS] {
+        let env = env_at(&rules, now);
+        assert_eq!(session.handle_deadline(&DURATIONS, &env), connect(1, second));
+        let action = session.handle_attempt_failed(1, CloseReason::NoResources, &env);
+        assert_eq!((action, session.deadline(&DURATIONS)), (Action::Wait, Some(now + DELAY_MS)));
     }
+    let env = env_at(&rules, 3 * DELAY_MS);
+    let action = session.handle_attempt_failed(0, CloseReason::Refused, &env);
+    assert_eq!(action, connect(1, second));
+    let action = session.handle_attempt_failed(1, CloseReason::NoResources, &env);
+    assert_eq!(action, refusal(Code::Rejected));
 }

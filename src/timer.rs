@@ -1,314 +1,176 @@
-//! Deadlines: one per slot, in one queue per kind.
+//! Deadlines: at most one a slot, the earliest at hand.
 //!
-//! All deadlines of a kind share one duration and are set at the time that is, so each queue is
-//! sorted by itself: setting, moving and clearing are O(1), and nothing is allocated but one
-//! link per slot. The queues are linked through the slots, so that a deadline that was cleared
-//! wakes nobody.
+//! A deadline follows from the state of its connection and moves with every byte, so it is set
+//! far more often than it comes. One that moves to a later time is left armed as it is: when the
+//! earlier time comes, the connection says what its deadline is by then and is armed again. That
+//! costs one wake where nothing happens in between, and nothing otherwise.
 
-/// Milliseconds on a clock that only goes forward; where it starts does not matter.
-pub type Millis = u64;
+use crate::time::Millis;
 
-/// What a deadline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Deadline {
-    /// The whole request must have arrived.
-    Request,
-    /// The client's identd must have answered.
-    Ident,
-    /// The name must have been resolved; the resolver has its own deadline, somewhat earlier.
-    Resolve,
-    /// The target must have been reached.
-    Connect,
-    /// One of 2 addresses must have been reached, in its share of that time.
-    ConnectHalf,
-    /// One of 3.
-    ConnectThird,
-    /// One of 4.
-    ConnectQuarter,
-    /// One of 5 to 8.
-    ConnectEighth,
-    /// One of more.
-    ConnectSixteenth,
-    /// A client that closed its side while the target is being reached has this long to be
-    /// taken for one that only half-closed. Hastened, never set in place of the state's own.
-    Leave,
-    /// The peer of a BIND must have come.
-    Bind,
-    /// A byte must have been relayed.
-    Idle,
-    /// The first part of that time, for a relay whose connections are not probed yet.
-    Quiet,
-    /// The rest of it.
-    Rest,
-    /// With one direction closed, a byte must have been relayed.
-    HalfClose,
-    /// A refused client must have closed its side.
-    Linger,
-    /// Whether everything before a reset has arrived is to be looked at.
-    Drain,
-    /// The same, for a peer that takes its time.
-    SlowDrain,
-}
+/// The position of a slot that has no deadline armed.
+const UNARMED: u32 = u32::MAX;
 
-impl Deadline {
-    /// Every kind, in the order of its number.
-    pub const ALL: [Deadline; KINDS] = {
-        use Deadline::*;
-        [
-            Request,
-            Ident,
-            Resolve,
-            Connect,
-            ConnectHalf,
-            ConnectThird,
-            ConnectQuarter,
-            ConnectEighth,
-            ConnectSixteenth,
-            Leave,
-            Bind,
-            Idle,
-            Quiet,
-            Rest,
-            HalfClose,
-            Linger,
-            Drain,
-            SlowDrain,
-        ]
-    };
-}
-
-impl Deadline {
-    /// What one of `tries` addresses gets of the time to connect. The shares are few and fixed,
-    /// since all deadlines of a kind share one duration.
-    pub fn of_connect(tries: usize) -> Deadline {
-        match tries {
-            0 | 1 => Deadline::Connect,
-            2 => Deadline::ConnectHalf,
-            3 => Deadline::ConnectThird,
-            4 => Deadline::ConnectQuarter,
-            5..=8 => Deadline::ConnectEighth,
-            _ => Deadline::ConnectSixteenth,
-        }
-    }
-}
-
-/// Number of kinds.
-pub const KINDS: usize = 18;
-
-const NOBODY: u32 = u32::MAX;
-
-#[derive(Clone, Copy)]
-struct Link {
-    at: Millis,
-    previous: u32,
-    next: u32,
-    /// `KINDS` when the slot has no deadline.
-    kind: u8,
-}
-
-const UNSET: Link = Link { at: 0, previous: NOBODY, next: NOBODY, kind: KINDS as u8 };
-
-#[derive(Clone, Copy)]
-struct Queue {
-    first: u32,
-    last: u32,
-    /// `None`: this kind never expires.
-    duration_ms: Option<Millis>,
-}
-
-/// The deadlines of all slots.
+/// The deadlines of all slots: a binary heap that knows where each slot stands in it.
+#[derive(Default)]
 pub struct Timers {
-    links: Vec<Link>,
-    queues: [Queue; KINDS],
+    /// The time and the slot; each is not before its parent, which stands at half its index.
+    heap: Vec<(Millis, u32)>,
+    /// Where a slot stands in the heap.
+    positions: Vec<u32>,
 }
 
 impl Timers {
-    /// Timers with one duration per kind, indexed by [`Deadline`]; `None` means never.
-    pub fn new(durations_ms: [Option<Millis>; KINDS]) -> Timers {
-        Timers {
-            links: Vec::new(),
-            queues: durations_ms.map(|duration_ms| Queue {
-                first: NOBODY,
-                last: NOBODY,
-                duration_ms,
-            }),
+    /// Makes sure that `slot` expires at `at`, or earlier where an earlier time is armed already.
+    pub fn set(&mut self, slot: usize, at: Millis) {
+        if self.positions.len() <= slot {
+            self.positions.resize(slot + 1, UNARMED);
         }
-    }
-
-    /// Gives `slot` a deadline of this kind, counted from `now`, in place of the one it had.
-    /// `now` must not be before that of an earlier call.
-    pub fn set(&mut self, slot: usize, kind: Deadline, now: Millis) {
-        self.clear(slot);
-        let Some(duration_ms) = self.queues[kind as usize].duration_ms else { return };
-        if self.links.len() <= slot {
-            self.links.resize(slot + 1, UNSET);
-        }
-        let queue = &mut self.queues[kind as usize];
-        let previous = std::mem::replace(&mut queue.last, slot as u32);
-        match previous {
-            NOBODY => queue.first = slot as u32,
-            previous => self.links[previous as usize].next = slot as u32,
-        }
-        let at = now.saturating_add(duration_ms);
-        self.links[slot] = Link { at, previous, next: NOBODY, kind: kind as u8 };
-    }
-
-    /// The same, unless the deadline that it has comes no later.
-    pub fn hasten(&mut self, slot: usize, kind: Deadline, now: Millis) {
-        let at = self.queues[kind as usize].duration_ms.map(|ms| now.saturating_add(ms));
-        if at.is_some_and(|at| self.deadline(slot).is_none_or(|own| own > at)) {
-            self.set(slot, kind, now);
+        match self.positions[slot] {
+            UNARMED => {
+                self.heap.push((at, slot as u32));
+                self.move_up(self.heap.len() - 1);
+            }
+            position if at < self.heap[position as usize].0 => {
+                self.heap[position as usize].0 = at;
+                self.move_up(position as usize);
+            }
+            _ => {}
         }
     }
 
     /// Takes the deadline of `slot` away, if it has one.
     pub fn clear(&mut self, slot: usize) {
-        let Some(link) = self.links.get_mut(slot) else { return };
-        let Link { previous, next, kind, .. } = std::mem::replace(link, UNSET);
-        let Some(queue) = self.queues.get_mut(usize::from(kind)) else { return };
-        match previous {
-            NOBODY => queue.first = next,
-            previous => self.links[previous as usize].next = next,
-        }
-        match next {
-            NOBODY => queue.last = previous,
-            next => self.links[next as usize].previous = previous,
+        let position = self.positions.get(slot).copied().unwrap_or(UNARMED);
+        if position != UNARMED {
+            self.remove(position as usize);
         }
     }
 
-    /// The earliest deadline.
+    /// The earliest time that is armed.
     pub fn next(&self) -> Option<Millis> {
-        self.heads().map(|slot| self.links[slot].at).min()
+        self.heap.first().map(|&(at, _)| at)
     }
 
-    /// Takes one slot whose deadline has come, and says which; the slot has none then.
-    pub fn expired(&mut self, now: Millis) -> Option<(usize, Deadline)> {
-        let slot = self.heads().find(|&slot| self.links[slot].at <= now)?;
-        let kind = Deadline::ALL[usize::from(self.links[slot].kind)];
-        self.clear(slot);
-        Some((slot, kind))
+    /// Takes one slot whose time has come; it has no deadline then.
+    pub fn expired(&mut self, now: Millis) -> Option<usize> {
+        let &(at, slot) = self.heap.first()?;
+        (at <= now).then(|| {
+            self.remove(0);
+            slot as usize
+        })
     }
 
-    /// The deadline of `slot`.
-    pub fn deadline(&self, slot: usize) -> Option<Millis> {
-        self.links.get(slot).filter(|link| usize::from(link.kind) < KINDS).map(|link| link.at)
+    fn remove(&mut self, position: usize) {
+        let (_, slot) = self.heap.swap_remove(position);
+        self.positions[slot as usize] = UNARMED;
+        if position < self.heap.len() {
+            // The last one stands here now, and may belong further up or further down.
+            self.move_up(position);
+            self.move_down(position);
+        }
     }
 
-    /// What the deadline of `slot` is for.
-    pub fn kind(&self, slot: usize) -> Option<Deadline> {
-        let link = self.links.get(slot)?;
-        Deadline::ALL.get(usize::from(link.kind)).copied()
+    fn move_up(&mut self, mut position: usize) {
+        while position > 0 {
+            let parent = (position - 1) / 2;
+            if self.heap[parent].0 <= self.heap[position].0 {
+                break;
+            }
+            self.swap(parent, position);
+            position = parent;
+        }
+        self.place(position);
     }
 
-    fn heads(&self) -> impl Iterator<Item = usize> + '_ {
-        self.queues
-            .iter()
-            .map(|queue| queue.first)
-            .filter(|&slot| slot != NOBODY)
-            .map(|s| s as usize)
+    fn move_down(&mut self, mut position: usize) {
+        loop {
+            let children = 2 * position + 1..(2 * position + 3).min(self.heap.len());
+            let Some(child) = children.min_by_key(|&child| self.heap[child].0) else { break };
+            if self.heap[position].0 <= self.heap[child].0 {
+                break;
+            }
+            self.swap(child, position);
+            position = child;
+        }
+        self.place(position);
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        self.heap.swap(one, other);
+        self.place(one);
+        self.place(other);
+    }
+
+    fn place(&mut self, position: usize) {
+        self.positions[self.heap[position].1 as usize] = position as u32;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn timers() -> Timers {
-        let mut durations = [None; KINDS];
-        durations[Deadline::Request as usize] = Some(30);
-        durations[Deadline::Connect as usize] = Some(100);
-        Timers::new(durations)
-    }
+    use std::collections::BTreeMap;
 
     #[test]
     fn they_expire_in_order_at_their_time_and_once() {
-        let mut timers = timers();
-        timers.set(3, Deadline::Connect, 0);
-        timers.set(1, Deadline::Request, 10);
-        timers.set(2, Deadline::Request, 11);
+        let mut timers = Timers::default();
+        timers.set(3, 100);
+        timers.set(1, 40);
+        timers.set(2, 41);
         assert_eq!(timers.next(), Some(40));
         assert_eq!(timers.expired(39), None, "not early");
-        assert_eq!(timers.expired(40), Some((1, Deadline::Request)), "not late");
+        assert_eq!(timers.expired(40), Some(1), "not late");
         assert_eq!(timers.expired(40), None, "once");
-        assert_eq!(timers.expired(1000), Some((2, Deadline::Request)));
-        assert_eq!(timers.expired(1000), Some((3, Deadline::Connect)));
+        assert_eq!(timers.expired(1000), Some(2));
+        assert_eq!(timers.expired(1000), Some(3));
         assert_eq!(timers.next(), None);
     }
 
     #[test]
-    fn each_of_several_addresses_has_a_share_and_together_they_keep_the_time() {
-        for tries in 1..=16 {
-            let parts = match Deadline::of_connect(tries) {
-                Deadline::Connect => 1,
-                Deadline::ConnectHalf => 2,
-                Deadline::ConnectThird => 3,
-                Deadline::ConnectQuarter => 4,
-                Deadline::ConnectEighth => 8,
-                _ => 16,
-            };
-            assert!(tries <= parts && parts < 2 * tries, "{tries} tries, a {parts}th each");
-        }
-    }
-
-    #[test]
-    fn a_deadline_is_hastened_and_never_put_off() {
-        let mut timers = timers();
-        timers.set(0, Deadline::Connect, 0);
-        timers.hasten(0, Deadline::Request, 10);
-        assert_eq!((timers.kind(0), timers.deadline(0)), (Some(Deadline::Request), Some(40)));
-        timers.hasten(0, Deadline::Request, 20);
-        timers.hasten(0, Deadline::Idle, 20);
-        assert_eq!(timers.deadline(0), Some(40));
-        timers.set(1, Deadline::Connect, 0);
-        timers.hasten(1, Deadline::Request, 70);
-        assert_eq!(timers.kind(1), Some(Deadline::Connect));
-        timers.hasten(2, Deadline::Request, 70);
-        assert_eq!(timers.deadline(2), Some(100));
-    }
-
-    #[test]
-    fn a_kind_without_duration_never_expires() {
-        let mut timers = timers();
-        timers.set(0, Deadline::Request, 0);
-        timers.set(0, Deadline::Idle, 0);
+    fn a_later_time_is_armed_when_the_earlier_one_comes_and_an_earlier_one_at_once() {
+        let mut timers = Timers::default();
+        timers.set(0, 50);
+        timers.set(0, 90);
+        assert_eq!(timers.next(), Some(50));
+        timers.set(0, 20);
+        assert_eq!(timers.next(), Some(20));
+        assert_eq!(timers.expired(20), Some(0));
+        timers.set(0, 90);
+        assert_eq!(timers.next(), Some(90));
+        timers.clear(0);
+        timers.clear(7);
         assert_eq!(timers.next(), None);
-        assert_eq!(timers.expired(Millis::MAX), None);
     }
 
     proptest::proptest! {
         /// Compared with a plain list of deadlines.
         #[test]
-        fn they_equal_a_plain_model(steps in proptest::collection::vec((0usize..6, 0u8..4, 0u64..40), 0..200)) {
-            let mut timers = timers();
-            let mut model: [Option<Millis>; 6] = [None; 6];
+        fn they_equal_a_plain_model(
+            steps in proptest::collection::vec((0usize..9, 0u8..4, 0u64..90), 0..300),
+        ) {
+            let (mut timers, mut model) = (Timers::default(), BTreeMap::new());
             let mut now = 0;
-            for (slot, what, later) in steps {
-                now += later;
+            for (slot, what, time) in steps {
                 match what {
-                    0 => {
-                        timers.set(slot, Deadline::Request, now);
-                        model[slot] = Some(now + 30);
-                    }
-                    1 => {
-                        timers.set(slot, Deadline::Connect, now);
-                        model[slot] = Some(now + 100);
+                    0 | 1 => {
+                        timers.set(slot, now + time);
+                        let at = model.entry(slot).or_insert(now + time);
+                        *at = now + time.min(*at - now);
                     }
                     2 => {
                         timers.clear(slot);
-                        model[slot] = None;
+                        model.remove(&slot);
                     }
-                    _ => while let Some((slot, _)) = timers.expired(now) {
-                        assert!(model[slot].take().is_some_and(|at| at <= now));
-                    },
+                    _ => {
+                        now += time;
+                        while let Some(slot) = timers.expired(now) {
+                            let at = model.remove(&slot).unwrap();
+                            assert!(at <= now && model.values().all(|&other| other >= at));
+                        }
+                    }
                 }
-                if what == 3 {
-                    assert!(model.iter().flatten().all(|&at| at > now));
-                }
-                assert_eq!(timers.next(), model.iter().flatten().copied().min());
-                for (slot, &at) in model.iter().enumerate() {
-                    assert_eq!(timers.deadline(slot), at);
-                }
+                assert_eq!(timers.next(), model.values().copied().min());
+                assert_eq!(timers.heap.len(), model.len());
             }
         }
     }

@@ -8,9 +8,10 @@ use common::servers::*;
 use common::*;
 use socku::dns::{Hosts, Resolver, Settings as DnsSettings};
 use socku::net::MioNet;
-use socku::reactor::{Reactor, Settings};
+use socku::reactor::Reactor;
 use socku::rules::RuleSet;
-use socku::timer::{Deadline, Millis};
+use socku::settings::{Durations, Settings};
+use socku::time::Millis;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
 use std::thread;
@@ -29,9 +30,22 @@ struct Loop {
 }
 
 impl Loop {
-    fn start(rules: &str, server: SocketAddrV4, special: (Deadline, Millis)) -> Loop {
-        let mut durations_ms = [Some(HOUR_MS); Deadline::ALL.len()];
-        durations_ms[special.0 as usize] = Some(special.1);
+    fn start(rules: &str, server: SocketAddrV4, linger_ms: Millis) -> Loop {
+        let durations = Durations {
+            request_ms: HOUR_MS,
+            ident_ms: HOUR_MS,
+            resolve_ms: HOUR_MS,
+            connect_ms: HOUR_MS,
+            attempt_delay_ms: HOUR_MS,
+            leave_ms: HOUR_MS,
+            bind_ms: HOUR_MS,
+            idle_ms: Some(HOUR_MS),
+            half_close_ms: HOUR_MS,
+            keepalive_ms: HOUR_MS,
+            linger_ms,
+            reset_poll_ms: HOUR_MS,
+            slow_reset_poll_ms: HOUR_MS,
+        };
         let settings = Settings {
             outbound: None,
             bind_address: None,
@@ -41,7 +55,7 @@ impl Loop {
             buffer_bytes: 4096,
             buffer_budget_bytes: 1 << 20,
             pipes_max: 0,
-            durations_ms,
+            durations,
             drain_timeout_ms: HOUR_MS,
         };
         let names = DnsSettings {
@@ -85,7 +99,7 @@ fn many_who_wait_for_one_name_are_answered_over_several_turns() {
     let at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
     // The address is not permitted: answers are replies, and nothing is connected to.
     let rules = "permit c 127.9.0.0/16\n";
-    let mut proxy = Loop::start(rules, at, (Deadline::Linger, HOUR_MS));
+    let mut proxy = Loop::start(rules, at, HOUR_MS);
     let mut clients: Vec<TcpStream> = Vec::new();
     for _ in 0..WAITERS {
         let mut client = proxy.dial();
@@ -124,7 +138,7 @@ fn deadlines_that_come_together_are_handled_over_several_turns() {
     }
     const LINGER_MS: Millis = 1_000;
     let nobody = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
-    let mut proxy = Loop::start(PERMIT_ALL, nobody, (Deadline::Linger, LINGER_MS));
+    let mut proxy = Loop::start(PERMIT_ALL, nobody, LINGER_MS);
     // Refused, and not closing: each session ends when its time to linger does.
     let mut clients: Vec<TcpStream> = (0..WAITERS).map(|_| proxy.dial()).collect();
     clients.iter_mut().for_each(|client| client.write_all(&[4, 9]).unwrap());

@@ -1,7 +1,7 @@
 //! The way to a remote shell: the proxy's address, and a CONNECT through it.
 
 use crate::client::{self, Client, Doing};
-use crate::name::Target;
+use crate::name::Classified;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 use std::{error, fmt, io};
@@ -30,17 +30,17 @@ impl error::Error for DialError {}
 /// address of the proxy is tried until one can be reached; `timeout` is for its reply.
 pub fn dial(
     proxy: (&str, u16),
-    target: &(Target, u16),
+    target: &(Classified, u16),
     timeout: Duration,
 ) -> Result<TcpStream, DialError> {
     let absolute;
     let target: client::Target<'_> = match target {
-        (Target::Address(address), port) => (*address, *port).into(),
-        (Target::Name(name), port) if name.is_absolute() => {
+        (Classified::Address(address), port) => (*address, *port).into(),
+        (Classified::Name(name), port) if name.is_absolute() => {
             absolute = format!("{name}.");
             (&*absolute, *port).into()
         }
-        (Target::Name(name), port) => (name.as_str(), *port).into(),
+        (Classified::Name(name), port) => (name.as_str(), *port).into(),
     };
     let mut unreachable = DialError::Lookup(io::ErrorKind::AddrNotAvailable.into());
     for address in proxy.to_socket_addrs().map_err(DialError::Lookup)? {

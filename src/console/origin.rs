@@ -5,7 +5,7 @@
 //! password to a proxy of that site's choosing. Sources: Fetch Metadata Request Headers (W3C), RFC
 //! 6454 (Origin), RFC 9110 section 7.2 (Host) and 10.1.3 (Referer).
 
-use crate::name::{self, Target};
+use crate::name::{self, Classified};
 use std::net::Ipv6Addr;
 
 /// What a request says about where it comes from; `None`: the header is missing.
@@ -100,8 +100,10 @@ impl Origin {
             return address.strip_suffix(']').is_some_and(|text| text.parse::<Ipv6Addr>().is_ok());
         }
         match name::classify(host.as_bytes()) {
-            Ok(Target::Address(_)) => true,
-            Ok(Target::Name(name)) => name.as_str() == "localhost" || hosts.contains(name.as_str()),
+            Ok(Classified::Address(_)) => true,
+            Ok(Classified::Name(name)) => {
+                name.as_str() == "localhost" || hosts.contains(name.as_str())
+            }
             Err(_) => false,
         }
     }

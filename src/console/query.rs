@@ -3,7 +3,7 @@
 //! Sources: RFC 3986 section 2.1 (percent encoding) and the form encoding of HTML (`+` is a
 //! blank). Decoding never fails: what is not an escape stands for itself, as in browsers.
 
-use crate::name::{self, NameError, Target};
+use crate::name::{self, Classified, NameError};
 use std::fmt;
 
 /// Rows of the panel, and most sessions of one page.
@@ -75,7 +75,7 @@ impl Row {
     }
 
     /// Whom to ask the proxy for.
-    pub fn target(&self) -> Result<(Target, u16), FieldError> {
+    pub fn target(&self) -> Result<(Classified, u16), FieldError> {
         if !fits(&self.host) {
             return Err(FieldError::Host);
         }

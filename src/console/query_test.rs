@@ -64,7 +64,7 @@ fn a_row_is_used_once_it_has_a_host_or_a_port() {
 #[test]
 fn a_row_says_what_is_wrong_with_it() {
     let long = "a".repeat(FIELD_BYTES_MAX + 1);
-    let loopback = || Target::Address(Ipv4Addr::LOCALHOST);
+    let loopback = || Classified::Address(Ipv4Addr::LOCALHOST);
     for (host, port, expected) in [
         ("127.0.0.1", "80", Ok((loopback(), 80))),
         ("127.0.0.1", "65535", Ok((loopback(), 65535))),

@@ -5,7 +5,7 @@ use super::dialogue::{Action, Dialogue};
 use super::page;
 use super::query::FieldError;
 use super::script::{Script, ScriptError};
-use crate::name::Target;
+use crate::name::Classified;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::SyncSender;
@@ -36,7 +36,7 @@ pub struct Plan<'a> {
     /// The proxy.
     pub proxy: Result<(&'a str, u16), FieldError>,
     /// The remote shell.
-    pub target: Result<(Target, u16), FieldError>,
+    pub target: Result<(Classified, u16), FieldError>,
     /// What to send.
     pub script: Result<Script, ScriptError>,
     /// Its time-outs.

@@ -89,12 +89,12 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::{Target, classify};
+    use crate::name::{Classified, classify};
     use std::net::Ipv4Addr;
 
     fn name(text: &str) -> Name {
         match classify(text.as_bytes()) {
-            Ok(Target::Name(name)) => name,
+            Ok(Classified::Name(name)) => name,
             other => panic!("{other:?}"),
         }
     }

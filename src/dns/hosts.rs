@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ADDRESSES_MAX, Addresses};
-use crate::name::{self, Target};
+use crate::name::{self, Classified};
 
 /// The IPv4 entries of a hosts file (`man 5 hosts`). Its size is the administrator's choice, so
 /// the number of names has no cap.
@@ -58,9 +58,11 @@ impl Hosts {
     fn add_line(&mut self, line: &[u8]) {
         let line = line.split(|&octet| octet == b'#').next().unwrap_or_default();
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        let Some(Ok(Target::Address(address))) = words.next().map(name::classify) else { return };
+        let Some(Ok(Classified::Address(address))) = words.next().map(name::classify) else {
+            return;
+        };
         for word in words {
-            let Ok(Target::Name(name)) = name::classify(word) else { continue };
+            let Ok(Classified::Name(name)) = name::classify(word) else { continue };
             let known = self.names.entry(name.as_str().into()).or_default();
             if known.len() < ADDRESSES_MAX && !known.contains(&address) {
                 *known = known.iter().copied().chain([address]).collect();

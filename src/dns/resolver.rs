@@ -24,7 +24,7 @@ const TIMEOUTS_PER_CALL: usize = 256;
 
 /// What asking for a name led to at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Lookup {
     /// Known from the hosts file or the cache; nothing more will come for this waiter.
     Done(Result<Resolved, DnsError>),
     /// [`Resolver::poll_answer`] will name the waiter.
@@ -141,13 +141,13 @@ impl Resolver {
     /// Asks for the addresses of a name. `source` is the client's address: questions in flight
     /// are shared out by it. `waiter` names who asks until the answer or `cancel`; the caller
     /// must not use it twice at a time.
-    pub fn resolve(&mut self, now: u64, name: &Name, source: IpAddr, waiter: u64) -> Outcome {
+    pub fn resolve(&mut self, now: u64, name: &Name, source: IpAddr, waiter: u64) -> Lookup {
         assert!(!self.waiters.contains_key(&waiter), "waiter {waiter} waits already");
         if let Some(addresses) = self.known(name) {
-            return Outcome::Done(Ok(Resolved { name: name.clone(), addresses }));
+            return Lookup::Done(Ok(Resolved { name: name.clone(), addresses }));
         }
         if self.settings.tries() == 0 {
-            return Outcome::Done(Err(DnsError::ServerFailure));
+            return Lookup::Done(Err(DnsError::ServerFailure));
         }
         let mut new = Waiter {
             source,
@@ -158,11 +158,11 @@ impl Resolver {
             best: DnsError::NotFound,
         };
         if let Some(answer) = self.advance(now, waiter, &mut new) {
-            return Outcome::Done(answer);
+            return Lookup::Done(answer);
         }
         self.deadlines.insert((new.deadline, waiter));
         self.waiters.insert(waiter, new);
-        Outcome::Waiting
+        Lookup::Waiting
     }
 
     /// What needs no question. As in glibc, the hosts file knows names as they stand, before any

@@ -9,7 +9,7 @@ use super::*;
 const ONE: [u8; 4] = [192, 0, 2, 1];
 /// The source of all questions but those of the tests about sources.
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const WAIT: Outcome = Outcome::Waiting;
+const WAIT: Lookup = Lookup::Waiting;
 
 fn resolver(resolv_conf: &str) -> Resolver {
     let settings = Settings::from_resolv_conf(resolv_conf.as_bytes());
@@ -68,7 +68,7 @@ fn the_hosts_file_comes_first_and_is_not_completed() {
     let mut resolver = resolver("search example");
     for text in ["gw", "GW", "gw.", "gw.example"] {
         let found = Resolved { name: name(text), addresses: addresses(&[[10, 0, 0, 1]]) };
-        let expected = Outcome::Done(Ok(found));
+        let expected = Lookup::Done(Ok(found));
         assert_eq!(resolver.candidates(&name(text)), [name(text)], "nothing else is asked");
         assert_eq!(resolver.resolve(0, &name(text), SOURCE, 1), expected, "{text}");
     }
@@ -82,7 +82,7 @@ fn localhost_is_home_and_never_a_question() {
     let mut resolver = resolver("search localhost example");
     let home = |text: &str| {
         let addresses = addresses(&[[127, 0, 0, 1]]);
-        Outcome::Done(Ok(Resolved { name: name(text), addresses }))
+        Lookup::Done(Ok(Resolved { name: name(text), addresses }))
     };
     for text in ["localhost", "LocalHost", "localhost.", "a.localhost", "a.b.localhost."] {
         assert_eq!(resolver.resolve(0, &name(text), SOURCE, 1), home(text), "{text}");
@@ -91,7 +91,7 @@ fn localhost_is_home_and_never_a_question() {
     // The hosts file may say where a name below it is, but not where it is itself.
     resolver.set_hosts(Hosts::parse(b"10.0.0.9 localhost\n127.0.0.2 a.localhost\n"));
     assert_eq!(resolver.resolve(0, &name("localhost"), SOURCE, 1), home("localhost"));
-    let Outcome::Done(Ok(found)) = resolver.resolve(0, &name("a.localhost"), SOURCE, 1) else {
+    let Lookup::Done(Ok(found)) = resolver.resolve(0, &name("a.localhost"), SOURCE, 1) else {
         panic!("listed")
     };
     assert_eq!(*found.addresses, [Ipv4Addr::new(127, 0, 0, 2)]);
@@ -118,7 +118,7 @@ fn one_answer_goes_to_all_who_wait_and_into_the_cache() {
     }
     nothing_is_left(&mut resolver, &[query.key]);
     let again = resolver.resolve(60_004, &name("www.example.com"), SOURCE, 1);
-    assert_eq!(again, Outcome::Done(Ok(one("www.example.com"))), "within the TTL");
+    assert_eq!(again, Lookup::Done(Ok(one("www.example.com"))), "within the TTL");
     assert_eq!(resolver.resolve(60_005, &name("www.example.com"), SOURCE, 1), WAIT, "behind it");
 }
 
@@ -332,10 +332,10 @@ fn the_search_list_goes_on_behind_what_the_cache_rules_out_and_ends_with_silence
     assert_eq!(resolver.poll_answer(), Some((1, Ok(one("www")))));
     assert_eq!(
         resolver.resolve(1, &name("www"), SOURCE, 1),
-        Outcome::Done(Ok(one("www"))),
+        Lookup::Done(Ok(one("www"))),
         "both cached"
     );
-    let missing = Outcome::Done(Err(DnsError::NotFound));
+    let missing = Lookup::Done(Err(DnsError::NotFound));
     assert_eq!(
         resolver.resolve(1, &name("www.a.example."), SOURCE, 1),
         missing,
@@ -449,6 +449,6 @@ fn new_settings_count_from_then_on() {
     resolver.handle_error(0, running.key);
     assert_eq!(sent(&mut resolver).server, running.server, "what runs goes on as it began");
     resolver.set_settings(Settings { servers: Vec::new(), ..Settings::default() });
-    let nobody = Outcome::Done(Err(DnsError::ServerFailure));
+    let nobody = Lookup::Done(Err(DnsError::ServerFailure));
     assert_eq!(resolver.resolve(0, &name("new.example"), SOURCE, 4), nobody);
 }

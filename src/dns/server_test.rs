@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::name::{Name, Target, classify};
+use crate::name::{Classified, Name, classify};
 
 pub const QR: u16 = 0x8000;
 pub const AA: u16 = 0x0400;
@@ -17,7 +17,7 @@ pub const REFUSED: u16 = 5;
 
 pub fn name(text: &str) -> Name {
     match classify(text.as_bytes()) {
-        Ok(Target::Name(name)) => name,
+        Ok(Classified::Name(name)) => name,
         other => panic!("{text}: {other:?}"),
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use resolv_conf::{Config, ScopedIp};
 
-use crate::name::{self, Name, Target};
+use crate::name::{self, Classified, Name};
 
 /// Most servers taken from resolv.conf (glibc's MAXNS).
 pub const SERVERS_MAX: usize = 3;
@@ -59,7 +59,7 @@ impl Settings {
         }
         let domains = config.get_last_search_or_domain();
         let names = domains.filter_map(|domain| match name::classify(domain.as_bytes()) {
-            Ok(Target::Name(name)) => Some(name.to_absolute()),
+            Ok(Classified::Name(name)) => Some(name.to_absolute()),
             _ => None,
         });
         Settings {

@@ -13,7 +13,7 @@ fn servers(text: &str) -> Vec<String> {
 
 fn name(text: &str) -> Name {
     match name::classify(text.as_bytes()) {
-        Ok(Target::Name(name)) => name,
+        Ok(Classified::Name(name)) => name,
         other => panic!("{text}: {other:?}"),
     }
 }

@@ -183,11 +183,11 @@ impl World {
         };
         let name = name(&text);
         match self.resolver.resolve(self.now, &name, source(waiter), waiter) {
-            Outcome::Waiting => {
+            Lookup::Waiting => {
                 let deadline = self.now + TOTAL_TIMEOUT_MS;
                 self.waiting.insert(waiter, Waiting { name, deadline });
             }
-            Outcome::Done(answer) => self.judge(&name, answer),
+            Lookup::Done(answer) => self.judge(&name, answer),
         }
     }
 

@@ -1,10 +1,9 @@
 //! [`Net`] over mio: one epoll, edge-triggered.
 
-use super::{Event, Net, route, sys};
-use crate::pool::PIPE_BYTES;
-use crate::timer::Millis;
+use super::{Event, Interest, Net, PIPE_BYTES, route, sys};
+use crate::time::Millis;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
-use mio::{Events, Interest, Poll, Registry, Token};
+use mio::{Events, Poll, Registry, Token};
 use rustix::pipe::{self, PipeFlags, SpliceFlags};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,12 +16,11 @@ const EVENTS_PER_TURN: usize = 1024;
 /// An idle connection is probed after this long; how often, and how many probes may be lost, is
 /// the system's choice (net.ipv4.tcp_keepalive_intvl, tcp_keepalive_probes).
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(600);
-/// What is told of a stream.
-const STREAM_INTEREST: Interest =
-    Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+/// What is awaited of every stream.
+const READ: mio::Interest = mio::Interest::READABLE.add(mio::Interest::PRIORITY);
 const SPLICE_FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 /// Any port: FTP's is as good as another, since nothing is sent.
-const FACING_PORT: u16 = 21;
+const ANY_PORT: u16 = 21;
 
 /// Both ends of a pipe.
 pub struct Pipe {
@@ -90,16 +88,16 @@ impl Net for MioNet {
         socket.set_reuse_address(true)?;
         // Accepted connections inherit these, which saves the calls on each.
         let _ = socket.set_tcp_nodelay(true);
-        let _ = keep_up(&SockRef::from(&socket));
+        let _ = enable_keepalive(&SockRef::from(&socket));
         socket.set_out_of_band_inline(true)?;
         socket.bind(&SocketAddr::V4(at).into())?;
         socket.listen(backlog)?;
         let mut listener = TcpListener::from_std(socket.into());
-        self.registry().register(&mut listener, Token(token), Interest::READABLE)?;
+        self.registry().register(&mut listener, Token(token), mio::Interest::READABLE)?;
         Ok(listener)
     }
 
-    fn listening_on(&self, listener: &TcpListener) -> io::Result<SocketAddrV4> {
+    fn listener_addr(&self, listener: &TcpListener) -> io::Result<SocketAddrV4> {
         only_v4(listener.local_addr()?)
     }
 
@@ -108,12 +106,21 @@ impl Net for MioNet {
         Ok((stream, only_v4(peer)?))
     }
 
-    fn watch(&mut self, stream: &mut TcpStream, token: usize) -> io::Result<()> {
-        self.registry().register(stream, Token(token), STREAM_INTEREST)
+    fn register(&mut self, stream: &mut TcpStream, token: usize) -> io::Result<()> {
+        self.registry().register(stream, Token(token), READ)
     }
 
-    fn keep_up(&mut self, stream: &TcpStream) -> io::Result<()> {
-        keep_up(&SockRef::from(stream))
+    fn reregister(
+        &mut self,
+        stream: &mut TcpStream,
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.registry().reregister(stream, Token(token), mio_interest(interest))
+    }
+
+    fn enable_keepalive(&mut self, stream: &TcpStream) -> io::Result<()> {
+        enable_keepalive(&SockRef::from(stream))
     }
 
     fn connect(
@@ -135,7 +142,8 @@ impl Net for MioNet {
             _ => {}
         }
         let mut stream = TcpStream::from_std(socket.into());
-        self.watch(&mut stream, token)?;
+        let interest = mio_interest(Interest::ReadWrite);
+        self.registry().register(&mut stream, Token(token), interest)?;
         Ok(stream)
     }
 
@@ -143,17 +151,17 @@ impl Net for MioNet {
         route::is_local(address)
     }
 
-    fn facing(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr> {
+    fn source_addr_for(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr> {
         let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        socket.connect((peer, FACING_PORT))?;
+        socket.connect((peer, ANY_PORT))?;
         Ok(*only_v4(socket.local_addr()?)?.ip())
     }
 
-    fn local(&self, stream: &TcpStream) -> io::Result<SocketAddrV4> {
+    fn local_addr(&self, stream: &TcpStream) -> io::Result<SocketAddrV4> {
         only_v4(stream.local_addr()?)
     }
 
-    fn error(&self, stream: &TcpStream) -> io::Result<Option<io::Error>> {
+    fn take_error(&self, stream: &TcpStream) -> io::Result<Option<io::Error>> {
         stream.take_error()
     }
 
@@ -198,7 +206,7 @@ impl Net for MioNet {
         let socket = Socket::new(domain, Type::DGRAM.nonblocking(), None)?;
         socket.connect(&peer.into())?;
         let mut socket = UdpSocket::from_std(socket.into());
-        self.registry().register(&mut socket, Token(token), Interest::READABLE)?;
+        self.registry().register(&mut socket, Token(token), mio::Interest::READABLE)?;
         Ok(socket)
     }
 
@@ -210,7 +218,7 @@ impl Net for MioNet {
         socket.recv(into)
     }
 
-    fn finish(&mut self, stream: &TcpStream) -> io::Result<()> {
+    fn shutdown_write(&mut self, stream: &TcpStream) -> io::Result<()> {
         stream.shutdown(Shutdown::Write)
     }
 
@@ -226,8 +234,15 @@ impl Net for MioNet {
 
 /// A peer that has vanished is noticed. Data on the way is given up on by net.ipv4.tcp_retries2;
 /// a user time-out (TCP_USER_TIMEOUT) would cut off readers that pause.
-fn keep_up(socket: &SockRef<'_>) -> io::Result<()> {
+fn enable_keepalive(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))
+}
+
+fn mio_interest(interest: Interest) -> mio::Interest {
+    match interest {
+        Interest::Read => READ,
+        Interest::ReadWrite => READ.add(mio::Interest::WRITABLE),
+    }
 }
 
 fn in_progress(error: &io::Error) -> bool {

@@ -1,8 +1,8 @@
 //! One direction: bytes on their way from a source to a sink.
 
-use super::side::Side;
-use crate::net::{Net, lacks_resources};
-use crate::pool::{Buffer, PIPE_BYTES, Pool};
+use super::endpoint::Endpoint;
+use crate::net::{Net, PIPE_BYTES, lacks_resources};
+use crate::pool::{Buffer, Pool};
 use std::io::{self, ErrorKind};
 
 /// Most calls to read that one direction may make in a turn.
@@ -32,7 +32,7 @@ pub enum Step {
 }
 
 /// What a direction has in hand.
-enum Held<P> {
+enum InFlight<P> {
     Nothing,
     Buffer(Buffer),
     /// A pipe with so many bytes in it.
@@ -41,7 +41,7 @@ enum Held<P> {
 
 /// Bytes on their way from a source to a sink, in a buffer or in a pipe (`P`).
 pub struct Direction<P> {
-    held: Held<P>,
+    held: InFlight<P>,
     pub(super) source: Source,
     fin_sent: bool,
     /// The flow is sustained: what comes next goes through a pipe.
@@ -57,7 +57,7 @@ pub struct Direction<P> {
 impl<P> Default for Direction<P> {
     fn default() -> Direction<P> {
         Direction {
-            held: Held::Nothing,
+            held: InFlight::Nothing,
             source: Source::Open,
             fin_sent: false,
             bulk: false,
@@ -71,7 +71,7 @@ impl<P> Default for Direction<P> {
 impl<P> Direction<P> {
     /// Whether no byte is held.
     pub fn is_empty(&self) -> bool {
-        matches!(self.held, Held::Nothing)
+        matches!(self.held, InFlight::Nothing)
     }
 
     /// Whether the source's FIN has been read.
@@ -80,30 +80,30 @@ impl<P> Direction<P> {
     }
 
     /// Whether nothing more will come and everything is delivered.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_closed_and_empty(&self) -> bool {
         self.source != Source::Open && self.is_empty()
     }
 
     /// The bytes held in a buffer; those in a pipe cannot be seen.
     pub fn held(&self) -> &[u8] {
         match &self.held {
-            Held::Buffer(buffer) => buffer.held(),
+            InFlight::Buffer(buffer) => buffer.held(),
             _ => &[],
         }
     }
 
     /// Whether the source has filled the buffer: there may be much more to come.
     fn is_full(&self) -> bool {
-        matches!(&self.held, Held::Buffer(buffer) if buffer.is_full())
+        matches!(&self.held, InFlight::Buffer(buffer) if buffer.is_full())
     }
 
     /// The buffer held, or one that is lent now.
     fn buffer(&mut self, lend: impl FnOnce() -> Buffer) -> &mut Buffer {
         if self.is_empty() {
-            self.held = Held::Buffer(lend());
+            self.held = InFlight::Buffer(lend());
         }
         match &mut self.held {
-            Held::Buffer(buffer) => buffer,
+            InFlight::Buffer(buffer) => buffer,
             _ => unreachable!("a pipe is emptied before bytes are put into a buffer"),
         }
     }
@@ -120,7 +120,7 @@ impl<P> Direction<P> {
 
     /// Drops the first `n` bytes held (a request that was read), and the buffer once it is empty.
     pub fn consume(&mut self, pool: &mut Pool<P>, n: usize) {
-        let Held::Buffer(buffer) = &mut self.held else { return };
+        let InFlight::Buffer(buffer) = &mut self.held else { return };
         buffer.consume(n);
         if buffer.held().is_empty() {
             self.discard(pool);
@@ -129,11 +129,11 @@ impl<P> Direction<P> {
 
     /// Drops what is held.
     pub fn discard(&mut self, pool: &mut Pool<P>) {
-        match std::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Nothing => {}
-            Held::Buffer(buffer) => pool.give_back(buffer),
-            Held::Pipe(pipe, 0) => pool.give_back_pipe(pipe),
-            Held::Pipe(pipe, _) => pool.drop_pipe(pipe),
+        match std::mem::replace(&mut self.held, InFlight::Nothing) {
+            InFlight::Nothing => {}
+            InFlight::Buffer(buffer) => pool.give_back(buffer),
+            InFlight::Pipe(pipe, 0) => pool.give_back_pipe(pipe),
+            InFlight::Pipe(pipe, _) => pool.drop_pipe(pipe),
         }
     }
 
@@ -154,7 +154,7 @@ impl<P> Direction<P> {
     pub fn fill<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
-        from: &mut Side<N::Stream>,
+        from: &mut Endpoint<N::Stream>,
         pool: &mut Pool<P>,
         lend: fn(&mut Pool<P>) -> Buffer,
     ) -> usize {
@@ -164,7 +164,7 @@ impl<P> Direction<P> {
     fn fill_at_most<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
-        from: &mut Side<N::Stream>,
+        from: &mut Endpoint<N::Stream>,
         pool: &mut Pool<P>,
         lend: fn(&mut Pool<P>) -> Buffer,
         most: usize,
@@ -192,7 +192,7 @@ impl<P> Direction<P> {
     fn fill_urgent<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
-        from: &mut Side<N::Stream>,
+        from: &mut Endpoint<N::Stream>,
         pool: &mut Pool<P>,
     ) -> usize {
         let n = self.fill_at_most(net, from, pool, Pool::lend_small, 1);
@@ -206,7 +206,7 @@ impl<P> Direction<P> {
     fn splice<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
-        from: &mut Side<N::Stream>,
+        from: &mut Endpoint<N::Stream>,
         pool: &mut Pool<P>,
     ) -> usize {
         let Some(mut pipe) = pool.lend_pipe(|| net.open_pipe()) else {
@@ -215,7 +215,7 @@ impl<P> Direction<P> {
         match net.splice_in(&from.stream, &mut pipe, PIPE_BYTES) {
             Ok(n @ 1..) => {
                 self.bulk = n >= SPLICE_BYTES_MIN;
-                self.held = Held::Pipe(pipe, n);
+                self.held = InFlight::Pipe(pipe, n);
                 from.read_on = true;
                 return n;
             }
@@ -252,7 +252,7 @@ impl<P> Direction<P> {
     }
 
     /// Takes in what a call to read told of the source; how many bytes came.
-    fn update_source<S>(&mut self, read: io::Result<usize>, from: &mut Side<S>) -> usize {
+    fn update_source<S>(&mut self, read: io::Result<usize>, from: &mut Endpoint<S>) -> usize {
         match read {
             // After an error was told to a send, the kernel shows its end as if it were a FIN.
             Ok(0) => self.source = if from.reset { Source::Cut } else { Source::Ended },
@@ -279,7 +279,7 @@ impl<P> Direction<P> {
     pub fn flush<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
-        to: &mut Side<N::Stream>,
+        to: &mut Endpoint<N::Stream>,
         pool: &mut Pool<P>,
     ) -> bool {
         while to.writable {
@@ -289,15 +289,17 @@ impl<P> Direction<P> {
                 net.send_without_delay(&to.stream);
             }
             let sent = match &mut self.held {
-                Held::Nothing => return true,
-                Held::Buffer(buffer) if self.urgent => net.send_urgent(&to.stream, buffer.held()),
-                Held::Buffer(buffer) => net.send(&to.stream, buffer.held()),
-                Held::Pipe(pipe, bytes) => net.splice_out(pipe, &to.stream, *bytes),
+                InFlight::Nothing => return true,
+                InFlight::Buffer(buffer) if self.urgent => {
+                    net.send_urgent(&to.stream, buffer.held())
+                }
+                InFlight::Buffer(buffer) => net.send(&to.stream, buffer.held()),
+                InFlight::Pipe(pipe, bytes) => net.splice_out(pipe, &to.stream, *bytes),
             };
             match sent {
-                Ok(n) => self.sent(n, to, pool),
+                Ok(n) => self.update_sink(n, net, to, pool),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => to.writable = false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => to.wait_for_room(net),
                 Err(error) if self.held().is_empty() && lacks_resources(&error) => return false,
                 Err(error) => {
                     to.set_failed(&error);
@@ -309,19 +311,27 @@ impl<P> Direction<P> {
     }
 
     /// The sink has taken `n` of the bytes held.
-    fn sent<S>(&mut self, n: usize, to: &mut Side<S>, pool: &mut Pool<P>) {
+    fn update_sink<N: Net<Pipe = P>>(
+        &mut self,
+        n: usize,
+        net: &mut N,
+        to: &mut Endpoint<N::Stream>,
+        pool: &mut Pool<P>,
+    ) {
         let own_bytes = n.min(usize::from(self.own_bytes));
         self.own_bytes -= own_bytes as u8;
         self.delivered += (n - own_bytes) as u64;
         match &mut self.held {
-            Held::Nothing => {}
-            Held::Buffer(buffer) => {
-                // A short count means that the kernel's buffer is full.
-                to.writable = n == buffer.held().len();
+            InFlight::Nothing => {}
+            InFlight::Buffer(buffer) => {
+                if n < buffer.held().len() {
+                    // A short count means that the kernel's buffer is full.
+                    to.wait_for_room(net);
+                }
                 self.urgent &= n == 0;
                 self.consume(pool, n);
             }
-            Held::Pipe(_, bytes) => {
+            InFlight::Pipe(_, bytes) => {
                 *bytes -= n;
                 if *bytes == 0 {
                     self.discard(pool);
@@ -331,17 +341,25 @@ impl<P> Direction<P> {
     }
 
     /// Half-closes the sink after the last of the proxy's own bytes, once; `false` if it is gone.
-    pub fn finish_own<N: Net<Pipe = P>>(&mut self, net: &mut N, to: &mut Side<N::Stream>) -> bool {
+    pub fn shutdown_after_reply<N: Net<Pipe = P>>(
+        &mut self,
+        net: &mut N,
+        to: &mut Endpoint<N::Stream>,
+    ) -> bool {
         self.source = Source::Ended;
         self.forward_fin(net, to);
         !to.reset
     }
 
     /// Half-closes the sink once the source has ended and everything is delivered.
-    pub(super) fn forward_fin<N: Net<Pipe = P>>(&mut self, net: &mut N, to: &mut Side<N::Stream>) {
+    pub(super) fn forward_fin<N: Net<Pipe = P>>(
+        &mut self,
+        net: &mut N,
+        to: &mut Endpoint<N::Stream>,
+    ) {
         if self.source == Source::Ended && self.is_empty() && !self.fin_sent {
             self.fin_sent = true;
-            if let Err(error) = net.finish(&to.stream) {
+            if let Err(error) = net.shutdown_write(&to.stream) {
                 to.set_failed(&error);
             }
         }
@@ -353,8 +371,8 @@ impl<P> Direction<P> {
     pub(super) fn pump<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
-        from: &mut Side<N::Stream>,
-        to: &mut Side<N::Stream>,
+        from: &mut Endpoint<N::Stream>,
+        to: &mut Endpoint<N::Stream>,
         pool: &mut Pool<P>,
     ) -> Step {
         let mut taken = 0;
@@ -378,7 +396,7 @@ impl<P> Direction<P> {
     fn take_in<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
-        from: &mut Side<N::Stream>,
+        from: &mut Endpoint<N::Stream>,
         pool: &mut Pool<P>,
     ) -> usize {
         // Splice stops in front of an urgent byte, but only a read gets past it.
@@ -394,7 +412,7 @@ impl<P> Direction<P> {
     fn copy<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
-        from: &mut Side<N::Stream>,
+        from: &mut Endpoint<N::Stream>,
         pool: &mut Pool<P>,
     ) -> usize {
         self.bulk = false;

@@ -11,8 +11,8 @@
 //! `#` at the start of a line or after a blank begins a comment; within a word it is like any other
 //! character, since a USERID may hold it. Lines end with LF or CRLF.
 
-use super::{Addresses, Ident, Rule, RuleSet, Target};
-use crate::access::Escaped;
+use super::{AddressPattern, Ident, Rule, RuleSet, TargetPattern};
+use crate::escape::Escaped;
 use crate::name;
 use crate::wire::USER_BYTES_MAX;
 use std::net::Ipv4Addr;
@@ -164,17 +164,17 @@ fn parse_option(
     Ok(())
 }
 
-fn parse_target(word: &str) -> Result<Target, String> {
+fn parse_target(word: &str) -> Result<TargetPattern, String> {
     let (name, subdomains) = match word.strip_prefix("*.") {
         Some(name) => (name, true),
         None => (word, false),
     };
     // `*.com` is a name and `*.1.2.3` an address: the last label tells.
-    if let Ok(name::Target::Name(name)) = name::classify(name.as_bytes()) {
-        return Ok(Target::Name { name: name.as_str().into(), subdomains });
+    if let Ok(name::Classified::Name(name)) = name::classify(name.as_bytes()) {
+        return Ok(TargetPattern::Name { name: name.as_str().into(), subdomains });
     }
     match parse_addresses(word) {
-        Ok(addresses) => Ok(Target::Addresses(addresses)),
+        Ok(addresses) => Ok(TargetPattern::Addresses(addresses)),
         Err(error) if word.contains(|c: char| c.is_ascii_alphabetic()) => {
             Err(error + ", or a host name")
         }
@@ -183,7 +183,7 @@ fn parse_target(word: &str) -> Result<Target, String> {
 }
 
 /// Reads four octets, each a number or `*`, or a network in CIDR form.
-pub fn parse_addresses(word: &str) -> Result<Addresses, String> {
+pub fn parse_addresses(word: &str) -> Result<AddressPattern, String> {
     if let Some((network, bits)) = word.split_once('/') {
         return parse_network(word, network, bits);
     }
@@ -202,10 +202,10 @@ pub fn parse_addresses(word: &str) -> Result<Addresses, String> {
         mask = mask << 8 | if number.is_some() { 0xff } else { 0 };
         value = value << 8 | u32::from(number.unwrap_or(0));
     }
-    Ok(Addresses { mask, value })
+    Ok(AddressPattern { mask, value })
 }
 
-fn parse_network(word: &str, network: &str, bits: &str) -> Result<Addresses, String> {
+fn parse_network(word: &str, network: &str, bits: &str) -> Result<AddressPattern, String> {
     let wrong = || found(word.as_bytes(), "a network like 10.0.0.0/8, with 0 to 32 bits");
     let address: Ipv4Addr = network.parse().map_err(|_| wrong())?;
     let bits = parse_number::<u32>(bits).filter(|&bits| bits <= 32).ok_or_else(wrong)?;
@@ -215,7 +215,7 @@ fn parse_network(word: &str, network: &str, bits: &str) -> Result<Addresses, Str
         let network = Ipv4Addr::from(value);
         return Err(found(word.as_bytes(), &format!("{network}/{bits}, the network it lies in")));
     }
-    Ok(Addresses { mask, value })
+    Ok(AddressPattern { mask, value })
 }
 
 fn parse_ports(word: &str) -> Result<Vec<RangeInclusive<u16>>, String> {

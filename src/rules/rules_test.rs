@@ -7,8 +7,8 @@ fn rules(text: &str) -> RuleSet {
     RuleSet::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error:?}"))
 }
 
-fn query(address: &str) -> Query<'static> {
-    Query {
+fn query(address: &str) -> AccessRequest<'static> {
+    AccessRequest {
         command: Command::Connect,
         name: None,
         address: address.parse().unwrap(),
@@ -18,7 +18,7 @@ fn query(address: &str) -> Query<'static> {
     }
 }
 
-fn decided_by(rules: &RuleSet, query: &Query<'_>) -> Option<(bool, u32)> {
+fn decided_by(rules: &RuleSet, query: &AccessRequest<'_>) -> Option<(bool, u32)> {
     match rules.decide(query) {
         Verdict::Permit { line, .. } => Some((true, line)),
         Verdict::Deny { line } => Some((false, line)),
@@ -169,8 +169,11 @@ fn the_first_rule_that_matches_decides_and_none_is_no() {
     assert_eq!(decided_by(&set, &query("10.1.2.3")), Some((false, 1)));
     assert_eq!(decided_by(&set, &query("9.1.2.3")), Some((true, 3)));
     assert_eq!(set.decide(&query("11.1.2.3")), Verdict::NoRule);
-    assert_eq!(set.decide(&Query { port: 81, ..query("9.1.2.3") }), Verdict::NoRule);
-    assert_eq!(set.decide(&Query { command: Command::Bind, ..query("9.1.2.3") }), Verdict::NoRule);
+    assert_eq!(set.decide(&AccessRequest { port: 81, ..query("9.1.2.3") }), Verdict::NoRule);
+    assert_eq!(
+        set.decide(&AccessRequest { command: Command::Bind, ..query("9.1.2.3") }),
+        Verdict::NoRule
+    );
 }
 
 #[test]
@@ -184,8 +187,8 @@ fn impossible_targets_are_refused_before_any_rule_and_nothing_else_is() {
     for address in ["1.0.0.0", "127.0.0.1", "169.254.169.254", "223.255.255.255", "10.0.0.1"] {
         assert_eq!(decided_by(&set, &query(address)), Some((true, 1)), "{address}");
     }
-    assert_eq!(set.decide(&Query { port: 0, ..query("1.2.3.4") }), Verdict::Impossible);
-    let bind = Query { port: 0, command: Command::Bind, ..query("1.2.3.4") };
+    assert_eq!(set.decide(&AccessRequest { port: 0, ..query("1.2.3.4") }), Verdict::Impossible);
+    let bind = AccessRequest { port: 0, command: Command::Bind, ..query("1.2.3.4") };
     assert_eq!(
         decided_by(&set, &bind),
         Some((true, 1)),
@@ -206,10 +209,10 @@ fn host_names_match_only_requests_by_that_name_and_never_lead_home() {
         ("www.exact.org", None),
         ("com", None),
     ] {
-        let asked = Query { name: Some(name.as_bytes()), ..query("93.184.216.34") };
+        let asked = AccessRequest { name: Some(name.as_bytes()), ..query("93.184.216.34") };
         assert_eq!(decided_by(&set, &asked).map(|(_, line)| line), line, "{name}");
         for own in ["127.0.0.1", "169.254.169.254"] {
-            let asked = Query { address: own.parse().unwrap(), ..asked };
+            let asked = AccessRequest { address: own.parse().unwrap(), ..asked };
             assert_eq!(set.decide(&asked), Verdict::NoRule, "{name} -> {own}");
         }
     }
@@ -313,7 +316,10 @@ fn the_shipped_rules_do_what_they_say() {
     let set = rules(include_str!("../../socks.conf"));
     let local = Ipv4Addr::LOCALHOST;
     let permits = |command, address, client| {
-        matches!(set.decide(&Query { command, client, ..query(address) }), Verdict::Permit { .. })
+        matches!(
+            set.decide(&AccessRequest { command, client, ..query(address) }),
+            Verdict::Permit { .. }
+        )
     };
     for command in [Command::Connect, Command::Bind] {
         assert!(permits(command, "127.0.0.1", local));
@@ -325,7 +331,7 @@ fn the_shipped_rules_do_what_they_say() {
 }
 
 /// Decides word by word on the text, knowing nothing of the parser.
-fn reference(text: &str, query: &Query<'_>) -> Option<(bool, u32)> {
+fn reference(text: &str, query: &AccessRequest<'_>) -> Option<(bool, u32)> {
     let octets = query.address.octets();
     if octets[0] == 0 || octets[0] >= 224 || (query.port == 0 && query.command == Command::Connect)
     {
@@ -426,7 +432,7 @@ proptest! {
             let mut octets = (bits & 0x7f03_0303).to_be_bytes();
             octets[0] = [10, 127, 1, 0, 225, 2, 3, 169][usize::from(octets[0] >> 4)];
             let names: [Option<&[u8]>; 4] = [None, Some(b"A.example.com"), Some(b"b.a.example.com."), Some(b"example.org")];
-            let query = Query {
+            let query = AccessRequest {
                 command: if connect { Command::Connect } else { Command::Bind },
                 name: names[usize::from(what & 3)],
                 address: octets.into(),

@@ -1,10 +1,10 @@
 //! Rules as text, in the form that the parser reads.
 
-use super::{Addresses, Ident, Rule, Target};
+use super::{AddressPattern, Ident, Rule, TargetPattern};
 use std::fmt::{self, Display, Formatter};
 use std::net::Ipv4Addr;
 
-impl Display for Addresses {
+impl Display for AddressPattern {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (masks, values) = (self.mask.to_be_bytes(), self.value.to_be_bytes());
         if !masks.iter().all(|mask| matches!(mask, 0 | 255)) {
@@ -21,11 +21,11 @@ impl Display for Addresses {
     }
 }
 
-impl Display for Target {
+impl Display for TargetPattern {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Addresses(addresses) => addresses.fmt(f),
-            Target::Name { name, subdomains } => {
+            TargetPattern::Addresses(addresses) => addresses.fmt(f),
+            TargetPattern::Name { name, subdomains } => {
                 write!(f, "{}{name}", if *subdomains { "*." } else { "" })
             }
         }

@@ -1,31 +1,49 @@
-//! What a session asks of the loop.
+//! What a session asks of its connection.
 
 use crate::name::Name;
 use crate::wire::Reply;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// What the loop has to do for a session.
+/// What is to be done for a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing until something happens.
     Wait,
-    /// Resolve this name and report; with `true`, ask the client's identd meanwhile.
-    Resolve(Name, bool),
+    /// Resolve this name and report.
+    Resolve {
+        /// What to resolve.
+        name: Name,
+        /// Ask the client's identd meanwhile.
+        query_ident: bool,
+    },
     /// Ask the client's identd and report.
-    Ask,
-    /// Connect to this address and report.
-    Connect(SocketAddrV4),
-    /// Listen at the address that faces this one (`None`: the client) and report.
-    Listen(Option<Ipv4Addr>),
+    QueryIdent,
+    /// Connect to this address, beside the attempts that are under way, and report.
+    Connect {
+        /// The number of the attempt, from 0.
+        attempt: usize,
+        /// The address.
+        target: SocketAddrV4,
+    },
+    /// Listen for the peer of a BIND and report.
+    Listen(ListenFor),
     /// Send this to the client.
     Send(Reply),
-    /// Close both connections.
-    Close,
+}
+
+/// Whom a BIND listens for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenFor {
+    /// A peer at this address.
+    Peer(Ipv4Addr),
+    /// Any peer, from any network.
+    Anybody,
 }
 
 impl Action {
     /// Whether it takes a socket.
     pub fn needs_descriptor(&self) -> bool {
-        matches!(self, Action::Resolve(..) | Action::Ask | Action::Connect(_) | Action::Listen(_))
+        use Action::*;
+        matches!(self, Resolve { .. } | QueryIdent | Connect { .. } | Listen(_))
     }
 }

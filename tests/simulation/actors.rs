@@ -6,6 +6,7 @@ use crate::random::pattern;
 use crate::rules::Rule;
 use crate::tcp::{FAR, NEAR};
 use rustix::io::Errno;
+use socku::settings::Durations;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -19,7 +20,7 @@ pub struct Cast {
     /// Few ports for BIND.
     pub few_ports: bool,
     /// Of each deadline.
-    pub durations_ms: Vec<u64>,
+    pub durations: Durations,
     /// No wait of the loop's is longer.
     pub longest_ms: u64,
     /// How likely a name server behaves, in per cent.
@@ -47,6 +48,8 @@ pub struct Client {
     /// The last reply is granted: the relay has begun.
     pub granted: bool,
     pub refused: bool,
+    /// How many of its bytes had been read when the last reply began.
+    pub taken_at_reply: u64,
     /// When something was last done for it, and when a byte was last delivered.
     pub moved_at: u64,
     pub delivered_at: u64,
@@ -77,6 +80,7 @@ impl Client {
             replies: Vec::new(),
             granted: false,
             refused: false,
+            taken_at_reply: 0,
             moved_at: 0,
             delivered_at: 0,
             rivals: 0,

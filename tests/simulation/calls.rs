@@ -1,12 +1,12 @@
 //! The system calls as the kernel performs them for the proxy, and what must hold at each.
 
 use crate::actors::Role;
-use crate::kernel::{Happening, Kernel, Listener};
+use crate::kernel::{Conn, Happening, Kernel, Listener};
 use crate::sim_net::PROXY;
 use crate::tcp::NEAR;
 use rustix::io::Errno;
-use socku::net::Event;
-use socku::reactor::LISTENERS_MAX;
+use socku::net::{Event, Interest};
+use socku::token::{CLIENT, LISTENERS_MAX, Token};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -94,7 +94,8 @@ impl Kernel {
             let Some(token) = c.watch.token else { continue };
             let (end, watch) = (&mut c.ends[NEAR], &mut c.watch);
             let readable = end.is_readable();
-            let writable = (c.established && end.has_room()) || end.dead;
+            let has_room = (c.established && end.has_room()) || end.dead;
+            let writable = has_room && (watch.awaits_room || end.dead);
             let spurious = c.established && self.random.below(1000) < self.mood.spurious;
             let (reads, writes) = (watch.reads && readable, watch.writes && writable);
             if !(reads || writes || watch.changed || spurious) {
@@ -104,7 +105,7 @@ impl Kernel {
             let event = Event {
                 token,
                 readable: (if all { readable } else { reads }) || spurious,
-                writable: (if all { writable } else { writes }) || spurious,
+                writable: (if all { writable } else { writes }) || (spurious && watch.awaits_room),
                 read_closed: end.fin_arrived || end.dead,
                 failed: end.error.is_some(),
                 urgent: end.has_urgent(),
@@ -178,13 +179,24 @@ impl Kernel {
         Ok(conn)
     }
 
-    pub fn watch(&mut self, conn: usize, token: usize) -> Result<(), Errno> {
+    pub fn register(&mut self, conn: usize, token: usize) -> Result<(), Errno> {
         self.lacks(0)?;
-        let is_readable = self.conns[conn].ends[NEAR].is_readable();
-        let watch = &mut self.conns[conn].watch;
-        (watch.token, watch.reads, watch.writes) = (Some(token), true, true);
-        watch.changed = is_readable;
+        self.await_from(conn, token, Interest::Read);
         Ok(())
+    }
+
+    /// What the connection is ready for is told anew.
+    pub fn reregister(&mut self, conn: usize, token: usize, interest: Interest) {
+        assert_eq!(self.conns[conn].watch.token, Some(token), "another token");
+        self.await_from(conn, token, interest);
+        self.say(|| format!("  connection {conn} awaits {interest:?}"));
+    }
+
+    fn await_from(&mut self, conn: usize, token: usize, interest: Interest) {
+        let Conn { ends: [near, _], watch, .. } = &mut self.conns[conn];
+        watch.changed = near.is_readable() || near.dead;
+        (watch.token, watch.reads, watch.writes) = (Some(token), true, true);
+        watch.awaits_room = interest == Interest::ReadWrite;
     }
 
     pub fn connect(
@@ -204,6 +216,7 @@ impl Kernel {
         self.held.insert(conn);
         let watch = &mut self.conns[conn].watch;
         (watch.token, watch.reads, watch.writes) = (Some(token), true, true);
+        watch.awaits_room = true;
         self.progress += 1;
         self.say(|| {
             format!("the proxy connects to {target}: connection {conn} for client {client:?}")
@@ -409,13 +422,22 @@ impl Kernel {
         }
     }
 
-    /// The client whose target has this token: the tokens of a session follow each other.
+    /// The client whose target has this token.
     pub fn client_of_target(&self, token: usize) -> Option<usize> {
-        let client = token.checked_sub(1)?;
-        self.held
-            .iter()
-            .find(|&&conn| self.conns[conn].watch.token == Some(client))
-            .and_then(|&conn| self.conns[conn].actor)
-            .filter(|_| token >= 128)
+        let Token::Connection { slot, .. } = Token::of(token) else { return None };
+        let client = Token::Connection { slot, place: CLIENT }.number();
+        let mut held = self.held.iter();
+        let conn = held.find(|&&conn| self.conns[conn].watch.token == Some(client))?;
+        self.conns[*conn].actor
+    }
+
+    /// The proxy asks which address a connection has, as it does of a target that is connected.
+    pub fn local_addr(&mut self, conn: usize) -> SocketAddrV4 {
+        if let (Some(Role::Target(place)), true) =
+            (self.conns[conn].role, self.conns[conn].established)
+        {
+            self.cast.clients[place].target = Some(conn);
+        }
+        self.conns[conn].local
     }
 }

@@ -7,7 +7,6 @@ use crate::plan::Identd;
 use crate::random::is_pattern;
 use crate::rules::{self, Asks, BIND, CONNECT, Case};
 use crate::tcp::{End, NEAR};
-use socku::timer::Deadline;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
 
@@ -145,6 +144,10 @@ impl Kernel {
     }
 
     fn check_replies(&mut self, place: usize) {
+        if self.client(place).replies.len() % 8 == 1 {
+            let conn = self.client(place).conn.expect("a client");
+            self.cast.clients[place].taken_at_reply = self.conns[conn].ends[NEAR].taken;
+        }
         let client = &self.cast.clients[place];
         let replies = &client.replies;
         if replies.len() == 2 && client.plan.command == BIND && replies[1] == 90 {
@@ -313,7 +316,7 @@ impl Kernel {
 
     /// Nothing has been taken from an end for as long as the proxy waits for that.
     fn is_stuck(&self, sink: &End) -> bool {
-        let patience_ms = self.cast.durations_ms[Deadline::HalfClose as usize];
+        let patience_ms = self.cast.durations.half_close_ms;
         self.now + SLACK_MS >= sink.moved_at + patience_ms
     }
 
@@ -323,7 +326,7 @@ impl Kernel {
         let client = &mut self.cast.clients[place];
         let since = is_due.then(|| *client.reset_due.get_or_insert(now));
         client.reset_due = since;
-        let most = SLACK_MS + self.cast.durations_ms[Deadline::SlowDrain as usize];
+        let most = SLACK_MS + self.cast.durations.slow_reset_poll_ms;
         let is_late = since.is_some_and(|since| now > since + most);
         assert!(!is_late, "client {place}: a reset was not passed on");
     }
@@ -333,7 +336,7 @@ impl Kernel {
         for place in 0..self.cast.clients.len() {
             let client = self.client(place);
             let Some(conn) = client.conn.filter(|conn| self.held.contains(conn)) else { continue };
-            let bound = client.moved_at + self.cast.durations_ms.iter().sum::<u64>();
+            let bound = client.moved_at + 2 * self.cast.longest_ms;
             let is_late = self.now > bound && self.jumped.is_none() && self.mood.want == 0;
             assert!(!is_late, "client {place} has no deadline");
             if let Some(ways) = self.ways(place) {

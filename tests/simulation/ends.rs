@@ -5,7 +5,6 @@ use crate::kernel::Kernel;
 use crate::plan::{Identd, Peer};
 use crate::rules::{BIND, CONNECT};
 use crate::tcp::{End, NEAR};
-use socku::timer::Deadline;
 use std::net::Ipv4Addr;
 
 impl Kernel {
@@ -84,30 +83,30 @@ impl Kernel {
     /// A client that has sent its FIN may have half-closed. With a request for a CONNECT that is
     /// whole it is given some time, and with bytes behind that as long as anybody.
     fn may_leave(&self, place: usize, end: &End) -> bool {
-        let plan = &self.client(place).plan;
-        let request = plan.request.len() as u64;
-        if plan.command != CONNECT || end.taken < request {
+        let client = self.client(place);
+        let request = client.plan.request.len() as u64;
+        if client.plan.command != CONNECT || end.taken < request {
             return true;
         }
-        let leave_ms = self.cast.durations_ms[Deadline::Leave as usize];
-        end.taken == request && self.now + SLACK_MS >= end.fin_at + leave_ms
+        let leave_ms = self.cast.durations.leave_ms;
+        client.taken_at_reply == request && self.now + SLACK_MS >= end.fin_at + leave_ms
     }
 
     /// No timer is early, and none is late.
     pub fn check_age(&self, place: usize, reason: &str, age_ms: u64) {
-        let duration = |kind: Deadline| self.cast.durations_ms[kind as usize];
+        let durations = &self.cast.durations;
         let client = self.client(place);
         let silent_ms = self.now - client.delivered_at;
         let (least, past) = match reason {
-            "request-timeout" => (duration(Deadline::Request), age_ms),
-            "connect-timeout" => (duration(Deadline::ConnectSixteenth), age_ms),
-            "bind-timeout" => (duration(Deadline::Bind), age_ms),
-            "idle-timeout" => (duration(Deadline::Quiet) + duration(Deadline::Rest), silent_ms),
-            "half-close-timeout" => (duration(Deadline::HalfClose), silent_ms),
+            "request-timeout" => (durations.request_ms, age_ms),
+            "connect-timeout" => (durations.connect_ms, age_ms),
+            "bind-timeout" => (durations.bind_ms, age_ms),
+            "idle-timeout" => (durations.idle_ms.unwrap_or(u64::MAX), silent_ms),
+            "half-close-timeout" => (durations.half_close_ms, silent_ms),
             _ => return,
         };
         assert!(past + SLACK_MS >= least, "{reason} of client {place} after {past} ms");
-        let most = least + duration(Deadline::Linger) + 100;
+        let most = least + durations.linger_ms + 100;
         let is_exact = reason == "request-timeout" && self.jumped.is_none();
         assert!(!is_exact || past <= most, "{reason} of client {place} only after {past} ms");
     }

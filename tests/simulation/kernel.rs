@@ -37,6 +37,8 @@ pub struct Watch {
     /// The edge is still to be told.
     pub reads: bool,
     pub writes: bool,
+    /// Room to send is told of as well.
+    pub awaits_room: bool,
     /// A change that is told in any case: FIN, reset, the end of an attempt.
     pub changed: bool,
 }

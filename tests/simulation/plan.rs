@@ -74,6 +74,11 @@ pub fn addresses_of(name: &str) -> Option<Vec<Ipv4Addr>> {
     Some(match name.to_ascii_lowercase().as_str() {
         "one.example" => vec![good(1)],
         "many.example" => vec![good(6), good(5), good(8), good(2)],
+        "slow.example" => vec![good(4), good(2)],
+        "long.example" => {
+            let dropped = (0..5).map(|net| Ipv4Addr::new(10, 2, net, 6));
+            dropped.chain([good(4), good(1)]).collect()
+        }
         "both.example" => vec![Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 2, 1, 3), good(1)],
         "inner.example" => vec![Ipv4Addr::LOCALHOST],
         "empty.example" => vec![],
@@ -132,6 +137,8 @@ impl Plan {
         let names = [
             "one.example",
             "many.example",
+            "slow.example",
+            "long.example",
             "both.example",
             "inner.example",
             "nx.example",

@@ -3,7 +3,7 @@
 use crate::kernel::{Datagram, Kernel};
 use crate::tcp::NEAR;
 use rustix::io::Errno;
-use socku::net::{Event, Net};
+use socku::net::{Event, Interest, Net};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
@@ -114,7 +114,7 @@ impl Net for SimNet {
         Ok(self.handle(id, What::Listener))
     }
 
-    fn listening_on(&self, listener: &Handle) -> io::Result<SocketAddrV4> {
+    fn listener_addr(&self, listener: &Handle) -> io::Result<SocketAddrV4> {
         Ok(self.kernel().listeners[&listener.id].address)
     }
 
@@ -124,11 +124,21 @@ impl Net for SimNet {
         Ok((self.handle(conn, What::Stream), peer))
     }
 
-    fn watch(&mut self, stream: &mut Handle, token: usize) -> io::Result<()> {
-        Ok(self.kernel().watch(stream.id, token)?)
+    fn register(&mut self, stream: &mut Handle, token: usize) -> io::Result<()> {
+        Ok(self.kernel().register(stream.id, token)?)
     }
 
-    fn keep_up(&mut self, stream: &Handle) -> io::Result<()> {
+    fn reregister(
+        &mut self,
+        stream: &mut Handle,
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.kernel().reregister(stream.id, token, interest);
+        Ok(())
+    }
+
+    fn enable_keepalive(&mut self, stream: &Handle) -> io::Result<()> {
         assert!(self.kernel().held.contains(&stream.id));
         Ok(self.kernel().lacks(0)?)
     }
@@ -148,15 +158,15 @@ impl Net for SimNet {
         Ok(is_local(address))
     }
 
-    fn facing(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr> {
+    fn source_addr_for(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr> {
         Ok(if peer.is_loopback() { Ipv4Addr::LOCALHOST } else { PROXY })
     }
 
-    fn local(&self, stream: &Handle) -> io::Result<SocketAddrV4> {
-        Ok(self.kernel().conns[stream.id].local)
+    fn local_addr(&self, stream: &Handle) -> io::Result<SocketAddrV4> {
+        Ok(self.kernel().local_addr(stream.id))
     }
 
-    fn error(&self, stream: &Handle) -> io::Result<Option<io::Error>> {
+    fn take_error(&self, stream: &Handle) -> io::Result<Option<io::Error>> {
         let mut kernel = self.kernel();
         Ok(kernel.conns[stream.id].ends[NEAR].error.take().map(io::Error::from))
     }
@@ -231,7 +241,7 @@ impl Net for SimNet {
         Ok(n)
     }
 
-    fn finish(&mut self, stream: &Handle) -> io::Result<()> {
+    fn shutdown_write(&mut self, stream: &Handle) -> io::Result<()> {
         Ok(self.kernel().finish_near(stream.id)?)
     }
 

@@ -8,9 +8,9 @@ use crate::random::Random;
 use crate::rules;
 use crate::sim_net::{PROXY, SimNet};
 use socku::dns::{self, Hosts, Resolver};
-use socku::reactor::{Reactor, Settings};
+use socku::reactor::Reactor;
 use socku::rules::RuleSet;
-use socku::timer::Deadline;
+use socku::settings::{Durations, Settings};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
@@ -118,34 +118,22 @@ fn settings(random: &mut Random, mode: Mode) -> Settings {
     };
     let bind_ports = random.chance(25).then(|| 40_000..=40_000 + random.below(3) as u16);
     let mut duration = |low, high| random.within(low, high);
-    let connect = duration(1_000, 8_000);
-    let (idle, quiet) = (duration(1_000, 20_000), duration(500, 20_000));
-    let quiet = quiet.min(idle);
-    let (request, ident, resolve) =
-        (duration(500, 5_000), duration(300, 3_000), duration(4_000, 6_000));
-    let (leave, bind) = (duration(100, 1_000), duration(500, 5_000));
-    let (half_close, linger) = (duration(1_000, 10_000), duration(500, 3_000));
-    let drain = duration(1, 30);
-    let durations = Deadline::ALL.map(|kind| match kind {
-        Deadline::Request => request,
-        Deadline::Ident => ident,
-        Deadline::Resolve => resolve,
-        Deadline::Connect => connect,
-        Deadline::ConnectHalf => connect / 2,
-        Deadline::ConnectThird => connect / 3,
-        Deadline::ConnectQuarter => connect / 4,
-        Deadline::ConnectEighth => connect / 8,
-        Deadline::ConnectSixteenth => connect / 16,
-        Deadline::Leave => leave,
-        Deadline::Bind => bind,
-        Deadline::Idle => idle,
-        Deadline::Quiet => quiet,
-        Deadline::Rest => idle - quiet,
-        Deadline::HalfClose => half_close,
-        Deadline::Linger => linger,
-        Deadline::Drain => drain,
-        Deadline::SlowDrain => 10 * drain,
-    });
+    let reset_poll_ms = duration(1, 30);
+    let durations = Durations {
+        request_ms: duration(500, 5_000),
+        ident_ms: duration(300, 3_000),
+        resolve_ms: duration(4_000, 6_000),
+        connect_ms: duration(1_000, 8_000),
+        attempt_delay_ms: duration(20, 500),
+        leave_ms: duration(100, 1_000),
+        bind_ms: duration(500, 5_000),
+        idle_ms: Some(duration(1_000, 20_000)),
+        half_close_ms: duration(1_000, 10_000),
+        keepalive_ms: duration(500, 20_000),
+        linger_ms: duration(500, 3_000),
+        reset_poll_ms,
+        slow_reset_poll_ms: 10 * reset_poll_ms,
+    };
     Settings {
         outbound: random.chance(20).then_some(PROXY),
         bind_address: None,
@@ -154,7 +142,7 @@ fn settings(random: &mut Random, mode: Mode) -> Settings {
         max_per_source: random.chance(20).then(|| random.within(1, 3) as u32),
         buffer_bytes: random.pick(sizes) as usize,
         buffer_budget_bytes: random.pick(&[0, 10_000, 64 << 20]) as usize,
-        durations_ms: durations.map(Some),
+        durations,
         pipes_max: if mode == Mode::Spliced { random.within(1, 8) as usize } else { 0 },
         drain_timeout_ms: random.within(1, 5_000),
     }
@@ -228,7 +216,6 @@ impl World {
         let count = random.within(1, 14);
         let clients: Vec<_> =
             (0..count as usize).map(|place| Client::new(Plan::random(random), place)).collect();
-        let longest_ms = settings.durations_ms.iter().flatten().max().map_or(0, |&most| most + 1);
         let cast = Cast {
             rules: list,
             clients,
@@ -236,8 +223,8 @@ impl World {
             max_sessions: settings.max_sessions,
             max_per_source: settings.max_per_source,
             few_ports: settings.bind_ports.is_some(),
-            durations_ms: settings.durations_ms.iter().flatten().copied().collect(),
-            longest_ms,
+            durations: settings.durations.clone(),
+            longest_ms: 20_001,
             honesty: random.pick(&[100, 70, 0]),
         };
         if trace {

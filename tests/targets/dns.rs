@@ -2,7 +2,7 @@
 //! the resolver does.
 
 use socku::dns::{DnsError, Hosts, Resolver, Settings, Transport};
-use socku::name::{Target, classify};
+use socku::name::{Classified, classify};
 use std::net::Ipv4Addr;
 
 /// What a message does to the one query for [`NAME`].
@@ -30,7 +30,7 @@ pub fn answer(bytes: &[u8]) {
 fn actual(bytes: &[u8]) -> Effect {
     let settings = Settings::from_resolv_conf(b"options attempts:1");
     let mut resolver = Resolver::new(settings, Hosts::default(), Box::new(|| ID));
-    let Ok(Target::Name(name)) = classify(NAME.as_bytes()) else { unreachable!() };
+    let Ok(Classified::Name(name)) = classify(NAME.as_bytes()) else { unreachable!() };
     resolver.resolve(0, &name, Ipv4Addr::LOCALHOST.into(), 1);
     let query = resolver.poll_transmit().unwrap();
     resolver.handle_datagram(1, query.key, bytes);

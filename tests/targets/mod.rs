@@ -6,11 +6,11 @@ pub mod console;
 #[path = "dns.rs"]
 pub mod dns;
 
-use socku::access::{Escaped, SHOWN_BYTES_MAX};
 use socku::dns::Settings;
+use socku::escape::{Escaped, SHOWN_BYTES_MAX};
 use socku::ident::{Outcome, Ports, Strictness, judge};
-use socku::name::{self, Target};
-use socku::rules::{Query, RuleSet};
+use socku::name::{self, Classified};
+use socku::rules::{AccessRequest, RuleSet};
 use socku::wire::{Command, Host, Parsed, parse_request};
 use std::net::Ipv4Addr;
 
@@ -51,7 +51,7 @@ pub fn request(bytes: &[u8]) {
 }
 
 fn host_name(bytes: &[u8]) {
-    if let Ok(Target::Name(name)) = name::classify(bytes) {
+    if let Ok(Classified::Name(name)) = name::classify(bytes) {
         assert!(name.as_str().len() <= 253);
         assert!(name.as_str().split('.').all(|label| (1..=63).contains(&label.len())));
         assert!(name::classify(name.as_str().as_bytes()).is_ok());
@@ -96,7 +96,7 @@ pub fn rule_file(bytes: &[u8]) {
     let (address, client) = (Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 1));
     for command in [Command::Connect, Command::Bind] {
         for name in [None, Some(&b"a.example.com"[..])] {
-            let query = Query { command, name, address, port: 80, client, user: b"bob" };
+            let query = AccessRequest { command, name, address, port: 80, client, user: b"bob" };
             let possible = rules.could_permit(command, name, 80, client, b"bob").is_ok();
             let permits = matches!(rules.decide(&query), socku::rules::Verdict::Permit { .. });
             assert!(possible || !permits, "refused without asking, though permitted");

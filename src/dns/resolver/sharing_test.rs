@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::super::super::server::*;
 use super::super::super::{Hosts, Settings, TOTAL_TIMEOUT_MS, Transmit};
-use super::super::{Outcome, TIMEOUTS_PER_CALL};
+use super::super::{Lookup, TIMEOUTS_PER_CALL};
 use super::*;
 
 const FLOOD: u64 = 300;
@@ -21,7 +21,7 @@ fn resolver(resolv_conf: &str) -> Resolver {
 
 fn ask(resolver: &mut Resolver, now: u64, text: &str, last: u8, waiter: u64) {
     let outcome = resolver.resolve(now, &name(text), source(last), waiter);
-    assert_eq!(outcome, Outcome::Waiting, "{text}");
+    assert_eq!(outcome, Lookup::Waiting, "{text}");
 }
 
 /// A resolver that one source asks for more than there are queries; and what it sends.

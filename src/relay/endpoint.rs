@@ -1,14 +1,17 @@
 //! One connection of a session and what is known of it.
 
-use crate::net::Event;
+use crate::net::{Event, Interest, Net};
+use crate::token::Token;
 use rustix::io::Errno;
-use std::io;
+use std::io::{self, ErrorKind};
 
 /// A connection and its readiness. A readiness bit is set by an event and cleared only by the
 /// kernel saying that it would block.
-pub struct Side<S> {
+pub struct Endpoint<S> {
     /// The socket.
     pub stream: S,
+    /// Its token, below 2^32 by [`Token`].
+    token: u32,
     /// There may be something to read.
     pub readable: bool,
     /// There may be room to write.
@@ -31,15 +34,18 @@ pub struct Side<S> {
     pub may_delay: bool,
     /// An event has told of a failure. It sticks as well.
     failed: bool,
+    /// An event will tell of room to write.
+    awaits_room: bool,
 }
 
-impl<S> Side<S> {
-    /// An accepted connection of which no event has told anything.
-    pub fn new(stream: S) -> Side<S> {
-        Side {
+impl<S> Endpoint<S> {
+    /// An accepted connection, registered to be read. Its send buffer is empty.
+    pub fn accepted(stream: S, token: Token) -> Endpoint<S> {
+        Endpoint {
             stream,
+            token: token.number() as u32,
             readable: false,
-            writable: false,
+            writable: true,
             read_closed: false,
             urgent: false,
             read_on: false,
@@ -47,16 +53,18 @@ impl<S> Side<S> {
             lost: false,
             may_delay: false,
             failed: false,
+            awaits_room: false,
         }
     }
 
     /// A connection that is being made here: its options are not set yet.
-    pub fn connecting(stream: S) -> Side<S> {
-        Side { may_delay: true, ..Side::new(stream) }
+    pub fn connecting(stream: S, token: Token) -> Endpoint<S> {
+        let accepted = Endpoint::accepted(stream, token);
+        Endpoint { writable: false, may_delay: true, awaits_room: true, ..accepted }
     }
 
     /// Takes in what an event tells.
-    pub fn fold(&mut self, event: &Event) {
+    pub fn update_readiness(&mut self, event: &Event) {
         self.readable |= event.readable || event.failed || event.urgent;
         self.writable |= event.writable || event.failed;
         self.read_closed |= event.read_closed;
@@ -71,11 +79,46 @@ impl<S> Side<S> {
         self.failed
     }
 
+    /// Whether nothing more can be exchanged with the peer.
+    pub fn is_gone(&self) -> bool {
+        self.reset || self.failed
+    }
+
     /// Remembers that the connection has failed. What had arrived before can still be read.
     pub fn set_failed(&mut self, error: &io::Error) {
         self.reset = true;
         self.readable = true;
         self.lost |= !is_reset(error);
+    }
+
+    /// Finds out why the connection has failed, once an event has told that it has.
+    pub fn take_failure<N: Net<Stream = S>>(&mut self, net: &N) {
+        if self.failed && !self.reset {
+            let error = net.take_error(&self.stream).ok().flatten();
+            self.set_failed(&error.unwrap_or_else(|| ErrorKind::ConnectionReset.into()));
+        }
+    }
+
+    /// The kernel has no room for what is to be sent: from now on an event tells when it has.
+    pub fn wait_for_room<N: Net<Stream = S>>(&mut self, net: &mut N) {
+        self.writable = false;
+        if !self.awaits_room {
+            self.awaits_room = true;
+            self.reregister(net, Interest::ReadWrite);
+        }
+    }
+
+    /// The connection is made, and there is room for what is to be sent. An endpoint that goes on
+    /// awaiting room would be woken when the peer acknowledges the FIN, for one.
+    pub fn set_connected<N: Net<Stream = S>>(&mut self, net: &mut N) {
+        self.awaits_room = false;
+        self.reregister(net, Interest::Read);
+    }
+
+    fn reregister<N: Net<Stream = S>>(&mut self, net: &mut N, interest: Interest) {
+        if let Err(error) = net.reregister(&mut self.stream, self.token as usize, interest) {
+            self.set_failed(&error);
+        }
     }
 }
 

@@ -1,48 +1,61 @@
-//! The resolver's sockets, on the loop: a fresh one for each query.
+//! The resolver and its sockets on the loop: a fresh one for each query.
 
-use super::{FIRST_QUERY_TOKEN, Reactor, with_env};
-use crate::dns::{DATAGRAM_BYTES_MAX, Outcome, QUERIES_MAX, Resolver, Transmit, Transport};
+use crate::dns::{
+    DATAGRAM_BYTES_MAX, DnsError, Lookup, QUERIES_MAX, Resolved, Resolver, Transmit, Transport,
+};
 use crate::name::Name;
 use crate::net::{Event, Net};
-use crate::relay::Side;
-use crate::session::Action;
-use crate::timer::Millis;
+use crate::relay::Endpoint;
+use crate::time::Millis;
+use crate::token::Token;
 use log::debug;
 use slab::Slab;
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Most datagrams or pieces of an answer read from one socket in a turn.
 const READS_PER_TURN: u32 = 8;
-/// Most answers handed out in a turn: each may make a connection, and thousands may have waited
-/// for the same name.
-const ANSWERS_PER_TURN: usize = 64;
 /// A bit for each query says whether it is ready.
 const _: () = assert!(QUERIES_MAX <= 64);
-/// A waiter is named by its slot in the low bits and its session's id above: what is answered
-/// late does not reach the next session in the slot.
+/// A waiter is named by its slot in the low bits and its session's id above.
 const SLOT_BITS: u32 = 20;
 
-fn waiter(slot: usize, id: u64) -> u64 {
-    id << SLOT_BITS | slot as u64
+/// A session that waits for a name, named so that a late answer does not reach the next session
+/// in its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaiterId {
+    /// The slot of its connection.
+    pub slot: usize,
+    /// Its session's id.
+    pub id: u64,
+}
+
+impl WaiterId {
+    fn number(self) -> u64 {
+        self.id << SLOT_BITS | self.slot as u64
+    }
+
+    fn of(number: u64) -> WaiterId {
+        WaiterId { slot: (number & ((1 << SLOT_BITS) - 1)) as usize, id: number >> SLOT_BITS }
+    }
 }
 
 /// A query's socket.
 enum Socket<N: Net> {
     Datagram(N::Datagram),
     /// A TCP connection, and what of the question is not sent yet.
-    Stream(Side<N::Stream>, Vec<u8>),
+    Stream(Endpoint<N::Stream>, Vec<u8>),
 }
 
-struct Query<N: Net> {
+struct OpenQuery<N: Net> {
     key: u64,
     socket: Socket<N>,
 }
 
 /// The resolver and the sockets of its queries.
-pub(super) struct Names<N: Net> {
-    pub(super) resolver: Resolver,
-    queries: Slab<Query<N>>,
+pub struct DnsDriver<N: Net> {
+    resolver: Resolver,
+    queries: Slab<OpenQuery<N>>,
     /// Which of them may have something to be read, a bit each: next to nothing is to be looked
     /// at in a turn without any.
     ready: u64,
@@ -50,35 +63,64 @@ pub(super) struct Names<N: Net> {
     stale: bool,
 }
 
-impl<N: Net> Names<N> {
-    pub(super) fn new(resolver: Resolver) -> Names<N> {
-        Names { resolver, queries: Slab::new(), ready: 0, stale: false }
+impl<N: Net> DnsDriver<N> {
+    /// No query is open yet.
+    pub fn new(resolver: Resolver) -> DnsDriver<N> {
+        DnsDriver { resolver, queries: Slab::new(), ready: 0, stale: false }
     }
 
-    pub(super) fn deadline(&self) -> Option<Millis> {
+    /// The resolver, for new settings.
+    pub fn resolver(&mut self) -> &mut Resolver {
+        &mut self.resolver
+    }
+
+    /// The names that one asked for may stand for.
+    pub fn candidates(&self, name: &Name) -> Vec<Name> {
+        self.resolver.candidates(name)
+    }
+
+    /// Asks for the addresses of a name, for a client of `source`.
+    pub fn resolve(
+        &mut self,
+        now: Millis,
+        name: &Name,
+        source: Ipv4Addr,
+        waiter: WaiterId,
+    ) -> Lookup {
+        self.resolver.resolve(now, name, IpAddr::V4(source), waiter.number())
+    }
+
+    /// An answer that has come, and who waits for it.
+    pub fn poll_answer(&mut self) -> Option<(WaiterId, Result<Resolved, DnsError>)> {
+        let (waiter, answer) = self.resolver.poll_answer()?;
+        Some((WaiterId::of(waiter), answer))
+    }
+
+    /// When [`DnsDriver::drive`] has to be called without an event.
+    pub fn deadline(&self) -> Option<Millis> {
         self.resolver.deadline()
     }
 
     /// Takes in an event of a query's socket.
-    pub(super) fn fold(&mut self, place: usize, event: &Event) {
+    pub fn update_readiness(&mut self, place: usize, event: &Event) {
         let Some(query) = self.queries.get_mut(place) else { return };
         self.ready |= 1 << place;
-        if let Socket::Stream(side, _) = &mut query.socket {
-            side.fold(event);
+        if let Socket::Stream(endpoint, _) = &mut query.socket {
+            endpoint.update_readiness(event);
         }
     }
 
     /// Forgets a session that waits for a name, if it does.
-    pub(super) fn cancel(&mut self, now: Millis, slot: usize, id: u64) {
+    pub fn cancel(&mut self, now: Millis, waiter: WaiterId) {
         let waiters = self.resolver.waiters();
         if waiters > 0 {
-            self.resolver.cancel(now, waiter(slot, id));
+            self.resolver.cancel(now, waiter.number());
             self.stale |= self.resolver.waiters() < waiters;
         }
     }
 
     /// Reads what has come, lets time pass, and opens and closes sockets as the resolver wants.
-    fn drive(&mut self, net: &mut N, now: Millis) {
+    pub fn drive(&mut self, net: &mut N, now: Millis) {
         let mut ready = self.ready;
         while ready != 0 {
             self.run(net, now, ready.trailing_zeros() as usize);
@@ -101,19 +143,19 @@ impl<N: Net> Names<N> {
     }
 
     fn open(&mut self, net: &mut N, transmit: &Transmit) -> io::Result<()> {
-        let token = FIRST_QUERY_TOKEN + self.queries.vacant_key();
+        let token = Token::Query(self.queries.vacant_key());
         let socket = match transmit.transport {
             Transport::Udp => {
-                let socket = net.open_datagram(transmit.server, token)?;
+                let socket = net.open_datagram(transmit.server, token.number())?;
                 net.send_datagram(&socket, &transmit.bytes)?;
                 Socket::Datagram(socket)
             }
             Transport::Tcp => {
-                let stream = net.connect(transmit.server, None, token)?;
-                Socket::Stream(Side::new(stream), transmit.bytes.to_vec())
+                let stream = net.connect(transmit.server, None, token.number())?;
+                Socket::Stream(Endpoint::connecting(stream, token), transmit.bytes.to_vec())
             }
         };
-        self.queries.insert(Query { key: transmit.key, socket });
+        self.queries.insert(OpenQuery { key: transmit.key, socket });
         Ok(())
     }
 
@@ -133,7 +175,7 @@ impl<N: Net> Names<N> {
             let Some(query) = self.queries.get_mut(place) else { return };
             let read = match &mut query.socket {
                 Socket::Datagram(socket) => net.recv_datagram(socket, &mut bytes),
-                Socket::Stream(side, question) => exchange(net, side, question, &mut bytes),
+                Socket::Stream(endpoint, question) => exchange(net, endpoint, question, &mut bytes),
             };
             match (read, &query.socket) {
                 (Ok(n), Socket::Datagram(_)) => {
@@ -156,7 +198,7 @@ impl<N: Net> Names<N> {
     }
 
     /// Whether there is something to do without an event.
-    pub(super) fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         self.stale || self.ready != 0 || self.resolver.answers() > 0
     }
 }
@@ -164,54 +206,17 @@ impl<N: Net> Names<N> {
 /// Sends the rest of the question, or reads of the answer.
 fn exchange<N: Net>(
     net: &mut N,
-    side: &mut Side<N::Stream>,
+    endpoint: &mut Endpoint<N::Stream>,
     question: &mut Vec<u8>,
     bytes: &mut [u8],
 ) -> io::Result<usize> {
     while !question.is_empty() {
-        if !side.writable {
+        if !endpoint.writable {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let sent = net.send(&side.stream, question).inspect_err(|_| side.writable = false)?;
+        let sent =
+            net.send(&endpoint.stream, question).inspect_err(|_| endpoint.writable = false)?;
         question.drain(..sent);
     }
-    net.recv(&side.stream, bytes)
-}
-
-impl<N: Net> Reactor<N> {
-    /// Asks for the addresses of a name; says what the session makes of them if they are known.
-    pub(super) fn resolve(&mut self, slot: usize, name: &Name) -> Action {
-        let id = self.entries[slot].session.id;
-        let source = IpAddr::V4(*self.entries[slot].session.client.ip());
-        match self.names.resolver.resolve(self.now, name, source, waiter(slot, id)) {
-            Outcome::Waiting => Action::Wait,
-            Outcome::Done(answer) => {
-                let session = &mut self.entries[slot].session;
-                let answer = answer.as_ref().map_err(|&error| error);
-                with_env(&self.net, &self.entrances, &self.rules, &self.names, |env| {
-                    session.handle_resolved(answer, env)
-                })
-            }
-        }
-    }
-
-    /// Drives the resolver and hands its answers to the sessions that wait for them; those that
-    /// are left go out in the next turn.
-    pub(super) fn answer_names(&mut self) {
-        self.names.drive(&mut self.net, self.now);
-        for _ in 0..ANSWERS_PER_TURN {
-            let Some((waiter, answer)) = self.names.resolver.poll_answer() else { return };
-            let (slot, id) = ((waiter & ((1 << SLOT_BITS) - 1)) as usize, waiter >> SLOT_BITS);
-            let Some(entry) = self.entries.get_mut(slot) else { continue };
-            if entry.session.id != id {
-                continue;
-            }
-            let answer = answer.as_ref().map_err(|&error| error);
-            let action = with_env(&self.net, &self.entrances, &self.rules, &self.names, |env| {
-                entry.session.handle_resolved(answer, env)
-            });
-            self.set_deadline(slot);
-            self.perform(slot, action);
-        }
-    }
+    net.recv(&endpoint.stream, bytes)
 }

@@ -1,0 +1,526 @@
+//! One client's connection: its sockets, its session, and the bytes between them.
+//!
+//! A step looks at what the sockets have, and returns what the session makes of it: an action.
+//! [`Connection::follow`] is the one loop that performs actions and steps on until there is
+//! nothing to do but wait. A deadline is not set anywhere: it follows from where the connection
+//! stands, and the loop asks for it after everything that happens.
+
+mod attempts;
+mod bind_listener;
+mod failure;
+mod ident_query;
+mod target;
+mod tunnel;
+
+use crate::context::{Context, WaiterId};
+use crate::dns::{DnsError, Lookup, Resolved};
+use crate::ident::Outcome;
+use crate::name::Name;
+use crate::net::{Event, Net, lacks_resources};
+use crate::pool::Pool;
+use crate::reason::CloseReason;
+use crate::relay::{Endpoint, Relay};
+use crate::session::{Action, ListenFor, Session, State};
+use crate::time::Millis;
+use crate::token::{CLIENT, TARGET, Token};
+use crate::wire::Reply;
+use attempts::{AttemptSockets, Ended};
+use bind_listener::BindListener;
+use failure::{reason_of_connect, reason_of_listen};
+use ident_query::IdentQuery;
+use log::{debug, warn};
+use std::io::{self, ErrorKind};
+use std::mem::{replace, take};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use target::Target;
+use tunnel::{Tunnel, TunnelStep};
+
+/// Most reads of what a refused client still sends, in one turn.
+const DISCARDS_PER_TURN: u32 = 8;
+
+/// One client, from accept to close.
+pub struct Connection<N: Net> {
+    slot: usize,
+    session: Session,
+    client: Endpoint<N::Stream>,
+    target: Target<N>,
+    relay: Relay<N::Pipe>,
+    /// When a client that waits for its answer has closed its side.
+    left_at: Option<Millis>,
+    /// In the queue of those that run.
+    pub is_queued: bool,
+    /// There is more to do, though nothing will be reported.
+    has_more: bool,
+    /// A BIND for anybody that has to know which connection its client has besides.
+    needs_primary: bool,
+}
+
+impl<N: Net> Connection<N> {
+    /// A client that was just taken in; its socket is registered.
+    pub fn new(
+        slot: usize,
+        session: Session,
+        stream: N::Stream,
+        reserve: Option<N::Reserve>,
+    ) -> Connection<N> {
+        Connection {
+            slot,
+            session,
+            client: Endpoint::accepted(stream, Token::Connection { slot, place: CLIENT }),
+            target: reserve.map_or(Target::None, Target::Reserve),
+            relay: Relay::default(),
+            left_at: None,
+            is_queued: false,
+            has_more: false,
+            needs_primary: false,
+        }
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Bytes delivered to the target, and to the client.
+    pub fn delivered(&self) -> (u64, u64) {
+        (self.relay.up.delivered, self.relay.down.delivered)
+    }
+
+    /// Takes in an event of one of its sockets.
+    pub fn update_readiness(&mut self, place: usize, event: &Event) {
+        match place {
+            CLIENT => self.client.update_readiness(event),
+            _ => self.target.update_readiness(place, event),
+        }
+    }
+
+    /// Whether it is to run in the next turn, though nothing will be reported. Asking clears that.
+    pub fn take_has_more(&mut self) -> bool {
+        take(&mut self.has_more)
+    }
+
+    /// When [`Connection::handle_deadline`] is to be called; `None` is never.
+    pub fn deadline(&self, cx: &Context<N>) -> Option<Millis> {
+        let durations = &cx.settings.durations;
+        let own = match &self.target {
+            Target::Tunnel(tunnel) => tunnel.deadline(&self.relay, durations),
+            _ => self.session.deadline(durations),
+        };
+        own.into_iter().chain(self.leave_deadline(cx)).min()
+    }
+
+    /// Until when a client that has closed its side is waited for.
+    fn leave_deadline(&self, cx: &Context<N>) -> Option<Millis> {
+        let left_at = self.left_at.filter(|_| self.session.state().is_waiting())?;
+        let since = left_at.max(self.session.since());
+        Some(since.saturating_add(cx.settings.durations.leave_ms))
+    }
+
+    /// The deadline has come, or one that was later by then.
+    pub fn handle_deadline(&mut self, cx: &mut Context<N>) {
+        if self.deadline(cx).is_none_or(|at| at > cx.now) {
+            return;
+        }
+        let has_left = self.leave_deadline(cx).is_some_and(|at| at <= cx.now);
+        let action = match &mut self.target {
+            _ if has_left => self.session.reject(CloseReason::ClientLeft, cx.now),
+            Target::Tunnel(tunnel) => {
+                let step = tunnel.handle_deadline(&self.relay, &self.client, cx);
+                self.handle_tunnel(step, cx.now)
+            }
+            _ => self.session.handle_deadline(&cx.settings.durations, &cx.env()),
+        };
+        self.follow(action, cx);
+    }
+
+    /// The name that it waits for has been resolved, or not.
+    pub fn handle_resolved(&mut self, answer: Result<Resolved, DnsError>, cx: &mut Context<N>) {
+        let answer = answer.as_ref().map_err(|&error| error);
+        let action = self.session.handle_resolved(answer, &cx.env());
+        self.follow(action, cx);
+    }
+
+    /// Refuses the client without waiting for its request.
+    pub fn refuse(&mut self, reason: CloseReason, cx: &mut Context<N>) {
+        let action = self.session.reject(reason, cx.now);
+        self.follow(action, cx);
+    }
+
+    /// Ends at once: the proxy stops.
+    pub fn stop(&mut self, now: Millis) {
+        match self.session.state() {
+            // It has its reason, and its client the reply.
+            State::Rejecting(_) if self.relay.down.is_empty() => self.session.handle_rejected(now),
+            _ => self.session.close(CloseReason::Stopped, now),
+        };
+    }
+
+    /// Runs as far as it comes within its budget.
+    pub fn run(&mut self, cx: &mut Context<N>) {
+        self.follow(Action::Wait, cx);
+    }
+
+    /// Performs actions and steps on, until there is nothing to do but wait.
+    fn follow(&mut self, mut action: Action, cx: &mut Context<N>) {
+        loop {
+            while action != Action::Wait {
+                action = self.perform(action, cx);
+            }
+            action = self.step(cx);
+            if action == Action::Wait {
+                return;
+            }
+        }
+    }
+
+    /// Does what the session asks for; returns what it asks for next.
+    fn perform(&mut self, action: Action, cx: &mut Context<N>) -> Action {
+        if action.needs_descriptor() && matches!(self.target, Target::Reserve(_)) {
+            self.target = Target::None;
+        }
+        match action {
+            Action::Wait => Action::Wait,
+            Action::Resolve { name, query_ident } => self.resolve(&name, query_ident, cx),
+            Action::QueryIdent => self.query_ident(cx),
+            Action::Connect { attempt, target } => self.connect(attempt, target, cx),
+            Action::Listen(listen_for) => self.listen(listen_for, cx),
+            Action::Send(reply) => self.send(reply, cx),
+        }
+    }
+
+    /// Looks at what the sockets have; returns what the session makes of it.
+    fn step(&mut self, cx: &mut Context<N>) -> Action {
+        match self.session.state() {
+            State::ReadingRequest => self.read_request(cx),
+            State::Relaying => self.step_target(cx),
+            State::Rejecting(_) => self.deliver_refusal(cx),
+            State::Closed(_) => Action::Wait,
+            _ => match self.watch_client(cx) {
+                Action::Wait => self.step_target(cx),
+                action => action,
+            },
+        }
+    }
+
+    fn step_target(&mut self, cx: &mut Context<N>) -> Action {
+        match &mut self.target {
+            // A name is being resolved.
+            Target::None | Target::Reserve(_) => Action::Wait,
+            Target::Identd(query) => match query.step(cx) {
+                Some(outcome) => self.handle_ident(outcome, cx),
+                None => Action::Wait,
+            },
+            Target::Attempts(attempts) => match attempts.take_ended(cx) {
+                Some(ended) => self.handle_attempt(ended, cx),
+                None => Action::Wait,
+            },
+            Target::Listener(listener) => match listener.accept(cx) {
+                Ok((stream, peer)) => self.handle_peer(stream, peer, cx),
+                Err(error) => self.handle_accept_error(&error, cx.now),
+            },
+            Target::Tunnel(tunnel) => {
+                let step = tunnel.step(&mut self.relay, &mut self.client, cx);
+                self.handle_tunnel(step, cx.now)
+            }
+        }
+    }
+
+    fn handle_tunnel(&mut self, step: TunnelStep, now: Millis) -> Action {
+        match step {
+            TunnelStep::Wait => {}
+            TunnelStep::More => self.has_more = true,
+            TunnelStep::Ended(reason) => return self.session.close(reason, now),
+        }
+        Action::Wait
+    }
+}
+
+/// The request and its answers.
+impl<N: Net> Connection<N> {
+    fn read_request(&mut self, cx: &mut Context<N>) -> Action {
+        if self.client.has_failed() {
+            return self.close_if_reset(cx);
+        }
+        let Connection { session, client, relay, .. } = self;
+        while client.readable {
+            let n = relay.up.fill(&mut cx.net, client, &mut cx.pool, Pool::lend_small);
+            if client.reset {
+                return session.close(CloseReason::of_client_failure(client.lost), cx.now);
+            }
+            if relay.up.has_ended() {
+                return session.close(CloseReason::ClientLeft, cx.now);
+            }
+            if n == 0 {
+                continue;
+            }
+            let (taken, action) = session.handle_request(relay.up.held(), &cx.env());
+            relay.up.consume(&mut cx.pool, taken);
+            if action != Action::Wait || session.state().closed().is_some() {
+                return action;
+            }
+        }
+        Action::Wait
+    }
+
+    /// Notices a client that leaves while its target or peer is awaited.
+    ///
+    /// A FIN may also be the first half of a half-close. A CONNECT goes on, with a deadline of its
+    /// own when nothing came with the request; a BIND that listens ends.
+    fn watch_client(&mut self, cx: &mut Context<N>) -> Action {
+        self.flush_reply(cx);
+        // A send may have taken the error, so that the event told of an end only.
+        if self.client.is_gone() {
+            return self.close_if_reset(cx);
+        }
+        if self.client.read_closed {
+            if let State::AwaitingBind(_) = self.session.state() {
+                // It may still read.
+                return self.session.reject(CloseReason::ClientLeft, cx.now);
+            }
+            if self.relay.up.is_empty() {
+                self.left_at.get_or_insert(cx.now);
+            }
+        }
+        Action::Wait
+    }
+
+    /// The client is gone: no reply. What it sent before its reset is of no use then.
+    fn close_if_reset(&mut self, cx: &mut Context<N>) -> Action {
+        self.client.take_failure(&cx.net);
+        self.session.close(CloseReason::of_client_failure(self.client.lost), cx.now)
+    }
+
+    /// Puts a reply before the client. After a refusal, nothing else is needed any more.
+    fn send(&mut self, reply: Reply, cx: &mut Context<N>) -> Action {
+        let fits = self.relay.down.push(&mut cx.pool, &reply.encode());
+        assert!(fits, "two replies fit into a small buffer");
+        if let State::Rejecting(_) = self.session.state() {
+            self.set_target(Target::None, cx);
+            self.relay.up.discard(&mut cx.pool);
+            cx.dns.cancel(cx.now, self.waiter_id());
+        }
+        Action::Wait
+    }
+
+    fn flush_reply(&mut self, cx: &mut Context<N>) {
+        self.relay.down.flush(&mut cx.net, &mut self.client, &mut cx.pool);
+    }
+
+    /// Delivers the refusal, then waits for the client to close: closing over bytes that nobody
+    /// read would reset the connection and could take the reply with it.
+    fn deliver_refusal(&mut self, cx: &mut Context<N>) -> Action {
+        self.flush_reply(cx);
+        let Connection { client, relay, .. } = self;
+        let mut gone = client.is_gone();
+        let ended = relay.up.has_ended();
+        if !gone && relay.down.is_empty() {
+            gone = !relay.down.shutdown_after_reply(&mut cx.net, client) || ended;
+            for _ in 0..DISCARDS_PER_TURN {
+                if gone || !client.readable {
+                    break;
+                }
+                relay.up.fill(&mut cx.net, client, &mut cx.pool, Pool::lend_small);
+                relay.up.discard(&mut cx.pool);
+                gone = client.reset || relay.up.has_ended();
+            }
+        }
+        if gone {
+            return self.session.handle_rejected(cx.now);
+        }
+        self.has_more = self.client.readable && self.relay.down.is_empty();
+        Action::Wait
+    }
+}
+
+/// On the way to the target.
+impl<N: Net> Connection<N> {
+    fn waiter_id(&self) -> WaiterId {
+        WaiterId { slot: self.slot, id: self.session.id }
+    }
+
+    fn target_token(&self) -> Token {
+        Token::Connection { slot: self.slot, place: TARGET }
+    }
+
+    fn resolve(&mut self, name: &Name, query_ident: bool, cx: &mut Context<N>) -> Action {
+        if query_ident {
+            let action = self.query_ident(cx);
+            if action != Action::Wait {
+                return action;
+            }
+        }
+        let source = *self.session.client.ip();
+        match cx.dns.resolve(cx.now, name, source, self.waiter_id()) {
+            Lookup::Waiting => Action::Wait,
+            Lookup::Done(answer) => {
+                let answer = answer.as_ref().map_err(|&error| error);
+                self.session.handle_resolved(answer, &cx.env())
+            }
+        }
+    }
+
+    fn query_ident(&mut self, cx: &mut Context<N>) -> Action {
+        let (client, token) = (self.session.client, self.target_token());
+        let error = match IdentQuery::start(&self.client.stream, client, token, cx) {
+            Ok(query) => {
+                self.set_target(Target::Identd(Box::new(query)), cx);
+                return Action::Wait;
+            }
+            Err(error) => error,
+        };
+        debug!("id={} asking identd: {error}", self.session.id);
+        cx.note_failure(&error);
+        // What this host lacks is no answer of the client's.
+        let lacks_port = matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable);
+        if lacks_port || lacks_resources(&error) {
+            return self.session.reject(CloseReason::NoResources, cx.now);
+        }
+        self.session.handle_ident(Outcome::Missing, &cx.env())
+    }
+
+    fn handle_ident(&mut self, outcome: Outcome, cx: &mut Context<N>) -> Action {
+        self.set_target(Target::None, cx);
+        self.session.handle_ident(outcome, &cx.env())
+    }
+
+    fn connect(&mut self, attempt: usize, target: SocketAddrV4, cx: &mut Context<N>) -> Action {
+        let mut attempts = match replace(&mut self.target, Target::None) {
+            Target::Attempts(attempts) => attempts,
+            other => {
+                other.release(cx);
+                AttemptSockets::default()
+            }
+        };
+        let started = attempts.start(attempt, target, self.slot, cx);
+        self.target = Target::Attempts(attempts);
+        match started {
+            Ok(()) => Action::Wait,
+            Err(error) => {
+                cx.note_failure(&error);
+                let reason = reason_of_connect(&error);
+                self.session.handle_attempt_failed(attempt, reason, &cx.env())
+            }
+        }
+    }
+
+    fn handle_attempt(&mut self, ended: Ended<N>, cx: &mut Context<N>) -> Action {
+        match ended.result {
+            Ok((target, local)) => {
+                self.set_target(Target::Tunnel(Tunnel::new(target, cx.now)), cx);
+                self.session.handle_connected(ended.number, local, cx.now)
+            }
+            Err(error) => {
+                // Another one may have ended as well.
+                self.has_more = true;
+                let reason = reason_of_connect(&error);
+                self.session.handle_attempt_failed(ended.number, reason, &cx.env())
+            }
+        }
+    }
+
+    /// Listens for the peer of a BIND at the address that faces it. Any peer may come from
+    /// whichever network: see [`Connection::listen_everywhere`].
+    fn listen(&mut self, listen_for: ListenFor, cx: &mut Context<N>) -> Action {
+        let own = match (cx.settings.outbound, listen_for) {
+            (Some(outbound), _) => Ok(outbound),
+            (None, ListenFor::Peer(peer)) => cx.net.source_addr_for(peer),
+            (None, ListenFor::Anybody) => {
+                self.needs_primary = true;
+                return Action::Wait;
+            }
+        };
+        let action = own.and_then(|own| self.listen_at(own, own, cx));
+        action.unwrap_or_else(|error| self.refuse_bind(&error, cx))
+    }
+
+    /// Whether [`Connection::listen_everywhere`] is to be called. Asking clears that.
+    pub fn take_needs_primary(&mut self) -> bool {
+        // The client may have left since.
+        take(&mut self.needs_primary) && matches!(self.session.state(), State::AwaitingBind(_))
+    }
+
+    /// The address at this end of the target, once that is connected.
+    pub fn target_addr(&self, net: &N) -> Option<Ipv4Addr> {
+        match &self.target {
+            Target::Tunnel(tunnel) => Some(*net.local_addr(tunnel.stream()).ok()?.ip()),
+            _ => None,
+        }
+    }
+
+    /// Listens at every address for the peer of a BIND. The client advertises `primary`, where
+    /// its latest CONNECT leaves from: FTP's server, for one, knows that address. Without such a
+    /// connection it is the address that the client itself has come to.
+    pub fn listen_everywhere(&mut self, primary: Option<Ipv4Addr>, cx: &mut Context<N>) {
+        let advertised = match primary {
+            Some(primary) => Ok(primary),
+            None => cx.net.local_addr(&self.client.stream).map(|local| *local.ip()),
+        };
+        let action = advertised.and_then(|own| self.listen_at(Ipv4Addr::UNSPECIFIED, own, cx));
+        let action = action.unwrap_or_else(|error| self.refuse_bind(&error, cx));
+        self.follow(action, cx);
+    }
+
+    fn listen_at(
+        &mut self,
+        at: Ipv4Addr,
+        advertised: Ipv4Addr,
+        cx: &mut Context<N>,
+    ) -> io::Result<Action> {
+        let listener = BindListener::start(at, self.target_token(), cx)?;
+        // A real address, loopback included: some clients pass it on as it is.
+        let advertised = cx.settings.bind_address.unwrap_or(advertised);
+        let advertised = SocketAddrV4::new(advertised, listener.port());
+        self.set_target(Target::Listener(listener), cx);
+        Ok(self.session.handle_listening(advertised))
+    }
+
+    fn refuse_bind(&mut self, error: &io::Error, cx: &mut Context<N>) -> Action {
+        warn!("id={} listening for a peer: {error}", self.session.id);
+        cx.note_failure(error);
+        self.session.reject(reason_of_listen(error), cx.now)
+    }
+
+    /// The one peer has come: the listener goes.
+    fn handle_peer(
+        &mut self,
+        stream: Endpoint<N::Stream>,
+        peer: SocketAddrV4,
+        cx: &mut Context<N>,
+    ) -> Action {
+        self.set_target(Target::Tunnel(Tunnel::new(stream, cx.now)), cx);
+        self.session.handle_peer(peer, &cx.env())
+    }
+
+    fn handle_accept_error(&mut self, error: &io::Error, now: Millis) -> Action {
+        if lacks_resources(error) {
+            return self.session.reject(CloseReason::NoResources, now);
+        }
+        if error.kind() != ErrorKind::WouldBlock {
+            // That connection is gone; another may come, but not in this turn.
+            debug!("id={} accepting the peer: {error}", self.session.id);
+            self.has_more = true;
+        }
+        Action::Wait
+    }
+}
+
+/// At its end.
+impl<N: Net> Connection<N> {
+    fn set_target(&mut self, target: Target<N>, cx: &mut Context<N>) {
+        replace(&mut self.target, target).release(cx);
+    }
+
+    /// Closes the sockets of a session that has ended, and gives back what it held. A transfer that
+    /// was cut must not look complete: its connections are reset.
+    pub fn close(mut self, reason: CloseReason, cx: &mut Context<N>) {
+        self.relay.discard(&mut cx.pool);
+        cx.dns.cancel(cx.now, self.waiter_id());
+        match self.target {
+            Target::Tunnel(tunnel) if reason.is_cut() => cx.net.abort(tunnel.into_stream()),
+            other => other.release(cx),
+        }
+        if reason.is_cut() {
+            cx.net.abort(self.client.stream);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The listener of a BIND, and whoever comes to it.
+
+use crate::context::Context;
+use crate::net::Net;
+use crate::relay::Endpoint;
+use crate::token::Token;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// One peer is taken; the kernel need not keep others.
+const BACKLOG: i32 = 1;
+
+/// A listener that waits for one peer.
+pub struct BindListener<N: Net> {
+    socket: N::Listener,
+    port: u16,
+    token: Token,
+    /// Somebody may have come.
+    ready: bool,
+}
+
+impl<N: Net> BindListener<N> {
+    /// Listens on a free port of --bind-ports, or on one that the kernel chooses.
+    pub fn start(at: Ipv4Addr, token: Token, cx: &mut Context<N>) -> io::Result<BindListener<N>> {
+        let net = &mut cx.net;
+        let (socket, port) = cx.bind_ports.lend(|port| {
+            let socket = net.listen(SocketAddrV4::new(at, port), BACKLOG, token.number())?;
+            let port = net.listener_addr(&socket)?.port();
+            Ok((socket, port))
+        })?;
+        Ok(BindListener { socket, port, token, ready: false })
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Takes in an event.
+    pub fn set_ready(&mut self) {
+        self.ready = true;
+    }
+
+    /// Takes the peer, if it has come. `WouldBlock` means that it has not.
+    pub fn accept(
+        &mut self,
+        cx: &mut Context<N>,
+    ) -> io::Result<(Endpoint<N::Stream>, SocketAddrV4)> {
+        if !self.ready {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let accepted = cx.net.accept(&self.socket);
+        if matches!(&accepted, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+            self.ready = false;
+        }
+        let (mut stream, peer) = accepted?;
+        cx.net.register(&mut stream, self.token.number())?;
+        Ok((Endpoint::accepted(stream, self.token), peer))
+    }
+}

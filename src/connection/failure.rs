@@ -1,0 +1,30 @@
+//! What an error of the kernel's means for a session.
+
+use crate::net::lacks_resources;
+use crate::reason::CloseReason;
+use rustix::io::Errno;
+use std::io;
+
+/// Why an attempt to connect has failed.
+pub fn reason_of_connect(error: &io::Error) -> CloseReason {
+    if lacks_resources(error) {
+        return CloseReason::NoResources;
+    }
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::CONNREFUSED | Errno::CONNRESET) => CloseReason::Refused,
+        Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN) => {
+            CloseReason::Unreachable
+        }
+        Some(Errno::ACCESS | Errno::PERM) => CloseReason::Prohibited,
+        Some(Errno::TIMEDOUT) => CloseReason::ConnectTimeout,
+        _ => CloseReason::ConnectFailed,
+    }
+}
+
+/// Why a BIND could not listen. It is no connection that has failed.
+pub fn reason_of_listen(error: &io::Error) -> CloseReason {
+    match reason_of_connect(error) {
+        CloseReason::ConnectFailed | CloseReason::Refused => CloseReason::BindFailed,
+        reason => reason,
+    }
+}

@@ -1,0 +1,246 @@
+//! The relaying part of a connection: its target, and when its time is over.
+
+use crate::context::Context;
+use crate::net::Net;
+use crate::reason::CloseReason;
+use crate::relay::{Endpoint, Outcome, Relay, Step};
+use crate::settings::Durations;
+use crate::time::Millis;
+use log::debug;
+
+/// A session that relays after this time is not a short one.
+const SHORT_MS: Millis = 1000;
+/// A reset that is pending for longer is looked at less often.
+const POLL_OFTEN_FOR_MS: Millis = 1000;
+
+/// What a step of a tunnel came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelStep {
+    /// Nothing to do until an event or the deadline.
+    Wait,
+    /// The budget of this turn is spent; there is more to do.
+    More,
+    /// It is over.
+    Ended(CloseReason),
+}
+
+/// The target of a relaying connection, and how the relay has fared.
+pub struct Tunnel<N: Net> {
+    target: Endpoint<N::Stream>,
+    /// When it began.
+    since: Millis,
+    /// When bytes were last delivered, or a direction ended.
+    active_at: Millis,
+    has_keepalive: bool,
+    /// One connection has failed; the other will be reset.
+    reset_pending: Option<Box<PendingReset>>,
+    /// What was on its way to slow readers when the time was over.
+    in_flight: Option<Box<InFlight>>,
+}
+
+/// A tunnel that ends with a reset. One connection has failed, all that came from it is with the
+/// other's kernel, and a reset sent now would throw away what the peer has not acknowledged. The
+/// kernel does not report that the last byte was acknowledged, so that is looked at now and then.
+struct PendingReset {
+    reason: CloseReason,
+    started: Millis,
+    polled: Millis,
+    /// How many bytes were not acknowledged when that last changed, and when it did.
+    unacknowledged: usize,
+    changed: Millis,
+}
+
+/// Bytes on their way to a reader, as they stood when they last moved.
+struct InFlight {
+    unacknowledged: usize,
+    delivered: u64,
+    since: Millis,
+}
+
+impl<N: Net> Tunnel<N> {
+    /// A tunnel to a target that is connected.
+    pub fn new(target: Endpoint<N::Stream>, now: Millis) -> Tunnel<N> {
+        Tunnel {
+            target,
+            since: now,
+            active_at: now,
+            has_keepalive: false,
+            reset_pending: None,
+            in_flight: None,
+        }
+    }
+
+    /// The target.
+    pub fn target(&mut self) -> &mut Endpoint<N::Stream> {
+        &mut self.target
+    }
+
+    /// The target's socket.
+    pub fn stream(&self) -> &N::Stream {
+        &self.target.stream
+    }
+
+    /// The target's socket, to be closed.
+    pub fn into_stream(self) -> N::Stream {
+        self.target.stream
+    }
+
+    /// Relays what can be relayed within the budget of a turn.
+    pub fn step(
+        &mut self,
+        relay: &mut Relay<N::Pipe>,
+        client: &mut Endpoint<N::Stream>,
+        cx: &mut Context<N>,
+    ) -> TunnelStep {
+        if self.reset_pending.is_some() {
+            return self.poll_reset(client, cx);
+        }
+        if !self.has_keepalive && cx.now - self.since >= SHORT_MS {
+            self.enable_keepalive(cx);
+        }
+        let before = (relay.delivered(), relay.is_half_closed());
+        let outcome = relay.run(&mut cx.net, client, &mut self.target, &mut cx.pool);
+        if before != (relay.delivered(), relay.is_half_closed()) {
+            self.active_at = cx.now;
+        }
+        match outcome {
+            Outcome::Step(Step::Wait) => TunnelStep::Wait,
+            Outcome::Step(Step::More) => TunnelStep::More,
+            Outcome::Done => TunnelStep::Ended(CloseReason::Done),
+            Outcome::ClientReset => {
+                let reason = CloseReason::of_client_failure(client.lost);
+                self.drain_then_reset(reason, client, cx)
+            }
+            Outcome::TargetReset => {
+                let reason = CloseReason::of_target_failure(self.target.lost);
+                self.drain_then_reset(reason, client, cx)
+            }
+        }
+    }
+
+    /// When [`Tunnel::handle_deadline`] is to be called; `None` is never.
+    pub fn deadline(&self, relay: &Relay<N::Pipe>, durations: &Durations) -> Option<Millis> {
+        if let Some(pending) = &self.reset_pending {
+            return Some(pending.next_poll(durations));
+        }
+        let silence_ms = self.silence_max_ms(relay, durations);
+        let keepalive_ms = (!self.has_keepalive).then_some(durations.keepalive_ms);
+        let soonest_ms = silence_ms.into_iter().chain(keepalive_ms).min()?;
+        Some(self.active_at.saturating_add(soonest_ms))
+    }
+
+    /// For how long neither direction may deliver a byte.
+    fn silence_max_ms(&self, relay: &Relay<N::Pipe>, durations: &Durations) -> Option<Millis> {
+        if relay.is_half_closed() { Some(durations.half_close_ms) } else { durations.idle_ms }
+    }
+
+    /// The deadline has come.
+    pub fn handle_deadline(
+        &mut self,
+        relay: &Relay<N::Pipe>,
+        client: &Endpoint<N::Stream>,
+        cx: &mut Context<N>,
+    ) -> TunnelStep {
+        if self.reset_pending.is_some() {
+            return self.poll_reset(client, cx);
+        }
+        let silence_max_ms = self.silence_max_ms(relay, &cx.settings.durations);
+        if silence_max_ms.is_none_or(|ms| self.active_at.saturating_add(ms) > cx.now) {
+            self.enable_keepalive(cx);
+            return TunnelStep::Wait;
+        }
+        if self.waits_for_reader(relay, client, cx) {
+            self.active_at = cx.now;
+            return TunnelStep::Wait;
+        }
+        TunnelStep::Ended(match relay.is_half_closed() {
+            true => CloseReason::HalfCloseTimeout,
+            false => CloseReason::IdleTimeout,
+        })
+    }
+
+    /// Has the kernel notice when the target vanishes. A short session is over before that matters,
+    /// and is spared the calls.
+    fn enable_keepalive(&mut self, cx: &mut Context<N>) {
+        self.has_keepalive = true;
+        if let Err(error) = cx.net.enable_keepalive(&self.target.stream) {
+            debug!("enabling keepalive towards a target: {error}");
+        }
+    }
+
+    /// Whether a relay goes on though nothing was delivered for its time. It does while bytes are
+    /// on their way that the peers have not acknowledged: a reader that pauses or reads slowly is
+    /// no silent one. Where nothing moves, the idle time-out counts from when that was noticed.
+    fn waits_for_reader(
+        &mut self,
+        relay: &Relay<N::Pipe>,
+        client: &Endpoint<N::Stream>,
+        cx: &Context<N>,
+    ) -> bool {
+        let target = &self.target;
+        let unacknowledged = unacknowledged(&cx.net, client) + unacknowledged(&cx.net, target);
+        if unacknowledged == 0 && relay.up.is_empty() && relay.down.is_empty() {
+            return false;
+        }
+        let delivered = relay.delivered();
+        match &self.in_flight {
+            Some(last) if (last.unacknowledged, last.delivered) == (unacknowledged, delivered) => {
+                let idle_ms = cx.settings.durations.idle_ms;
+                idle_ms.is_none_or(|idle_ms| cx.now - last.since < idle_ms)
+            }
+            _ => {
+                let since = cx.now;
+                self.in_flight = Some(Box::new(InFlight { unacknowledged, delivered, since }));
+                true
+            }
+        }
+    }
+
+    /// Resets the other connection when its peer has acknowledged everything, or nothing more
+    /// within the half-close time-out.
+    fn drain_then_reset(
+        &mut self,
+        reason: CloseReason,
+        client: &Endpoint<N::Stream>,
+        cx: &Context<N>,
+    ) -> TunnelStep {
+        self.reset_pending = Some(Box::new(PendingReset {
+            reason,
+            started: cx.now,
+            polled: cx.now,
+            unacknowledged: usize::MAX,
+            changed: cx.now,
+        }));
+        self.poll_reset(client, cx)
+    }
+
+    /// Whether the reset that is pending can be sent now.
+    fn poll_reset(&mut self, client: &Endpoint<N::Stream>, cx: &Context<N>) -> TunnelStep {
+        let Some(pending) = &mut self.reset_pending else { return TunnelStep::Wait };
+        let other = if pending.reason.is_of_client() { &self.target } else { client };
+        let left = unacknowledged(&cx.net, other);
+        pending.polled = cx.now;
+        if left < pending.unacknowledged {
+            (pending.unacknowledged, pending.changed) = (left, cx.now);
+        }
+        let is_stuck = cx.now - pending.changed >= cx.settings.durations.half_close_ms;
+        if left == 0 || is_stuck { TunnelStep::Ended(pending.reason) } else { TunnelStep::Wait }
+    }
+}
+
+impl PendingReset {
+    fn next_poll(&self, durations: &Durations) -> Millis {
+        let is_fresh = self.polled - self.started < POLL_OFTEN_FOR_MS;
+        let after_ms =
+            if is_fresh { durations.reset_poll_ms } else { durations.slow_reset_poll_ms };
+        self.polled.saturating_add(after_ms)
+    }
+}
+
+/// How much is still to arrive at the other end; nothing when that has failed as well.
+fn unacknowledged<N: Net>(net: &N, endpoint: &Endpoint<N::Stream>) -> usize {
+    if endpoint.is_gone() {
+        return 0;
+    }
+    net.unacknowledged(&endpoint.stream).unwrap_or(0)
+}

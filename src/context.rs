@@ -1,0 +1,86 @@
+//! What all connections share, and may use while they run.
+
+mod bind_ports;
+mod dns_driver;
+mod listeners;
+
+pub use dns_driver::{DnsDriver, WaiterId};
+pub use listeners::{Accepted, Listeners};
+
+use crate::dns::Resolver;
+use crate::name::Name;
+use crate::net::{Net, lacks_resources};
+use crate::pool::Pool;
+use crate::rules::RuleSet;
+use crate::session::{Env, Surroundings};
+use crate::settings::Settings;
+use crate::time::Millis;
+use bind_ports::BindPorts;
+use std::io;
+use std::net::SocketAddrV4;
+
+/// What all connections share.
+pub struct Context<N: Net> {
+    /// The kernel's edge.
+    pub net: N,
+    /// What the proxy goes by from its start to its end.
+    pub settings: Settings,
+    /// The rules in force.
+    pub rules: RuleSet,
+    /// The resolver and its sockets.
+    pub dns: DnsDriver<N>,
+    /// The listeners for clients.
+    pub listeners: Listeners<N>,
+    /// Buffers and pipes.
+    pub pool: Pool<N::Pipe>,
+    /// The ports that BIND may listen on.
+    pub bind_ports: BindPorts,
+    /// A call has failed for want of a descriptor: each client is taken with one set aside.
+    pub is_short: bool,
+    /// The time, read once a turn.
+    pub now: Millis,
+}
+
+impl<N: Net> Context<N> {
+    /// A context without listeners yet.
+    pub fn new(net: N, settings: Settings, rules: RuleSet, resolver: Resolver) -> Context<N> {
+        let pool =
+            Pool::new(settings.buffer_bytes, settings.buffer_budget_bytes, settings.pipes_max);
+        Context {
+            pool,
+            bind_ports: BindPorts::new(settings.bind_ports.clone()),
+            now: net.now(),
+            net,
+            settings,
+            rules,
+            dns: DnsDriver::new(resolver),
+            listeners: Listeners::default(),
+            is_short: false,
+        }
+    }
+
+    /// What a session needs to know.
+    pub fn env(&self) -> Env<'_> {
+        Env {
+            now: self.now,
+            attempt_delay_ms: self.settings.durations.attempt_delay_ms,
+            rules: &self.rules,
+            surroundings: self,
+        }
+    }
+
+    /// Remembers whether a call has failed for want of a descriptor.
+    pub fn note_failure(&mut self, error: &io::Error) {
+        self.is_short |= lacks_resources(error);
+    }
+}
+
+impl<N: Net> Surroundings for Context<N> {
+    fn is_own(&self, target: SocketAddrV4) -> bool {
+        self.listeners.is_own(&self.net, target)
+    }
+
+    fn candidates(&self, name: &Name) -> Vec<Name> {
+        self.dns.candidates(name)
+    }
+}

@@ -1,0 +1,157 @@
+//! The listeners for clients, taken from in turn.
+
+use crate::net::{Net, lacks_resources};
+use crate::time::Millis;
+use crate::token::{LISTENERS_MAX, Token};
+use log::error;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddrV4;
+
+/// After accept failed for want of something, it is tried again this much later.
+const ACCEPT_RETRY_MS: Millis = 200;
+/// At most one line about that in this time.
+const LOG_EVERY_MS: Millis = 1000;
+/// As many as the system's own limit (net.core.somaxconn) lets wait.
+const BACKLOG: i32 = 4096;
+
+/// A listener and what is known of it.
+struct Listener<L> {
+    socket: L,
+    address: SocketAddrV4,
+    /// Connections may be waiting.
+    ready: bool,
+}
+
+/// A client that was taken in.
+pub struct Accepted<N: Net> {
+    /// Its connection, which is not registered yet.
+    pub stream: N::Stream,
+    /// Its address.
+    pub client: SocketAddrV4,
+    /// A descriptor set aside for its target.
+    pub reserve: Option<N::Reserve>,
+}
+
+/// The listeners for clients.
+pub struct Listeners<N: Net> {
+    listeners: Vec<Listener<N::Listener>>,
+    /// The one that clients are taken from first.
+    next: usize,
+    /// Accept has failed for want of descriptors: not before this time again.
+    retry_at: Option<Millis>,
+    /// When the last line about a failure was logged.
+    logged_at: Option<Millis>,
+    /// How often accept has failed for want of descriptors or memory.
+    pub failures: u64,
+}
+
+impl<N: Net> Default for Listeners<N> {
+    fn default() -> Listeners<N> {
+        Listeners { listeners: Vec::new(), next: 0, retry_at: None, logged_at: None, failures: 0 }
+    }
+}
+
+impl<N: Net> Listeners<N> {
+    /// Listens; returns the address, with the port that was chosen.
+    pub fn listen(&mut self, net: &mut N, at: SocketAddrV4) -> io::Result<SocketAddrV4> {
+        let number = self.listeners.len();
+        if number == LISTENERS_MAX {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "expected at most 32 addresses"));
+        }
+        let socket = net.listen(at, BACKLOG, Token::Listener(number).number())?;
+        let address = net.listener_addr(&socket)?;
+        self.listeners.push(Listener { socket, address, ready: false });
+        Ok(address)
+    }
+
+    /// Closes all of them.
+    pub fn close(&mut self) {
+        self.listeners.clear();
+    }
+
+    /// Takes in an event of a listener.
+    pub fn set_ready(&mut self, number: usize) {
+        if let Some(listener) = self.listeners.get_mut(number) {
+            listener.ready = true;
+        }
+    }
+
+    /// Whether connections may be waiting.
+    pub fn is_ready(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    /// Before this time, accept is not to be tried.
+    pub fn retry_at(&self) -> Option<Millis> {
+        self.retry_at
+    }
+
+    /// A descriptor has come free: whoever waits for one may be served now.
+    pub fn retry_now(&mut self, now: Millis) {
+        self.retry_at = self.retry_at.map(|_| now);
+    }
+
+    /// Whether a target is one of the listening sockets. One that listens on every address does so
+    /// on all that lead to this host. When the kernel cannot be asked, the answer is the safe one.
+    pub fn is_own(&self, net: &N, target: SocketAddrV4) -> bool {
+        let reaches = |own: SocketAddrV4| match own.ip().is_unspecified() {
+            true => target.ip().is_loopback() || net.is_local(*target.ip()).unwrap_or(true),
+            false => own.ip() == target.ip(),
+        };
+        let mut addresses = self.listeners.iter().map(|listener| listener.address);
+        addresses.any(|own| own.port() == target.port() && reaches(own))
+    }
+
+    /// Takes a client from the next listener that may have one; `None` when that try brought
+    /// nobody. With `is_short`, a client is taken only together with a descriptor for its target:
+    /// with the last one it could only be refused.
+    pub fn accept(&mut self, net: &mut N, is_short: &mut bool, now: Millis) -> Option<Accepted<N>> {
+        // Each listener in turn, even where there is room for one client only.
+        let (before, after) = self.listeners.split_at(self.next);
+        let step = after.iter().chain(before).position(|listener| listener.ready)?;
+        let number = (self.next + step) % self.listeners.len();
+        self.next = (number + 1) % self.listeners.len();
+        let listener = &mut self.listeners[number];
+        let error = match try_accept(net, &listener.socket, *is_short) {
+            Ok(accepted) => {
+                self.retry_at = None;
+                return Some(accepted);
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::WouldBlock => {
+                listener.ready = false;
+                // Two descriptors were free just now, and nobody waits for them.
+                *is_short = false;
+            }
+            _ if lacks_resources(&error) => {
+                *is_short = true;
+                self.retry_at = Some(now + ACCEPT_RETRY_MS);
+                self.log_accept_error(&error, now);
+            }
+            // What a connection that is gone left behind; the next one may be well.
+            _ => {}
+        }
+        None
+    }
+
+    /// Counts a failure, and logs it unless that was done just before.
+    pub fn log_accept_error(&mut self, error: &io::Error, now: Millis) {
+        self.failures += 1;
+        if self.logged_at.is_none_or(|at| at + LOG_EVERY_MS <= now) {
+            self.logged_at = Some(now);
+            error!("accepting clients: {error}; clients wait or are refused");
+        }
+    }
+}
+
+fn try_accept<N: Net>(
+    net: &mut N,
+    listener: &N::Listener,
+    is_short: bool,
+) -> io::Result<Accepted<N>> {
+    let reserve = is_short.then(|| net.reserve()).transpose()?;
+    let (stream, client) = net.accept(listener)?;
+    Ok(Accepted { stream, client, reserve })
+}

@@ -1,0 +1,84 @@
+//! How many sessions each client address has, where that is limited.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+/// What becomes of a client of some address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is served.
+    Serve,
+    /// Its address has as many sessions as it may have: it is refused.
+    Refuse,
+    /// As many refusals as sessions are on their way already: it is reset.
+    Shed,
+}
+
+/// The sessions of each client address; empty without a limit.
+pub struct Sources {
+    limit: Option<u32>,
+    sessions: HashMap<Ipv4Addr, u32>,
+}
+
+impl Sources {
+    /// At most `limit` sessions of one address.
+    pub fn new(limit: Option<u32>) -> Sources {
+        Sources { limit, sessions: HashMap::new() }
+    }
+
+    /// What becomes of a client of this address.
+    pub fn admission(&self, client: Ipv4Addr) -> Admission {
+        let Some(limit) = self.limit else { return Admission::Serve };
+        match self.sessions.get(&client).copied().unwrap_or(0) {
+            sessions if sessions >= limit.saturating_mul(2) => Admission::Shed,
+            sessions if sessions >= limit => Admission::Refuse,
+            _ => Admission::Serve,
+        }
+    }
+
+    /// A session of this address is opened.
+    pub fn add(&mut self, client: Ipv4Addr) {
+        if self.limit.is_some() {
+            *self.sessions.entry(client).or_insert(0) += 1;
+        }
+    }
+
+    /// A session of this address has ended.
+    pub fn remove(&mut self, client: Ipv4Addr) {
+        if let Some(sessions) = self.sessions.get_mut(&client) {
+            *sessions -= 1;
+            if *sessions == 0 {
+                self.sessions.remove(&client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_beyond_its_limit_is_refused_and_beyond_twice_that_reset() {
+        let (one, other) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+        let mut sources = Sources::new(Some(1));
+        assert_eq!(sources.admission(one), Admission::Serve);
+        sources.add(one);
+        assert_eq!(sources.admission(one), Admission::Refuse);
+        sources.add(one);
+        assert_eq!(sources.admission(one), Admission::Shed);
+        assert_eq!(sources.admission(other), Admission::Serve);
+        sources.remove(one);
+        sources.remove(one);
+        assert!(sources.sessions.is_empty());
+        assert_eq!(sources.admission(one), Admission::Serve);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_counted() {
+        let mut sources = Sources::new(None);
+        sources.add(Ipv4Addr::LOCALHOST);
+        assert!(sources.sessions.is_empty());
+        sources.remove(Ipv4Addr::LOCALHOST);
+    }
+}

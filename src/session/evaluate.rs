@@ -1,0 +1,130 @@
+//! What the rules say of a request: before a name is resolved, and of each address.
+
+use super::candidates::{Candidate, Candidates};
+use super::env::Env;
+use crate::name::Name;
+use crate::reason::CloseReason;
+use crate::rules::{AccessRequest, Ident, Refusal, RuleSet, Verdict};
+use crate::wire::Command;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// Why nothing is permitted, and the line of the rule that says so, if one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub reason: CloseReason,
+    pub line: Option<u32>,
+}
+
+impl Refused {
+    /// No rule has decided.
+    pub fn without_rule(reason: CloseReason) -> Refused {
+        Refused { reason, line: None }
+    }
+
+    fn by_rule(line: u32) -> Refused {
+        Refused { reason: CloseReason::Denied, line: Some(line) }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        match refusal {
+            Refusal::Denied { line } => Refused::by_rule(line),
+            Refusal::NoRule => Refused::without_rule(CloseReason::NoRule),
+            Refusal::Impossible => Refused::without_rule(CloseReason::ImpossibleTarget),
+        }
+    }
+}
+
+/// What the rules look at, besides an address and its name.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    pub command: Command,
+    pub port: u16,
+    pub client: Ipv4Addr,
+    pub user: &'a [u8],
+}
+
+impl Asked<'_> {
+    /// Whether an address of a name may be permitted, and whether identd will be asked then. Each
+    /// name that the one asked for may stand for is evaluated as such, as its addresses will be.
+    pub fn could_permit_name(&self, name: &Name, env: &Env<'_>) -> Result<Ident, Refused> {
+        let names = env.surroundings.candidates(name);
+        let prospects = names.iter().map(|name| self.could_permit(Some(name), env.rules));
+        prospects.reduce(either).unwrap_or(Err(Refusal::NoRule)).map_err(Refused::from)
+    }
+
+    /// The same for a BIND that any peer may come to.
+    pub fn could_permit_anybody(&self, rules: &RuleSet) -> Result<Ident, Refused> {
+        self.could_permit(None, rules).map_err(Refused::from)
+    }
+
+    fn could_permit(&self, name: Option<&Name>, rules: &RuleSet) -> Result<Ident, Refusal> {
+        let name = name.map(|name| name.as_str().as_bytes());
+        rules.could_permit(self.command, name, self.port, self.client, self.user)
+    }
+
+    /// Those of some addresses that are permitted, each evaluated on its own together with the
+    /// name that has it; or why the first of them is not.
+    pub fn evaluate_all(
+        &self,
+        name: Option<&Name>,
+        addresses: &[Ipv4Addr],
+        env: &Env<'_>,
+    ) -> Result<Candidates, Refused> {
+        let evaluated = addresses.iter().map(|&address| self.evaluate(name, address, env));
+        permitted(evaluated, Refused::without_rule(CloseReason::NameWithoutAddress))
+    }
+
+    /// What the rules say of one address.
+    pub fn evaluate(
+        &self,
+        name: Option<&Name>,
+        address: Ipv4Addr,
+        env: &Env<'_>,
+    ) -> Result<Candidate, Refused> {
+        let target = SocketAddrV4::new(address, self.port);
+        if self.command == Command::Connect && env.surroundings.is_own(target) {
+            return Err(Refused::without_rule(CloseReason::Loop));
+        }
+        let verdict = env.rules.decide(&AccessRequest {
+            command: self.command,
+            name: name.map(|name| name.as_str().as_bytes()),
+            address,
+            port: self.port,
+            client: self.client,
+            user: self.user,
+        });
+        match verdict {
+            Verdict::Permit { line, ident } => Ok(Candidate { address, line, ident }),
+            Verdict::Deny { line } => Err(Refused::by_rule(line)),
+            Verdict::NoRule => Err(Refused::without_rule(CloseReason::NoRule)),
+            Verdict::Impossible => Err(Refused::without_rule(CloseReason::ImpossibleTarget)),
+        }
+    }
+}
+
+/// The candidates that are permitted; without any, why the first is not, or `if_none`.
+pub fn permitted(
+    evaluated: impl Iterator<Item = Result<Candidate, Refused>>,
+    if_none: Refused,
+) -> Result<Candidates, Refused> {
+    let mut refused = None;
+    let candidates = evaluated.filter_map(|one| match one {
+        Ok(candidate) => Some(candidate),
+        Err(why) => {
+            refused.get_or_insert(why);
+            None
+        }
+    });
+    Candidates::new(candidates).ok_or(refused.unwrap_or(if_none))
+}
+
+/// What two names that one may stand for amount to before it is known which.
+fn either(one: Result<Ident, Refusal>, other: Result<Ident, Refusal>) -> Result<Ident, Refusal> {
+    match (one, other) {
+        (Ok(one), Ok(other)) if one != other => Ok(Ident::Lax),
+        (Ok(ident), _) | (Err(_), Ok(ident)) => Ok(ident),
+        (Err(Refusal::NoRule), Err(refusal)) | (Err(refusal), Err(_)) => Err(refusal),
+    }
+}

@@ -1,0 +1,4 @@
+//! How time is counted.
+
+/// Milliseconds on a clock that only goes forward; where it starts does not matter.
+pub type Millis = u64;

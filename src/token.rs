@@ -1,0 +1,78 @@
+//! Which socket an event is about, as a number that the kernel hands back.
+
+use crate::dns::{ADDRESSES_MAX, QUERIES_MAX};
+
+/// Most listeners.
+pub const LISTENERS_MAX: usize = 32;
+/// The first of the tokens that the embedder of the loop may use for what else wakes it.
+pub const FIRST_USER_TOKEN: usize = LISTENERS_MAX;
+/// How many tokens the embedder may use.
+pub const USER_TOKENS: usize = 32;
+const FIRST_QUERY: usize = FIRST_USER_TOKEN + USER_TOKENS;
+const FIRST_CONNECTION: usize = FIRST_QUERY + QUERIES_MAX;
+/// Most tokens of one connection: one for its client, one for each address of its target.
+const PLACES: usize = 32;
+const _: () = assert!(TARGET + ADDRESSES_MAX <= PLACES);
+
+/// The place of a connection's client among its tokens.
+pub const CLIENT: usize = 0;
+/// The place of its target, of the first address when that has several, and of what it waits for
+/// before there is a target.
+pub const TARGET: usize = 1;
+
+/// What a token stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// A listener for clients, by its number.
+    Listener(usize),
+    /// Something of the embedder's, by its number.
+    User(usize),
+    /// The socket of a DNS query, by its place.
+    Query(usize),
+    /// A socket of the connection in a slot.
+    Connection {
+        /// The connection's slot.
+        slot: usize,
+        /// Which of its sockets: [`CLIENT`], or [`TARGET`] and those after it.
+        place: usize,
+    },
+}
+
+impl Token {
+    /// The number for the kernel.
+    pub fn number(self) -> usize {
+        match self {
+            Token::Listener(number) => number,
+            Token::User(number) => FIRST_USER_TOKEN + number,
+            Token::Query(place) => FIRST_QUERY + place,
+            Token::Connection { slot, place } => FIRST_CONNECTION + PLACES * slot + place,
+        }
+    }
+
+    /// What a number stands for.
+    pub fn of(number: usize) -> Token {
+        match number {
+            ..FIRST_USER_TOKEN => Token::Listener(number),
+            ..FIRST_QUERY => Token::User(number - FIRST_USER_TOKEN),
+            ..FIRST_CONNECTION => Token::Query(number - FIRST_QUERY),
+            _ => {
+                let number = number - FIRST_CONNECTION;
+                Token::Connection { slot: number / PLACES, place: number % PLACES }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_stands_for_one_token() {
+        for number in 0..FIRST_CONNECTION + 3 * PLACES {
+            assert_eq!(Token::of(number).number(), number);
+        }
+        let last = Token::Connection { slot: (1 << 20) - 1, place: PLACES - 1 };
+        assert!(u32::try_from(last.number()).is_ok(), "a gateway's usize has 32 bits");
+    }
+}
