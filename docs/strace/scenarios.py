@@ -8,7 +8,11 @@ import struct
 import threading
 import time
 
-DEADLINE_S = 20
+from lab import ports
+from lab.failure import expect
+from lab.socks import BIND, CONNECT, GRANTED, REFUSED, expect_reply, request
+from lab.wait import DEADLINE_S
+
 FLOW_BYTES = 2 << 20
 SCENARIOS = []
 
@@ -19,11 +23,6 @@ def scenario(title, text, notes, **options):
         SCENARIOS.append((title, " ".join(text.split()), notes, options, act))
         return act
     return register
-
-
-def request(command, port, host="127.0.0.1", user=b"", name=None):
-    head = struct.pack(">BBH4s", 4, command, port, socket.inet_aton(host))
-    return head + user + b"\0" + (name + b"\0" if name else b"")
 
 
 def reset(connection):
@@ -70,18 +69,17 @@ class Stage:
 
     def expect(self, connection, data):
         got = connection.recv(len(data), socket.MSG_WAITALL)
-        if got != data:
-            raise ValueError(f"{got} came, expected {data}")
+        expect(got == data, f"{got} came, expected {data}")
 
     def granted(self, client):
-        reply = client.recv(8, socket.MSG_WAITALL)
-        if reply[:2] != b"\0\x5a":
-            raise ValueError(f"reply {reply}")
-        return struct.unpack(">H", reply[2:4])[0]
+        return expect_reply(client, GRANTED)
+
+    def refused(self, client):
+        expect_reply(client, REFUSED)
 
     def relaying(self):
         client = self.dial()
-        self.send(client, request(1, self.target_port))
+        self.send(client, request(CONNECT, self.target_port))
         target = self.accept()
         self.granted(client)
         self.at_rest()
@@ -114,7 +112,7 @@ closes.""", [
 ])
 def connect(stage):
     client = stage.dial()
-    stage.send(client, request(1, stage.target_port, user=b"bob"))
+    stage.send(client, request(CONNECT, stage.target_port, user=b"bob"))
     target = stage.accept()
     stage.granted(client)
     stage.send(client, b"hello")
@@ -132,7 +130,7 @@ no call, and what follows is as with an address.""", [
 ])
 def hosts(stage):
     client = stage.dial()
-    stage.send(client, request(1, stage.target_port, "0.0.0.1", name=b"localhost"))
+    stage.send(client, request(CONNECT, stage.target_port, "0.0.0.1", name=b"localhost"))
     target = stage.accept()
     stage.granted(client)
     stage.close(client)
@@ -149,7 +147,7 @@ question, and the loop never waits for the answer.""", [
 ])
 def dns(stage):
     client = stage.dial()
-    stage.send(client, request(1, stage.target_port, "0.0.0.1", name=b"www.example.com"))
+    stage.send(client, request(CONNECT, stage.target_port, "0.0.0.1", name=b"www.example.com"))
     stage.answer()
     target = stage.accept()
     stage.granted(client)
@@ -170,7 +168,7 @@ closes.""", [
 ])
 def bind(stage):
     client = stage.dial()
-    stage.send(client, request(2, 21))
+    stage.send(client, request(BIND, 21))
     port = stage.granted(client)
     peer = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
     stage.at_rest()
@@ -189,9 +187,8 @@ def bind(stage):
 ])
 def refused(stage):
     client = stage.dial()
-    stage.send(client, request(1, 80, "192.0.2.1"))
-    if client.recv(9)[:2] != b"\0\x5b":
-        raise ValueError("not refused")
+    stage.send(client, request(CONNECT, 80, "192.0.2.1"))
+    stage.refused(client)
     stage.close(client)
 
 
@@ -202,14 +199,11 @@ def refused(stage):
     (r"sendto\(client, <reply 91", "As for every refusal: reply, FIN, and the client's FIN awaited."),
 ])
 def refused_by_target(stage):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    client = stage.dial()
-    stage.send(client, request(1, port))
-    if client.recv(9)[:2] != b"\0\x5b":
-        raise ValueError("not refused")
-    stage.close(client)
+    with ports.reserved() as closed:
+        client = stage.dial()
+        stage.send(client, request(CONNECT, closed))
+        stage.refused(client)
+        stage.close(client)
 
 
 @scenario("Half-close", """`printf ... | ncat`: the client's FIN is right behind its request. The answer takes its
@@ -223,7 +217,7 @@ time and arrives whole.""", [
 ])
 def half_close(stage):
     client = stage.dial()
-    stage.send_last(client, request(1, stage.target_port) + b"a question")
+    stage.send_last(client, request(CONNECT, stage.target_port) + b"a question")
     target = stage.accept()
     stage.granted(client)
     stage.expect(target, b"a question")

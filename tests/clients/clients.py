@@ -8,7 +8,10 @@ import os
 import sys
 from pathlib import Path
 
-from lab import DEADLINE_S, Failure, Process, free_port, wait_for
+from lab import ports
+from lab.failure import Failure
+from lab.process import Process
+from lab.wait import DEADLINE_S
 
 HERE = Path(__file__).resolve().parent
 # Enough that an echo of FIN which overtakes bytes, or cuts them, shows.
@@ -25,123 +28,120 @@ def client(name, program, package, module=None):
 
 
 @client("curl --socks4, with a user", "curl", "curl")
-def curl_socks4(lab):
-    lab.expect_page(lab.run("curl", "-sSf", "--socks4", f"bob@{lab.proxy.address}", lab.url()))
-    lab.expect_session(user="bob", target=f"127.0.0.1:{lab.web_port}")
+def curl_socks4(rig):
+    rig.expect_page(rig.run("curl", "-sSf", "--socks4", f"bob@{rig.proxy.address}", rig.url()))
+    rig.expect_session(user="bob", target=f"127.0.0.1:{rig.web_port}")
 
 
 @client("curl --socks4a, an address, with a user", "curl", "curl")
-def curl_socks4a(lab):
-    lab.expect_page(lab.run("curl", "-sSf", "--socks4a", f"bob@{lab.proxy.address}", lab.url()))
-    lab.expect_session(user="bob", target=f"127.0.0.1:{lab.web_port}")
+def curl_socks4a(rig):
+    rig.expect_page(rig.run("curl", "-sSf", "--socks4a", f"bob@{rig.proxy.address}", rig.url()))
+    rig.expect_session(user="bob", target=f"127.0.0.1:{rig.web_port}")
 
 
 @client("curl --socks4a, a name", "curl", "curl")
-def curl_name(lab):
-    lab.expect_page(lab.run("curl", "-sSf", "--socks4a", lab.proxy.address, lab.url("localhost")))
-    lab.expect_session(user="", target=f"localhost:{lab.web_port}")
+def curl_name(rig):
+    rig.expect_page(rig.run("curl", "-sSf", "--socks4a", rig.proxy.address, rig.url("localhost")))
+    rig.expect_session(user="", target=f"localhost:{rig.web_port}")
 
 
 @client("curl, refused by the rules", "curl", "curl")
-def curl_refused(lab):
+def curl_refused(rig):
     try:
-        lab.run("curl", "-sSf", "--socks4", lab.proxy.address, "http://192.0.2.1/")
+        rig.run("curl", "-sSf", "--socks4", rig.proxy.address, "http://192.0.2.1/")
     except Failure as failure:
         if "code 97" not in str(failure):
             raise
     else:
         raise Failure("curl got something from an address that no rule permits")
-    lab.expect_session(reply=91, reason="no-rule", target="192.0.2.1:80")
+    rig.expect_session(reply=91, reason="no-rule", target="192.0.2.1:80")
 
 
 @client("ncat, FIN right behind the request", "ncat", "ncat")
-def ncat_half_close(lab):
-    lab.expect_page(lab.run(
-        "ncat", "--proxy", lab.proxy.address, "--proxy-type", "socks4", "--proxy-auth", "bob",
-        "127.0.0.1", str(lab.web_port), send=lab.request()))
-    lab.expect_session(user="bob", up=len(lab.request()))
+def ncat_half_close(rig):
+    rig.expect_page(rig.run(
+        "ncat", "--proxy", rig.proxy.address, "--proxy-type", "socks4", "--proxy-auth", "bob",
+        "127.0.0.1", str(rig.web_port), send=rig.request()))
+    rig.expect_session(user="bob", up=len(rig.request()))
 
 
 @client("ncat, an upload, then FIN", "ncat", "ncat")
-def ncat_upload(lab):
-    output = lab.run("ncat", "--proxy", lab.proxy.address, "--proxy-type", "socks4",
-                     "127.0.0.1", str(lab.digest_port), send=UPLOAD)
-    lab.expect_digest(output, UPLOAD)
-    lab.expect_session(up=len(UPLOAD), down=64)
+def ncat_upload(rig):
+    output = rig.run("ncat", "--proxy", rig.proxy.address, "--proxy-type", "socks4",
+                     "127.0.0.1", str(rig.digest_port), send=UPLOAD)
+    rig.expect_digest(output, UPLOAD)
+    rig.expect_session(up=len(UPLOAD), down=64)
 
 
 @client("ncat, a name", "ncat", "ncat")
-def ncat_name(lab):
-    lab.expect_page(lab.run("ncat", "--proxy", lab.proxy.address, "--proxy-type", "socks4",
+def ncat_name(rig):
+    rig.expect_page(rig.run("ncat", "--proxy", rig.proxy.address, "--proxy-type", "socks4",
                             "--proxy-dns", "remote",
-                            "localhost", str(lab.web_port), send=lab.request()))
-    lab.expect_session(target=f"localhost:{lab.web_port}")
+                            "localhost", str(rig.web_port), send=rig.request()))
+    rig.expect_session(target=f"localhost:{rig.web_port}")
 
 
-def socat(lab, kind, host):
-    address = f"{kind}:127.0.0.1:{host}:{lab.digest_port},socksport={lab.proxy.port},socksuser=bob"
+def socat(rig, kind, host):
+    address = f"{kind}:127.0.0.1:{host}:{rig.digest_port},socksport={rig.proxy.port},socksuser=bob"
     # After its input has ended, socat waits as long as -t says for the other direction.
-    lab.expect_digest(lab.run("socat", "-t", str(DEADLINE_S), "-", address, send=UPLOAD), UPLOAD)
-    lab.expect_session(user="bob", target=f"{host}:{lab.digest_port}", up=len(UPLOAD), down=64)
+    rig.expect_digest(rig.run("socat", "-t", str(DEADLINE_S), "-", address, send=UPLOAD), UPLOAD)
+    rig.expect_session(user="bob", target=f"{host}:{rig.digest_port}", up=len(UPLOAD), down=64)
 
 
 @client("socat SOCKS4, an upload, then FIN", "socat", "socat")
-def socat_socks4(lab):
-    socat(lab, "SOCKS4", "127.0.0.1")
+def socat_socks4(rig):
+    socat(rig, "SOCKS4", "127.0.0.1")
 
 
 @client("socat SOCKS4A, an upload, then FIN", "socat", "socat")
-def socat_socks4a(lab):
-    socat(lab, "SOCKS4A", "localhost")
+def socat_socks4a(rig):
+    socat(rig, "SOCKS4A", "localhost")
 
 
 @client("nc -X 4, an upload, then FIN", "nc.openbsd", "netcat-openbsd")
-def nc_openbsd(lab):
-    output = lab.run("nc.openbsd", "-N", "-X", "4", "-x", lab.proxy.address,
-                     "127.0.0.1", str(lab.digest_port), send=UPLOAD)
-    lab.expect_digest(output, UPLOAD)
-    lab.expect_session(up=len(UPLOAD), down=64)
+def nc_openbsd(rig):
+    output = rig.run("nc.openbsd", "-N", "-X", "4", "-x", rig.proxy.address,
+                     "127.0.0.1", str(rig.digest_port), send=UPLOAD)
+    rig.expect_digest(output, UPLOAD)
+    rig.expect_session(up=len(UPLOAD), down=64)
 
 
 @client("connect-proxy", "connect-proxy", "connect-proxy")
-def connect_proxy(lab):
-    lab.expect_page(lab.run("connect-proxy", "-4", "-S", f"bob@{lab.proxy.address}",
-                            "127.0.0.1", str(lab.web_port), send=lab.request()))
-    lab.expect_session(user="bob", target=f"127.0.0.1:{lab.web_port}")
+def connect_proxy(rig):
+    rig.expect_page(rig.run("connect-proxy", "-4", "-S", f"bob@{rig.proxy.address}",
+                            "127.0.0.1", str(rig.web_port), send=rig.request()))
+    rig.expect_session(user="bob", target=f"127.0.0.1:{rig.web_port}")
 
 
 @client("connect-proxy, a name", "connect-proxy", "connect-proxy")
-def connect_proxy_name(lab):
-    lab.expect_page(lab.run("connect-proxy", "-4", "-R", "remote", "-S", f"bob@{lab.proxy.address}",
-                            "localhost", str(lab.web_port), send=lab.request()))
-    lab.expect_session(user="bob", target=f"localhost:{lab.web_port}")
+def connect_proxy_name(rig):
+    rig.expect_page(rig.run("connect-proxy", "-4", "-R", "remote", "-S", f"bob@{rig.proxy.address}",
+                            "localhost", str(rig.web_port), send=rig.request()))
+    rig.expect_session(user="bob", target=f"localhost:{rig.web_port}")
 
 
 @client("proxychains4, a name", "proxychains4", "proxychains4")
-def proxychains(lab):
-    configuration = lab.directory / "proxychains.conf"
+def proxychains(rig):
+    configuration = rig.directory / "proxychains.conf"
     configuration.write_text("strict_chain\nproxy_dns\n[ProxyList]\n"
-                             f"socks4 127.0.0.1 {lab.proxy.port} bob\n")
+                             f"socks4 127.0.0.1 {rig.proxy.port} bob\n")
     # It looks into /etc/hosts itself, but takes upper case for another name than lower case.
-    output = lab.run("proxychains4", "-q", "-f", str(configuration), "nc.openbsd", "-N",
-                     "LOCALHOST", str(lab.digest_port), send=UPLOAD)
-    lab.expect_digest(output, UPLOAD)
-    lab.expect_session(user="bob", target=f"LOCALHOST:{lab.digest_port}", up=len(UPLOAD))
+    output = rig.run("proxychains4", "-q", "-f", str(configuration), "nc.openbsd", "-N",
+                     "LOCALHOST", str(rig.digest_port), send=UPLOAD)
+    rig.expect_digest(output, UPLOAD)
+    rig.expect_session(user="bob", target=f"LOCALHOST:{rig.digest_port}", up=len(UPLOAD))
 
 
-class FtpServer:
+class FtpServer(Process):
     """An FTP server with one user whose home is a directory; its data port is any, and it
     connects (active mode) only to the address that the client came from."""
 
     def __init__(self, home):
-        port = free_port()
-        self.address = ("127.0.0.1", str(port))
-        self._process = Process([sys.executable, "-u", "-m", "pyftpdlib", "-w", "-i", "127.0.0.1",
-                                 "-p", str(port), "-d", home, "-u", "bob", "-P", "secret"])
-        self._process.wait_line("starting FTP server")
-
-    def stop(self):
-        self._process.stop("KILL")
+        super().__init__([sys.executable, "-u", "-m", "pyftpdlib", "-w", "-i", "127.0.0.1",
+                          "-p", "0", "-d", home, "-u", "bob", "-P", "secret"],
+                         stop_signal="KILL")
+        started = self.wait_line(r"starting FTP server on 127\.0\.0\.1:(\d+)")
+        self.address = ("127.0.0.1", started.group(1))
 
 
 def hash_of(file):
@@ -150,95 +150,89 @@ def hash_of(file):
 
 
 @client("dante-client with tnftp: put and get over BIND", "socksify", "dante-client", "pyftpdlib")
-def dante_ftp(lab):
-    size = lab.ftp_mib << 20
-    home = lab.directory / "ftp"
+def dante_ftp(rig):
+    size = rig.ftp_mib << 20
+    home = rig.directory / "ftp"
     home.mkdir()
-    with open(lab.directory / "big", "wb") as big:
-        for _ in range(lab.ftp_mib):
+    with open(rig.directory / "big", "wb") as big:
+        for _ in range(rig.ftp_mib):
             big.write(os.urandom(1 << 20))
-    server = FtpServer(home)
-    try:
+    with FtpServer(home) as server:
         commands = "user bob secret\nbinary\nput big\nget big back\nquit\n"
-        lab.run("socksify", "tnftp", "-n", "-A", *server.address, send=commands.encode(),
-                deadline_s=DEADLINE_S + lab.ftp_mib, SOCKS_AUTOADD_LANROUTES="no",
-                SOCKS4_SERVER=lab.proxy.address)
-    finally:
-        server.stop()
-    hashes = {hash_of(file) for file in (lab.directory / "big", home / "big", lab.directory / "back")}
+        rig.run("socksify", "tnftp", "-n", "-A", *server.address, send=commands.encode(),
+                deadline_s=DEADLINE_S + rig.ftp_mib, SOCKS_AUTOADD_LANROUTES="no",
+                SOCKS4_SERVER=rig.proxy.address)
+    hashes = {hash_of(file) for file in (rig.directory / "big", home / "big", rig.directory / "back")}
     if len(hashes) != 1:
         raise Failure("what was put and got back is not what was there before")
-    put, get, control = sorted(lab.proxy.sessions(3), key=lambda s: (s["command"], int(s["id"])))
-    lab.compare(put, command="bind", up=size, down=0)
-    lab.compare(get, command="bind", up=0, down=size)
-    lab.compare(control, command="connect", target=":".join(server.address))
+    put, get, control = sorted(rig.proxy.sessions(3), key=lambda s: (s["command"], int(s["id"])))
+    rig.compare(put, command="bind", up=size, down=0)
+    rig.compare(get, command="bind", up=0, down=size)
+    rig.compare(control, command="connect", target=":".join(server.address))
 
 
 @client("PySocks, an address and a name", sys.executable, "python3-socks", "socks")
-def pysocks(lab):
+def pysocks(rig):
     import socks
     for remote_names, host in ((False, "127.0.0.1"), (True, "localhost")):
         connection = socks.socksocket()
         connection.settimeout(DEADLINE_S)
-        connection.set_proxy(socks.SOCKS4, "127.0.0.1", lab.proxy.port, rdns=remote_names,
+        connection.set_proxy(socks.SOCKS4, "127.0.0.1", rig.proxy.port, rdns=remote_names,
                              username="bob")
         with connection:
-            connection.connect((host, lab.web_port))
-            connection.sendall(lab.request())
+            connection.connect((host, rig.web_port))
+            connection.sendall(rig.request())
             received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        lab.expect_page(received)
-        lab.expect_session(user="bob", target=f"{host}:{lab.web_port}")
+        rig.expect_page(received)
+        rig.expect_session(user="bob", target=f"{host}:{rig.web_port}")
 
 
 @client("python-socks, a name", sys.executable, "python3-python-socks", "python_socks")
-def python_socks(lab):
+def python_socks(rig):
     from python_socks.sync import Proxy
-    proxy = Proxy.from_url(f"socks4://bob:none@{lab.proxy.address}", rdns=True)
-    with proxy.connect("localhost", lab.web_port, timeout=DEADLINE_S) as connection:
-        connection.sendall(lab.request())
-        lab.expect_page(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
-    lab.expect_session(user="bob", target=f"localhost:{lab.web_port}")
+    proxy = Proxy.from_url(f"socks4://bob:none@{rig.proxy.address}", rdns=True)
+    with proxy.connect("localhost", rig.web_port, timeout=DEADLINE_S) as connection:
+        connection.sendall(rig.request())
+        rig.expect_page(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
+    rig.expect_session(user="bob", target=f"localhost:{rig.web_port}")
 
 
 @client("Java", "javac", "openjdk-17-jdk-headless")
-def java(lab):
-    lab.expect_page(lab.run(
+def java(rig):
+    rig.expect_page(rig.run(
         "java", "-XX:TieredStopAtLevel=1", "-DsocksProxyHost=127.0.0.1",
-        f"-DsocksProxyPort={lab.proxy.port}", "-DsocksProxyVersion=4", "-Dhttp.nonProxyHosts=",
-        "-Duser.name=bob", str(HERE / "Fetch.java"), lab.url()))
-    lab.expect_session(user="bob", target=f"127.0.0.1:{lab.web_port}")
+        f"-DsocksProxyPort={rig.proxy.port}", "-DsocksProxyVersion=4", "-Dhttp.nonProxyHosts=",
+        "-Duser.name=bob", str(HERE / "Fetch.java"), rig.url()))
+    rig.expect_session(user="bob", target=f"127.0.0.1:{rig.web_port}")
 
 
 @client("Chromium", "chromium", "chromium")
-def chromium(lab):
-    if not lab.is_isolated:
+def chromium(rig):
+    if not rig.is_isolated:
         raise Failure("not outside a network namespace of its own: it looks for the Internet")
-    page = lab.run(
+    page = rig.run(
         "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--disable-background-networking", "--disable-component-update", "--no-first-run",
-        f"--user-data-dir={lab.directory}/chromium", f"--proxy-server=socks4://{lab.proxy.address}",
-        "--proxy-bypass-list=<-loopback>", "--dump-dom", lab.url())
-    if lab.page not in page:
+        f"--user-data-dir={rig.directory}/chromium", f"--proxy-server=socks4://{rig.proxy.address}",
+        "--proxy-bypass-list=<-loopback>", "--dump-dom", rig.url())
+    if rig.page not in page:
         raise Failure(f"got {len(page)} bytes that are not the page: {page[:80]}")
     # It also asks for an icon, and tries other addresses, which no rule permits.
-    target = f"127.0.0.1:{lab.web_port}"
+    target = f"127.0.0.1:{rig.web_port}"
     ended = " ".join(["access] id=\\d+ .* target=" + target, ".* reply=90 .* down=1\\d{6}"])
-    wait_for("its session's access line", lambda: lab.proxy.wait_line(ended))
+    rig.proxy.wait_line(ended)
 
 
 @client("HAProxy, towards its servers", "haproxy", "haproxy")
-def haproxy(lab):
-    port = free_port()
-    configuration = lab.directory / "haproxy.cfg"
-    configuration.write_text(
-        f"defaults\n  mode tcp\n  timeout connect {DEADLINE_S}s\n  timeout client {DEADLINE_S}s\n"
-        f"  timeout server {DEADLINE_S}s\n"
-        f"listen l\n  bind 127.0.0.1:{port}\n"
-        f"  server s 127.0.0.1:{lab.web_port} socks4 {lab.proxy.address}\n")
-    process = Process(["haproxy", "-db", "-q", "-f", configuration])
-    try:
-        lab.expect_page(lab.run("curl", "-sSf", "--retry", "50", "--retry-connrefused",
-                                "--retry-delay", "1", f"http://127.0.0.1:{port}/page.txt"))
-        lab.expect_session(user="HAProxy", target=f"127.0.0.1:{lab.web_port}")
-    finally:
-        process.stop()
+def haproxy(rig):
+    with ports.reserved() as port:
+        configuration = rig.directory / "haproxy.cfg"
+        configuration.write_text(
+            f"defaults\n  mode tcp\n  timeout connect {DEADLINE_S}s\n"
+            f"  timeout client {DEADLINE_S}s\n  timeout server {DEADLINE_S}s\n"
+            f"listen l\n  bind 127.0.0.1:{port}\n"
+            f"  server s 127.0.0.1:{rig.web_port} socks4 {rig.proxy.address}\n")
+        with Process(["haproxy", "-db", "-q", "-f", configuration]) as process:
+            ports.wait_listening(process, port)
+            rig.expect_page(rig.run("curl", "-sSf", f"http://127.0.0.1:{port}/page.txt"))
+            rig.expect_session(user="HAProxy", target=f"127.0.0.1:{rig.web_port}")

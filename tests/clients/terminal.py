@@ -6,7 +6,8 @@ import select
 import signal
 import time
 
-from lab import DEADLINE_S, Failure
+from lab.failure import Failure
+from lab.wait import DEADLINE_S
 
 READ_BYTES = 1 << 16
 SHOWN_BYTES = 200
@@ -19,8 +20,12 @@ class Terminal:
         self.output, self._name = bytearray(), arguments[0]
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
-            os.chdir(cwd)
-            os.execvpe(arguments[0], arguments, {**os.environ, "TERM": "dumb", **environment})
+            try:
+                os.chdir(cwd)
+                os.execvpe(arguments[0], arguments, {**os.environ, "TERM": "dumb", **environment})
+            finally:
+                # Otherwise a second copy of this program would go on.
+                os._exit(127)
 
     def type(self, text):
         """Types this."""

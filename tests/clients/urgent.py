@@ -7,11 +7,12 @@ that stops reading in front of it leaves a client that waits for ever.
 
 import contextlib
 import socket
-import subprocess
 import threading
 
 from clients import FtpServer, client
-from lab import Failure, wait_for
+from lab.failure import Failure
+from lab.process import Process
+from lab.wait import wait_for
 from terminal import Terminal
 
 PROMPT = "ready> "
@@ -27,23 +28,23 @@ FETCHED_BYTES = 1 << 20
 SMALL_FILE = b"0123456789abcdef" * 4096
 
 
-def proxied(lab, *arguments):
+def proxied(rig, *arguments):
     """The program on a terminal, its connections through the proxy and else untouched: libdsocks
     comes in between when ^C interrupts a client in the middle of a call."""
-    configuration = lab.directory / "urgent.conf"
-    configuration.write_text(f"strict_chain\n[ProxyList]\nsocks4 127.0.0.1 {lab.proxy.port}\n")
-    return Terminal("proxychains4", "-q", "-f", str(configuration), *arguments, cwd=lab.directory)
+    configuration = rig.directory / "urgent.conf"
+    configuration.write_text(f"strict_chain\n[ProxyList]\nsocks4 127.0.0.1 {rig.proxy.port}\n")
+    return Terminal("proxychains4", "-q", "-f", str(configuration), *arguments, cwd=rig.directory)
 
 
 @contextlib.contextmanager
-def session(lab, *arguments):
+def session(rig, *arguments):
     """A client at work. Whatever becomes of it, its sessions at the proxy are over afterwards."""
-    terminal = proxied(lab, *arguments)
+    terminal = proxied(rig, *arguments)
     try:
         yield terminal
     finally:
         terminal.close()
-        lab.proxy.wait_idle()
+        rig.proxy.wait_idle()
 
 
 class TelnetServer:
@@ -55,36 +56,34 @@ class TelnetServer:
         self._shell.chmod(0o755)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = ("127.0.0.1", str(self._listener.getsockname()[1]))
-        self._child = None
+        self._process = None
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self):
         connection = self._listener.accept()[0]
         with connection:
-            self._child = subprocess.Popen(
-                ["telnetd", "-h", "-E", str(self._shell)], stdin=connection, stdout=connection,
-                stderr=subprocess.DEVNULL)
+            self._process = Process(["telnetd", "-h", "-E", self._shell], stop_signal="KILL",
+                                    stdin=connection, stdout=connection)
 
     def stop(self):
         self._listener.close()
-        if self._child:
-            self._child.kill()
-            self._child.wait()
+        if self._process:
+            self._process.stop()
 
 
 @contextlib.contextmanager
-def telnet(lab):
+def telnet(rig):
     """A telnet client at the prompt of the far shell."""
-    server = TelnetServer(lab.directory)
+    server = TelnetServer(rig.directory)
     try:
-        with session(lab, "inetutils-telnet", *server.address) as terminal:
+        with session(rig, "inetutils-telnet", *server.address) as terminal:
             terminal.expect(PROMPT)
             yield terminal
             terminal.type("exit\n")
             terminal.expect("Connection closed")
     finally:
         server.stop()
-    lab.expect_session(target=":".join(server.address))
+    rig.expect_session(target=":".join(server.address))
 
 
 def counted_from(first, size):
@@ -134,8 +133,8 @@ def expect_interrupted(terminal, shown):
 
 
 @client("telnet, urgent data: ^C in the middle of output", "inetutils-telnet", "inetutils-telnet")
-def telnet_interrupt(lab):
-    with telnet(lab) as terminal:
+def telnet_interrupt(rig):
+    with telnet(rig) as terminal:
         for number in range(1, ROUNDS + 1):
             shown = count(terminal, number * 100_000)
             # telnetd throws away what is on the way and says so by a Synch.
@@ -144,8 +143,8 @@ def telnet_interrupt(lab):
 
 
 @client("telnet, urgent data: interrupt and Synch", "inetutils-telnet", "inetutils-telnet")
-def telnet_synch(lab):
-    with telnet(lab) as terminal:
+def telnet_synch(rig):
+    with telnet(rig) as terminal:
         for number in range(1, ROUNDS + 1):
             shown = count(terminal, number * 100_000)
             terminal.type("\x1d")
@@ -163,10 +162,10 @@ def ftp(terminal, command, answer):
     terminal.expect(answer)
 
 
-def interrupted_fetch(lab, program, server):
+def interrupted_fetch(rig, program, server):
     """^C while a file is fetched; then the next command works, and the next fetch."""
-    part, small = lab.directory / f"part-{program}", lab.directory / f"small-{program}"
-    with session(lab, program, "-n", "-p", *server.address) as terminal:
+    part, small = rig.directory / f"part-{program}", rig.directory / f"small-{program}"
+    with session(rig, program, "-n", "-p", *server.address) as terminal:
         ftp(terminal, "user bob secret", "230 ")
         ftp(terminal, "binary", "200 ")
         ftp(terminal, f"get large {part.name}", "\n1")
@@ -180,33 +179,30 @@ def interrupted_fetch(lab, program, server):
         raise Failure("the file that was fetched after ^C is another one")
     part.unlink()
     small.unlink()
-    control, interrupted, whole = sorted(lab.proxy.sessions(3), key=lambda s: int(s["id"]))
-    lab.compare(control, target=":".join(server.address))
-    lab.compare(interrupted, up=0, reason=interrupted["reason"])
-    lab.compare(whole, up=0, down=len(SMALL_FILE))
+    control, interrupted, whole = sorted(rig.proxy.sessions(3), key=lambda s: int(s["id"]))
+    rig.compare(control, target=":".join(server.address))
+    rig.compare(interrupted, up=0, reason=interrupted["reason"])
+    rig.compare(whole, up=0, down=len(SMALL_FILE))
 
 
-def interrupted_fetches(lab, program):
+def interrupted_fetches(rig, program):
     """The same again and again: where the proxy reads in between is chance."""
-    home = lab.directory / f"home-{program}"
+    home = rig.directory / f"home-{program}"
     home.mkdir()
     with open(home / "large", "wb") as large:
         large.truncate(LARGE_FILE_BYTES)
     (home / "small").write_bytes(SMALL_FILE)
-    server = FtpServer(home)
-    try:
+    with FtpServer(home) as server:
         for _ in range(ROUNDS):
-            interrupted_fetch(lab, program, server)
-    finally:
-        server.stop()
+            interrupted_fetch(rig, program, server)
 
 
 @client("tnftp, urgent data: ^C while a file is fetched", "tnftp", "tnftp", "pyftpdlib")
-def tnftp_interrupt(lab):
-    interrupted_fetches(lab, "tnftp")
+def tnftp_interrupt(rig):
+    interrupted_fetches(rig, "tnftp")
 
 
 @client("inetutils-ftp, urgent data: ^C while a file is fetched", "inetutils-ftp", "inetutils-ftp",
         "pyftpdlib")
-def inetutils_ftp_interrupt(lab):
-    interrupted_fetches(lab, "inetutils-ftp")
+def inetutils_ftp_interrupt(rig):
+    interrupted_fetches(rig, "inetutils-ftp")

@@ -1,0 +1,57 @@
+"""Ports of 127.0.0.1, and what the kernel's table says of them.
+
+A program is best told port 0 and asked for the port that it got. For one that cannot do that,
+`reserved` holds a port: to find a free one, let go of it and name it leaves others time to take it.
+"""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+from .wait import wait_for
+
+LISTEN = "0A"
+
+
+@contextlib.contextmanager
+def reserved(port=0):
+    """A port (this one, or any that is free) for as long as the block runs. The kernel gives it to
+    nobody by itself, and a program that names it and sets SO_REUSEADDR, as servers do, can listen
+    on it. Until one does, it is a closed port."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", port))
+        yield holder.getsockname()[1]
+
+
+def inodes(pid):
+    """The inodes of a process's sockets."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        # One that was closed meanwhile is no socket of the process.
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(entry).removeprefix("socket:[").removesuffix("]"))
+    return found
+
+
+def table(pid="self"):
+    """The rows of the TCP table in a process's network namespace, each as its fields; `proc(5)`
+    describes them."""
+    return [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+
+
+def listening(pid):
+    """The ports on which a process listens."""
+    own = inodes(pid)
+    return {int(row[1].rpartition(":")[2], 16)
+            for row in table(pid) if row[3] == LISTEN and row[9] in own}
+
+
+def wait_listening(process, port):
+    """Waits until a `Process` listens on the port; raises if it ends before. To connect instead, to
+    see whether it answers, would be a session to it."""
+    def is_listening():
+        process.check()
+        return port in listening(process.pid)
+    wait_for(lambda: f"{process.name} to listen on port {port}", is_listening)

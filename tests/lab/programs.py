@@ -1,0 +1,19 @@
+"""The programs of this repository."""
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build(*options):
+    """Builds them with these options of `cargo build`; the directory they are in."""
+    subprocess.run(["cargo", "build", "--quiet", *options], cwd=ROOT, check=True)
+    target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
+    return target / ("release" if "--release" in options else "debug")
+
+
+def release_or(file):
+    """A built socku, or where there is none the release build."""
+    return Path(file).resolve() if file else build("--release") / "socku"

@@ -1,0 +1,43 @@
+"""What passed and what failed: a line for each check, and a last one with their numbers."""
+
+import sys
+import time
+import traceback
+
+from .failure import Failure
+
+
+class Report:
+    """Counts what passed, failed and was skipped."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def attempt(self, name, check, *arguments):
+        """Runs a check, which raises where something is wrong; whether it passed."""
+        started = time.monotonic()
+        try:
+            check(*arguments)
+        except Exception as error:  # whatever it is, it is this check's failure
+            # A failure says all there is to say; for others one has to look where they come from.
+            if not isinstance(error, Failure):
+                traceback.print_exc()
+            self.fail(name, error)
+            return False
+        self.passed += 1
+        print(f"passed  {name} ({time.monotonic() - started:.1f} s)", flush=True)
+        return True
+
+    def fail(self, name, reason):
+        self.failed += 1
+        print(f"FAILED  {name}: {reason}", flush=True)
+
+    def skip(self, name, reason):
+        self.skipped += 1
+        print(f"SKIPPED {name}: {reason}", flush=True)
+
+    def finish(self):
+        """Prints the numbers; the exit code for them."""
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        print(f"{self.passed} passed, {self.failed} failed{skipped}", flush=True)
+        return 1 if self.failed else 0
