@@ -3,8 +3,6 @@
 Every column's text is compared with what its shell said and heard, to the byte.
 """
 
-import argparse
-import sys
 import threading
 import time
 
@@ -187,24 +185,3 @@ CHECKS = [
     *following.CHECKS,
     *origins.CHECKS,
 ]
-
-
-def main():
-    parser = argparse.ArgumentParser(description="The console in a browser.")
-    parser.add_argument("--only", default="", metavar="TEXT", help="checks whose name has this text")
-    wanted = parser.parse_args().only.replace(" ", "_")
-    checks = [check for check in CHECKS if wanted in check.__name__]
-    if not checks:
-        parser.error(f"no check has {wanted!r} in its name")
-    empty = {f"t{at}.txt": "" for at in range(1, 6)}
-    with parts.directory() as root, parts.proxy() as proxy_port, parts.browser() as browser:
-        parts.site(root, empty)
-        for server in [parts.lighttpd, parts.busybox]:
-            with server(root) as url:
-                for check in checks:
-                    check(browser, url, proxy_port, root)
-                    print(f"ok: {server.__name__}: {check.__name__.replace('_', ' ')}", flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,13 +4,12 @@ Every name leads the browser to 127.0.0.1 (parts.Browser), so a hostile site is 
 another name, and a console out in a network is the console under an address of RFC 5737.
 """
 
-import contextlib
 import http.server
 import socketserver
-import threading
 import urllib.parse
 
 import parts
+from lab.servers import Threaded
 from shells import Scripted
 
 HOSTILE = "evil.test"
@@ -66,20 +65,13 @@ class Trap(socketserver.BaseRequestHandler):
         self.server.connections += 1
 
 
-class Server(socketserver.ThreadingTCPServer):
-    # Browsers keep connections open that they may need.
-    daemon_threads = True
+class TrapServer(Threaded):
+    """Counts its connections: there must be none."""
 
+    connections = 0
 
-@contextlib.contextmanager
-def serving(handler):
-    with Server(("127.0.0.1", 0), handler) as server:
-        server.connections = 0
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server, server.server_address[1]
-        finally:
-            server.shutdown()
+    def __init__(self):
+        super().__init__(Trap)
 
 
 def under(host, url):
@@ -106,15 +98,15 @@ def shows_filled_panel(browser, proxy_port):
 
 def other_sites_run_nothing(browser, url, _, root):
     (root / "cgi-bin/test_case/t1.txt").write_text("secret\n")
-    with serving(Trap) as (trap, trap_port), serving(Page) as (_, page_port):
+    with TrapServer() as trap, Threaded(Page) as pages:
         # Another site; and another port of this host, which is the same site.
         for here in [HOSTILE, "127.0.0.1"]:
             for console in [url, under(NETWORK, url)]:
-                target = f"{console}?{session(trap_port)}"
-                attack(browser, f"http://{here}:{page_port}/", target, trap, trap_port, root)
+                target = f"{console}?{session(trap.port)}"
+                attack(browser, f"http://{here}:{pages.port}/", target, trap, root)
 
 
-def attack(browser, page, target, trap, trap_port, root):
+def attack(browser, page, target, trap, root):
     def nothing_ran(how):
         at_rest(browser, root)
         assert trap.connections == 0, f"{how} from {page} ran {target}"
@@ -134,7 +126,7 @@ def attack(browser, page, target, trap, trap_port, root):
         if how == "window":
             parts.wait_for("the window", lambda: len(browser.windows()) > len(first))
             browser.switch(next(window for window in browser.windows() if window not in first))
-        parts.wait_for(f"the panel after {how}", lambda: shows_filled_panel(browser, trap_port))
+        parts.wait_for(f"the panel after {how}", lambda: shows_filled_panel(browser, trap.port))
         nothing_ran(how)
         if how == "window":
             browser.close_window()
@@ -142,8 +134,8 @@ def attack(browser, page, target, trap, trap_port, root):
 
 
 def a_rebound_name_gets_nothing(browser, url, _, root):
-    with serving(Trap) as (trap, trap_port):
-        page = f"{under(REBOUND, url)}?{session(trap_port)}"
+    with TrapServer() as trap:
+        page = f"{under(REBOUND, url)}?{session(trap.port)}"
         browser.open(page)
         parts.wait_for("the refusal", lambda: "SOCKU_CONSOLE_HOSTS" in (browser.text("body") or ""))
         # For the browser this page and the console are one site now.
@@ -158,8 +150,8 @@ def one_click_in_the_panel_runs(browser, url, proxy_port, root):
     for console in [url, under(NETWORK, url)]:
         shell = Scripted(b"** one **\n", [("exit", b"")])
         (root / "cgi-bin/test_case/t1.txt").write_text(shell.script())
-        with serving(Page) as (_, page_port):
-            browser.open(f"http://{HOSTILE}:{page_port}/")
+        with Threaded(Page) as pages:
+            browser.open(f"http://{HOSTILE}:{pages.port}/")
             parts.wait_for("the page", lambda: browser.run("return document.title === 'elsewhere'"))
             browser.run("location.href = arguments[0]", f"{console}?{session(proxy_port, shell.port)}")
             parts.wait_for("the panel", lambda: shows_filled_panel(browser, proxy_port))

@@ -6,86 +6,41 @@ Everything listens on 127.0.0.1 and ends with the `with` block that started it.
 import base64
 import contextlib
 import json
-import os
 import pathlib
 import shutil
-import socket
-import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAMS = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+from lab import ports, programs, wait
+from lab.process import Process
+from lab.proxy import Proxy
+
 # The console in a document root.
 PROGRAM = "cgi-bin/socku-console"
-DEADLINE = 60
+DEADLINE_S = 60
+# Pages are asked often enough, and what comes to rest must rest for a few of these.
+PAUSE_S = 0.05
 
 
-def wait_for(what, condition, deadline=DEADLINE):
+def wait_for(what, condition, deadline_s=DEADLINE_S):
     """Calls `condition` until it gives something true."""
-    until = time.monotonic() + deadline
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > until:
-            raise AssertionError(f"waited in vain for {what}")
-        time.sleep(0.05)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def answers(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
-    except OSError:
-        return False
-
-
-@contextlib.contextmanager
-def running(command, port, **options):
-    """Runs a program that comes to listen on `port`."""
-    process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, **options)
-    try:
-        wait_for(f"{command[0]} on port {port}", lambda: process.poll() is not None or answers(port))
-        if process.poll() is not None:
-            raise AssertionError(f"{command[0]} ended: {process.returncode}")
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    return wait.wait_for(what, condition, deadline_s, PAUSE_S)
 
 
 @contextlib.contextmanager
 def directory():
-    path = pathlib.Path(tempfile.mkdtemp(prefix="socku-browser-"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="socku-browser-", ignore_cleanup_errors=True) as path:
+        yield pathlib.Path(path)
 
 
 @contextlib.contextmanager
-def proxy(rules="permit c 127.*.*.*\n", port=None):
-    """socku; gives its port. It is never asked for a name, so its name server is a closed port."""
+def proxy():
+    """socku; gives its port. It is never asked for a name."""
     with directory() as path:
-        (path / "socks.conf").write_text(rules)
-        port = port or free_port()
-        command = [PROGRAMS / "socku", "-l", f"127.0.0.1:{port}", "-c", path / "socks.conf"]
-        command += ["--nameserver", "127.0.0.1:1"]
-        with running(command, port, env={**os.environ, "RUST_LOG": "warn"}):
-            yield port
+        program = programs.built() / "socku"
+        with Proxy(program, path, rules="permit c 127.*.*.*\n") as process:
+            yield process.port
 
 
 def processes(program):
@@ -101,15 +56,22 @@ def site(path, scripts):
     """A document root with the console in cgi-bin and its scripts beside it."""
     cgi = path / "cgi-bin"
     (cgi / "test_case").mkdir(parents=True)
-    shutil.copy(PROGRAMS / "socku-console", cgi)
+    shutil.copy(programs.built() / "socku-console", cgi)
     for name, text in scripts.items():
         (cgi / "test_case" / name).write_text(text)
 
 
 @contextlib.contextmanager
-def lighttpd(root, port=None):
-    port = port or free_port()
-    with directory() as path:
+def serving(command, port):
+    """A web server that comes to listen on this port; gives the console's address."""
+    with Process(command) as server:
+        ports.wait_listening(server, port)
+        yield f"http://127.0.0.1:{port}/cgi-bin/socku-console"
+
+
+@contextlib.contextmanager
+def lighttpd(root, port=0):
+    with directory() as path, ports.reserved(port) as port:
         (path / "lighttpd.conf").write_text(
             f'server.bind = "127.0.0.1"\nserver.port = {port}\n'
             f'server.document-root = "{root}"\n'
@@ -117,20 +79,16 @@ def lighttpd(root, port=None):
             'cgi.assign = ("/socku-console" => "")\n'
             "server.stream-response-body = 2\n"
         )
-        with running([find("lighttpd"), "-D", "-f", path / "lighttpd.conf"], port):
-            yield f"http://127.0.0.1:{port}/cgi-bin/socku-console"
+        with serving(["lighttpd", "-D", "-f", path / "lighttpd.conf"], port) as url:
+            yield url
 
 
 @contextlib.contextmanager
-def busybox(root, port=None):
-    port = port or free_port()
-    with running([find("busybox"), "httpd", "-f", "-p", f"127.0.0.1:{port}", "-h", root], port):
-        yield f"http://127.0.0.1:{port}/cgi-bin/socku-console"
-
-
-def find(name):
-    """Some programs are outside of the PATH that ordinary users have."""
-    return shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin") or name
+def busybox(root, port=0):
+    with ports.reserved(port) as port:
+        command = ["busybox", "httpd", "-f", "-p", f"127.0.0.1:{port}", "-h", root]
+        with serving(command, port) as url:
+            yield url
 
 
 class Browser:
@@ -143,7 +101,7 @@ class Browser:
         arguments += ["--disable-component-update", "--hide-scrollbars", "--window-size=1400,820"]
         # Every name and address is this machine; nothing else is ever dialled.
         arguments += ["--host-resolver-rules=MAP * 127.0.0.1"]
-        options = {"args": [*arguments, f"--user-data-dir={profile}"], "binary": find("chromium")}
+        options = {"args": [*arguments, f"--user-data-dir={profile}"], "binary": shutil.which("chromium")}
         # Pages load as long as their sessions run, so nothing waits for that.
         wanted = {"browserName": "chrome", "pageLoadStrategy": "none", "goog:chromeOptions": options}
         session = self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
@@ -210,10 +168,8 @@ class Browser:
 
 @contextlib.contextmanager
 def browser():
-    port = free_port()
-    with directory() as profile, running([find("chromedriver"), f"--port={port}"], port,
-                                         stdout=subprocess.DEVNULL):
-        browser = Browser(port, profile)
+    with directory() as profile, Process(["chromedriver", "--port=0"], keeps="stdout") as driver:
+        browser = Browser(driver.wait_line(r"started successfully on port (\d+)").group(1), profile)
         try:
             yield browser
         finally:

@@ -6,25 +6,19 @@ import socketserver
 import threading
 import time
 
+from lab.servers import Threaded
+
 PROMPT = b"% "
 
 
-class Server(socketserver.ThreadingTCPServer):
+class Server(Threaded):
     """A shell per connection, on a free port of 127.0.0.1."""
 
-    allow_reuse_address = True
-    daemon_threads = True
-
     def __init__(self, port=0):
-        super().__init__(("127.0.0.1", port), Handler)
-        self.port = self.server_address[1]
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        super().__init__(Handler, port=port)
 
     def talk(self, lines, send):
         raise NotImplementedError
-
-    def handle_error(self, request, client_address):
-        """A console that leaves early is no news."""
 
 
 class Handler(socketserver.BaseRequestHandler):

@@ -7,11 +7,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def built(profile="debug"):
+    """The directory of the programs that cargo builds."""
+    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / profile
+
+
 def build(*options):
     """Builds them with these options of `cargo build`; the directory they are in."""
     subprocess.run(["cargo", "build", "--quiet", *options], cwd=ROOT, check=True)
-    target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
-    return target / ("release" if "--release" in options else "debug")
+    return built("release" if "--release" in options else "debug")
 
 
 def release_or(file):
