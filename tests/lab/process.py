@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 
-from .failure import Failure
+from .failure import Failure, TooLate
 from .wait import DEADLINE_S, wait_for
 
 SHOWN_LINES = 50
@@ -46,10 +46,9 @@ class Process:
 
     def __exit__(self, kind, *_):
         self.stop()
-        if kind:
-            # Whatever went wrong, its own lines may tell why.
-            shown = [f"--- {self.name}, its last lines:", *self.lines[-SHOWN_LINES:]]
-            print("\n".join(shown), file=sys.stderr, flush=True)
+        # To be interrupted is no failure.
+        if kind and issubclass(kind, Exception):
+            self.show()
 
     def _read(self, output):
         with output:
@@ -68,6 +67,11 @@ class Process:
                 self.check()
             return found
         return wait_for(lambda: f"{pattern!r} in\n" + "\n".join(self.lines), find)
+
+    def show(self):
+        """Prints its last lines: whatever went wrong, they may tell why."""
+        shown = [f"--- {self.name}, its last lines:", *self.lines[-SHOWN_LINES:]]
+        print("\n".join(shown), file=sys.stderr, flush=True)
 
     def check(self):
         """Raises if it has ended."""
@@ -91,7 +95,7 @@ class Process:
 
 def run(arguments, send=None, deadline_s=DEADLINE_S, environment=None, **options):
     """Runs a program to its end, in a process group of its own, of which nothing is left
-    afterwards: the `CompletedProcess`. A `Failure` when it takes longer than the deadline."""
+    afterwards: the `CompletedProcess`. `TooLate` is raised after the deadline."""
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     with subprocess.Popen(
             [str(argument) for argument in arguments], start_new_session=True,
@@ -100,12 +104,18 @@ def run(arguments, send=None, deadline_s=DEADLINE_S, environment=None, **options
         try:
             output, errors = child.communicate(send, deadline_s)
         except subprocess.TimeoutExpired as error:
-            raise Failure(f"{arguments[0]} has not ended after {deadline_s} s") from error
+            raise TooLate(f"{arguments[0]} has not ended after {deadline_s} s") from error
         finally:
             # It may have started others, and left them.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
     return subprocess.CompletedProcess(arguments, child.returncode, output, errors)
+
+
+def show_running():
+    """Prints the last lines of all that run in the background."""
+    for process in _RUNNING:
+        process.show()
 
 
 def exit_on_sigterm():

@@ -8,9 +8,10 @@ from .failure import Failure
 
 
 class Report:
-    """Counts what passed, failed and was skipped."""
+    """Counts what passed, failed and was skipped. A quiet one shows no lines for what passed."""
 
-    def __init__(self):
+    def __init__(self, is_quiet=False):
+        self._is_quiet = is_quiet
         self.passed = self.failed = self.skipped = 0
 
     def attempt(self, name, check, *arguments):
@@ -25,7 +26,8 @@ class Report:
             self.fail(name, error)
             return False
         self.passed += 1
-        print(f"passed  {name} ({time.monotonic() - started:.1f} s)", flush=True)
+        if not self._is_quiet:
+            print(f"passed  {name} ({time.monotonic() - started:.1f} s)", flush=True)
         return True
 
     def fail(self, name, reason):

@@ -2,7 +2,7 @@
 
 import time
 
-from .failure import Failure
+from .failure import TooLate
 
 # Longer than anything that works takes, even on a busy machine.
 DEADLINE_S = 30
@@ -18,5 +18,5 @@ def wait_for(what, condition, deadline_s=DEADLINE_S, pause_s=PAUSE_S):
         if value:
             return value
         if time.monotonic() > until:
-            raise Failure(f"waited in vain for {what() if callable(what) else what}")
+            raise TooLate(f"waited in vain for {what() if callable(what) else what}")
         time.sleep(pause_s)
