@@ -132,27 +132,33 @@ def expect_interrupted(terminal, shown):
         raise Failure("the command after ^C does something else")
 
 
-@client("telnet, urgent data: ^C in the middle of output", "inetutils-telnet", "inetutils-telnet")
-def telnet_interrupt(rig):
+def interrupted_counting(rig, interrupt):
+    """The counting is interrupted again and again. `interrupt` gives what is shown meanwhile."""
     with telnet(rig) as terminal:
         for number in range(1, ROUNDS + 1):
             shown = count(terminal, number * 100_000)
-            # telnetd throws away what is on the way and says so by a Synch.
-            terminal.type("\x03")
-            expect_interrupted(terminal, shown)
+            expect_interrupted(terminal, shown + interrupt(terminal))
+
+
+@client("telnet, urgent data: ^C in the middle of output", "inetutils-telnet", "inetutils-telnet")
+def telnet_interrupt(rig):
+    def interrupt(terminal):
+        # telnetd throws away what is on the way and says so by a Synch.
+        terminal.type("\x03")
+        return b""
+    interrupted_counting(rig, interrupt)
 
 
 @client("telnet, urgent data: interrupt and Synch", "inetutils-telnet", "inetutils-telnet")
 def telnet_synch(rig):
-    with telnet(rig) as terminal:
-        for number in range(1, ROUNDS + 1):
-            shown = count(terminal, number * 100_000)
-            terminal.type("\x1d")
-            shown += terminal.expect(f"\r\n{TELNET_PROMPT}")[:-len(f"\r\n{TELNET_PROMPT}")]
-            # The Synch makes telnetd look for the interrupt before anything else.
-            terminal.type("send ip synch\n")
-            terminal.expect("send ip synch\r\n")
-            expect_interrupted(terminal, shown)
+    def interrupt(terminal):
+        terminal.type("\x1d")
+        shown = terminal.expect(f"\r\n{TELNET_PROMPT}")[:-len(f"\r\n{TELNET_PROMPT}")]
+        # The Synch makes telnetd look for the interrupt before anything else.
+        terminal.type("send ip synch\n")
+        terminal.expect("send ip synch\r\n")
+        return shown
+    interrupted_counting(rig, interrupt)
 
 
 def ftp(terminal, command, answer):
