@@ -13,15 +13,10 @@ def _own():
     return os.readlink("/proc/self/ns/net")
 
 
-def is_inside():
-    """Whether `isolate` has done its work."""
-    return INSIDE in os.environ
-
-
 def isolate():
     """Starts this program again in a network namespace of its own, where a mistake reaches nothing
     and nobody else has a connection. True when that is done; False where it cannot be."""
-    if is_inside():
+    if INSIDE in os.environ:
         if os.environ[INSIDE] == _own():
             raise RuntimeError(f"{INSIDE} is set, but this is no namespace of its own")
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)

@@ -3,9 +3,11 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 POLICY = Path("/usr/sbin/policy-rc.d")
+
 
 def missing(packages):
     """Of programs with their packages, the packages of those that are not there, sorted."""
@@ -33,3 +35,11 @@ def install(packages):
     finally:
         if is_own_policy:
             POLICY.unlink()
+
+
+def require(packages):
+    """Sees to it that the programs of these packages are there; ends this program if they cannot be
+    had."""
+    absent = install(missing(packages))
+    if absent:
+        sys.exit(f"cannot be installed: {' '.join(absent)}")

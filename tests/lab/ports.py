@@ -53,5 +53,9 @@ def wait_listening(process, port):
     see whether it answers, would be a session to it."""
     def is_listening():
         process.check()
-        return port in listening(process.pid)
+        try:
+            return port in listening(process.pid)
+        except OSError:
+            # It has just ended: the next check says so.
+            return False
     wait_for(lambda: f"{process.name} to listen on port {port}", is_listening)

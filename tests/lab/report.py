@@ -1,6 +1,5 @@
 """What passed and what failed: a line for each check, and a last one with their numbers."""
 
-import sys
 import time
 import traceback
 
@@ -20,10 +19,10 @@ class Report:
         try:
             check(*arguments)
         except Exception as error:  # whatever it is, it is this check's failure
-            # A failure says all there is to say; for others one has to look where they come from.
+            # The text of a failure says it all; anything else is found by where it was raised.
             if not isinstance(error, Failure):
                 traceback.print_exc()
-            self.fail(name, error)
+            self.fail(name, str(error) or type(error).__name__)
             return False
         self.passed += 1
         if not self._is_quiet:
