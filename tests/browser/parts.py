@@ -61,12 +61,9 @@ def site(path, scripts):
         (cgi / "test_case" / name).write_text(text)
 
 
-@contextlib.contextmanager
-def serving(command, port):
-    """A web server that comes to listen on this port; gives the console's address."""
-    with Process(command) as server:
-        ports.wait_listening(server, port)
-        yield f"http://127.0.0.1:{port}/cgi-bin/socku-console"
+def console(port):
+    """The console's address."""
+    return f"http://127.0.0.1:{port}/cgi-bin/socku-console"
 
 
 @contextlib.contextmanager
@@ -79,16 +76,16 @@ def lighttpd(root, port=0):
             'cgi.assign = ("/socku-console" => "")\n'
             "server.stream-response-body = 2\n"
         )
-        with serving(["lighttpd", "-D", "-f", path / "lighttpd.conf"], port) as url:
-            yield url
+        with ports.server(["lighttpd", "-D", "-f", path / "lighttpd.conf"], port):
+            yield console(port)
 
 
 @contextlib.contextmanager
 def busybox(root, port=0):
     with ports.reserved(port) as port:
         command = ["busybox", "httpd", "-f", "-p", f"127.0.0.1:{port}", "-h", root]
-        with serving(command, port) as url:
-            yield url
+        with ports.server(command, port):
+            yield console(port)
 
 
 class Browser:

@@ -232,7 +232,6 @@ def haproxy(rig):
             f"  timeout client {DEADLINE_S}s\n  timeout server {DEADLINE_S}s\n"
             f"listen l\n  bind 127.0.0.1:{port}\n"
             f"  server s 127.0.0.1:{rig.web_port} socks4 {rig.proxy.address}\n")
-        with Process(["haproxy", "-db", "-q", "-f", configuration]) as process:
-            ports.wait_listening(process, port)
+        with ports.server(["haproxy", "-db", "-q", "-f", configuration], port):
             rig.expect_page(rig.run("curl", "-sSf", f"http://127.0.0.1:{port}/page.txt"))
             rig.expect_session(user="HAProxy", target=f"127.0.0.1:{rig.web_port}")

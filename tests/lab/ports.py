@@ -9,6 +9,7 @@ import os
 import socket
 from pathlib import Path
 
+from .process import Process
 from .wait import wait_for
 
 LISTEN = "0A"
@@ -48,14 +49,17 @@ def listening(pid):
             for row in table(pid) if row[3] == LISTEN and row[9] in own}
 
 
-def wait_listening(process, port):
-    """Waits until a `Process` listens on the port; raises if it ends before. To connect instead, to
-    see whether it answers, would be a session to it."""
-    def is_listening():
-        process.check()
-        try:
-            return port in listening(process.pid)
-        except OSError:
-            # It has just ended: the next check says so.
-            return False
-    wait_for(lambda: f"{process.name} to listen on port {port}", is_listening)
+@contextlib.contextmanager
+def server(command, port):
+    """Runs a program that comes to listen on this port; the block begins when it does. To connect
+    instead, to see whether it answers, would be a session to it."""
+    with Process(command) as process:
+        def is_listening():
+            process.check()
+            try:
+                return port in listening(process.pid)
+            except OSError:
+                # It has just ended: the next check says so.
+                return False
+        wait_for(lambda: f"{process.name} to listen on port {port}", is_listening)
+        yield process

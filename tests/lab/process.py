@@ -82,15 +82,17 @@ class Process:
 
     def stop(self):
         """Ends it, by force if it takes too long; its exit code."""
-        if self in _RUNNING:
-            _RUNNING.remove(self)
         if self._child.poll() is None:
             self._child.send_signal(self._stop_signal)
         try:
-            return self._child.wait(DEADLINE_S)
+            self._child.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
             self._child.kill()
-            return self._child.wait()
+            self._child.wait()
+        # Not before: an exception may have come while it was awaited.
+        if self in _RUNNING:
+            _RUNNING.remove(self)
+        return self._child.returncode
 
 
 def run(arguments, send=None, deadline_s=DEADLINE_S, environment=None, **options):
