@@ -1,6 +1,6 @@
-"""What is run, which figures come out of it, and what socku is to reach."""
+"""The scenarios, the figures that come out of them, and the targets of socku."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .measure import SHORT
 
@@ -34,7 +34,7 @@ SCENARIOS = [
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of a result, and what socku is to reach."""
+    """One number of a result, with its target if it has one."""
 
     key: str
     title: str
@@ -45,9 +45,18 @@ class Figure:
     ratio_target: float | None = None  # at most this ratio to the twin
     value_target: float | None = None  # at most this value
     higher_is_better: bool = False
-    floor_value: str | None = None  # what the run without proxy gives instead
+    floor_value: str | None = None  # the value that a run without proxy gives instead
     compared: bool = True  # has a place among the ratios
-    plot: str | None = field(default=None)  # label in the plots
+    watched: bool = False  # has a line among the targets even without one
+    plot: bool = False  # is in the picture of socku and the twin
+    headline: bool = False  # is in the README's table
+    peers: bool = False  # is in the README's picture of socku and its peers
+
+    @property
+    def in_targets(self):
+        """Whether the figure has a line in the table of targets."""
+        return (self.watched or self.ratio_target is not None
+                or self.value_target is not None)
 
 
 def _bulk(streams, target):
@@ -57,7 +66,7 @@ def _bulk(streams, target):
         yield Figure(
             f"cpu-{name}", f"CPU per GB, {streams} stream{plural} {way}", name,
             "cpu_per_unit", "s/GB", ratio_target=target, floor_value="load_cpu_per_unit",
-            plot=f"CPU per GB, {streams} stream{plural} {way}",
+            plot=True, headline=streams < 64, peers=name == "bulk-16-down",
         )
         yield Figure(
             f"rate-{name}", f"throughput, {streams} stream{plural} {way}", name,
@@ -73,12 +82,14 @@ def _ping(sessions, target):
     name = f"pingpong-{sessions}"
     plural = "s" if sessions > 1 else ""
     yield Figure(
-        f"cpu-{name}", f"CPU per round trip, {sessions} session{plural}", name,
+        f"cpu-{name}", f"CPU per round trip, {sessions:,} session{plural}", name,
         "cpu_per_unit", "us", 1e6, ratio_target=target, floor_value="load_cpu_per_unit",
-        plot=f"CPU per round trip, {sessions} session{plural}",
+        plot=True, headline=sessions == 100, peers=sessions == 100,
     )
-    yield Figure(f"p50-{name}", f"round trip p50, {sessions} session{plural}", name, "p50_us", "us")
-    yield Figure(f"p99-{name}", f"round trip p99, {sessions} session{plural}", name, "p99_us", "us")
+    for part in ("p50", "p99"):
+        yield Figure(f"{part}-{name}", f"round trip {part}, {sessions:,} session{plural}", name,
+                     f"{part}_us", "us", watched=sessions in (1, 100),
+                     headline=(part, sessions) == ("p50", 100))
 
 
 def _growth():
@@ -94,6 +105,10 @@ def _growth():
 
 # Sessions that are open and idle while something else is measured.
 GROWTH = (1, 100, 1000, 9000)
+# Scenarios that are no part of a round, each in fresh processes.
+ONCE = ("idle", "calls", "allocations", "growth", "fairness", "binary")
+# The repetitions of those that vary; the others are counted, and once is enough.
+REPETITIONS = {"calls": 3, "fairness": 3}
 
 FIGURES = [
     *_bulk(1, 0.50),
@@ -103,28 +118,32 @@ FIGURES = [
              f"copied-{streams}-down", "cpu_per_unit", "s/GB", floor_value="load_cpu_per_unit")
       for streams in (1, 16)),
     Figure("cpu-short", "CPU per short session", "short", "cpu_per_unit", "us", 1e6,
-           ratio_target=0.88, floor_value="load_cpu_per_unit", plot="CPU per short session"),
+           ratio_target=0.88, floor_value="load_cpu_per_unit", plot=True, headline=True,
+           peers=True),
     Figure("rate-short", "short sessions per second", "short", "rate", "/s",
            higher_is_better=True),
     *_ping(1, None),
     *_ping(100, 0.95),
     *_ping(1000, None),
     Figure("idle-memory", "memory per idle session (Pss)", "idle", "pss_per_session", "B",
-           value_target=512, plot="memory per idle session"),
-    Figure("idle-calls", "system calls while all sessions idle", "idle", "idle_calls", "",
-           value_target=0),
+           value_target=512, plot=True, headline=True, peers=True),
+    Figure("idle-calls", "system calls while all sessions idle, waits not counted", "idle",
+           "idle_calls", "", value_target=0),
+    Figure("idle-waits", "returns from waits while all sessions idle", "idle", "idle_waits", "",
+           watched=True),
     Figure("calls", "system calls per short session, waits not counted", "calls",
-           "calls_per_session", "", value_target=20),
-    Figure("waits", "waits per short session", "calls", "waits_per_session", ""),
+           "calls_per_session", "", value_target=20, headline=True),
+    Figure("waits", "waits (epoll_wait) per short session", "calls", "waits_per_session", "",
+           watched=True, headline=True),
     Figure("allocs-session", "allocations per short session, warm", "allocations",
            "per_session", "", value_target=0),
     Figure("allocs-relay", "allocations per second while relaying", "allocations",
            "per_second_relaying", "", value_target=0),
     *_growth(),
-    Figure("fair-alone", "round trip p99, 200 sessions", "fairness", "p99_alone_us", "us"),
+    Figure("fair-alone", "round trip p99, 200 sessions alone", "fairness", "p99_alone_us", "us"),
     Figure("fair-beside", "round trip p99, 200 sessions beside a flooding one", "fairness",
            "p99_beside_us", "us"),
-    Figure("fair-ratio", "the second as multiple of the first", "fairness", "p99_ratio", "x",
+    Figure("fair-ratio", "p99 beside a flooding session / p99 alone", "fairness", "p99_ratio", "x",
            value_target=10, compared=False),
     Figure("fair-flood", "throughput of the flooding session", "fairness", "flood_rate", "GB/s",
            higher_is_better=True),

@@ -74,21 +74,38 @@ class Strace:
         self._process = subprocess.Popen(
             ["strace", "-f", "-c", "-U", "calls,name", "-o", self._file.name, *pids],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        # It says "Process N attached" for every task.
-        self._process.stderr.readline()
+        # It says "Process N attached" for every task. Without that it counts nothing, and a count
+        # of nothing must not pass for a proxy that calls nothing.
+        said = self._process.stderr.readline()
+        if b"attached" not in said:
+            self._process.kill()
+            self._process.communicate()
+            raise Failed(f"strace: {said.decode(errors='replace').strip()}")
         time.sleep(0.3)
 
     def stop(self):
         """The calls by name."""
         self._process.send_signal(signal.SIGINT)
         self._process.communicate(timeout=10)
-        calls = {}
-        for line in self._file.read().splitlines():
-            fields = line.split()
-            if len(fields) == 2 and fields[0].isdigit() and fields[1] != "total":
-                calls[fields[1]] = int(fields[0])
+        calls = counts(self._file.read())
         self._file.close()
         return calls
+
+
+def counts(summary):
+    """The calls by name in a summary of `strace -c -U calls,name`."""
+    calls = {}
+    for line in summary.splitlines():
+        fields = line.split()
+        if len(fields) == 2 and fields[0].isdigit() and fields[1] != "total":
+            calls[fields[1]] = int(fields[0])
+    return calls
+
+
+def split(calls):
+    """How many of the calls do something, and how many only wait."""
+    waits = sum(count for name, count in calls.items() if name in WAITS)
+    return sum(calls.values()) - waits, waits
 
 
 class IdleSessions:
@@ -130,8 +147,9 @@ def idle(load, running, watch_s):
         strace = Strace(running)
         time.sleep(watch_s)
         calls = strace.stop()
-    made, _ = _split(calls)
-    return {**sessions.result, "idle_calls": made, "idle_calls_by_name": calls}
+    made, waits = split(calls)
+    return {**sessions.result, "idle_calls": made, "idle_waits": waits,
+            "idle_calls_by_name": calls}
 
 
 def growth(load, running, ports, level, window, repetitions):
@@ -173,14 +191,11 @@ def calls_per_session(load, running):
         load.run(running, "short", options)
     finally:
         calls = strace.stop()
-    made, waits = _split(calls)
+    made, waits = split(calls)
+    if not made:
+        raise Failed("strace saw no system call")
     return {"calls_per_session": made / CALL_SESSIONS, "waits_per_session": waits / CALL_SESSIONS,
             "by_name": {name: count / CALL_SESSIONS for name, count in calls.items()}}
-
-
-def _split(calls):
-    waits = sum(count for name, count in calls.items() if name in WAITS)
-    return sum(calls.values()) - waits, waits
 
 
 class AllocationCounter:

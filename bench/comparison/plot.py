@@ -1,117 +1,178 @@
-"""Bar charts as SVG, written by hand. Each chart draws its own card, so it is readable on any
-page, and follows the reader's colour scheme where that is known."""
+"""Bar charts as SVG, written by hand.
 
+A chart is narrow, and its letters are large for its width, so that it can be read on a phone. Each
+bar has its name at its left and its figure at its right, in columns of their own: no label depends
+on the length of a bar. The chart draws its own card, so it is readable on any page, and follows
+the reader's colour scheme where that is known.
+"""
+
+import textwrap
 from html import escape
+from typing import NamedTuple
 
-WIDTH = 860
-LABEL_WIDTH = 230
-RIGHT_MARGIN = 110
-BAR = 13
-GAP = 3
-GROUP_GAP = 14
-TOP = 78
-BOTTOM = 40
+from .results import Spread
 
-COLOURS = ["#0072b2", "#56b4e9", "#8a8a8a", "#e69f00", "#009e73", "#cc79a7", "#d55e00",
-           "#a6761d", "#7570b3"]
+WIDTH = 420
+MARGIN = 12
+NAME_WIDTH = 106
+FIGURE_WIDTH = 116
+# The widest common sans-serif fonts (Verdana, DejaVu Sans) take about that share of the size.
+LETTER_WIDTH = 0.6
+SMALL, NORMAL, LARGE = 12, 13, 15
+BAR = 12
+ROW = 19
+HEADING = 26
+GROUP_GAP = 10
+# Bars end here, where the next tick would be; longer ones get an arrow.
+LIMIT_MAX = 2.0
+TICK = 0.5
 
-STYLE = """\
-.card { fill: #ffffff; stroke: #d0d7de; }
-text { fill: #1f2328; font-family: system-ui, -apple-system, 'Segoe UI', sans-serif;
-       font-size: 12px; }
-.title { font-size: 15px; font-weight: 600; }
-.small { font-size: 11px; }
-.axis { stroke: #8c959f; stroke-width: 1; }
-.grid { stroke: #d8dee4; stroke-width: 1; }
-.one { stroke: #1f2328; stroke-width: 1.5; stroke-dasharray: 5 3; }
-.whisker { stroke: #1f2328; stroke-width: 1.2; }
-.target { stroke: #cf222e; stroke-width: 2.5; }
-@media (prefers-color-scheme: dark) {
-  .card { fill: #161b22; stroke: #30363d; }
-  text { fill: #e6edf3; }
-  .grid { stroke: #30363d; }
-  .one, .whisker { stroke: #e6edf3; }
-  .target { stroke: #ff7b72; }
-}"""
+STYLE = f"""\
+.card {{ fill: #ffffff; stroke: #d0d7de; }}
+text {{ fill: #1f2328; font-family: system-ui, -apple-system, 'Segoe UI', sans-serif;
+       font-size: {SMALL}px; }}
+.title {{ font-size: {LARGE}px; font-weight: 600; }}
+.heading {{ font-size: {NORMAL}px; font-weight: 600; }}
+.own {{ fill: #0969da; }}
+.socks {{ fill: #8c959f; }}
+.other {{ fill: #ffffff; stroke: #8c959f; stroke-width: 1.5; }}
+.axis {{ stroke: #8c959f; stroke-width: 1; }}
+.grid {{ stroke: #d8dee4; stroke-width: 1; }}
+.one {{ stroke: #1f2328; stroke-width: 1.5; stroke-dasharray: 5 3; }}
+.whisker {{ stroke: #1f2328; stroke-width: 1.2; }}
+.target {{ stroke: #cf222e; stroke-width: 2.5; }}
+@media (prefers-color-scheme: dark) {{
+  .card {{ fill: #161b22; stroke: #30363d; }}
+  text {{ fill: #e6edf3; }}
+  .own {{ fill: #58a6ff; }}
+  .socks {{ fill: #6e7681; }}
+  .other {{ fill: #161b22; stroke: #6e7681; }}
+  .grid {{ stroke: #30363d; }}
+  .one, .whisker {{ stroke: #e6edf3; }}
+  .target {{ stroke: #ff7b72; }}
+}}"""
 
 
-def ratio_chart(results, figures, proxies, title, subtitle):
-    """Horizontal bars of ratios to the twin with whiskers from the lowest to the highest."""
-    groups = []
-    for figure in figures:
-        bars = [(name, results.ratio(figure, name)) for name in proxies]
-        bars = [(name, found) for name, found in bars if found]
-        if bars:
-            groups.append((figure, bars))
+class Bar(NamedTuple):
+    """One ratio. `kind` is own, socks or other, and chooses the colour."""
+
+    name: str
+    kind: str
+    ratio: Spread
+
+
+class Group(NamedTuple):
+    """Bars below one heading, with the ratio to reach if there is one."""
+
+    heading: str
+    target: float | None
+    bars: list
+
+
+def ratio_chart(title, notes, groups):
+    """Horizontal bars of ratios to the twin with whiskers from the lowest to the highest; None
+    when there is nothing to draw."""
+    groups = [group for group in groups if group.bars]
     if not groups:
         return None
-    highest = max(found[2] for _, bars in groups for _, found in bars)
-    limit = min(max(1.25, highest * 1.05), 3.0)
-    plot_width = WIDTH - LABEL_WIDTH - RIGHT_MARGIN
-    scale = plot_width / limit
-    colours = dict(zip(proxies, COLOURS))
-
-    def x(ratio):
-        return LABEL_WIDTH + min(ratio, limit) * scale
-
-    body, y = [], TOP
-    for figure, bars in groups:
-        height = len(bars) * (BAR + GAP) - GAP
-        body.append(f'<text x="{LABEL_WIDTH - 10}" y="{y + height / 2 + 4:.1f}" '
-                    f'text-anchor="end">{escape(figure.plot)}</text>')
-        for at, (name, found) in enumerate(bars):
-            body.append(_bar(x, y + at * (BAR + GAP), found, colours[name], limit))
-        if figure.ratio_target is not None:
-            at = x(figure.ratio_target)
-            body.append(f'<line class="target" x1="{at:.1f}" x2="{at:.1f}" '
-                        f'y1="{y - 4}" y2="{y + height + 4}"/>')
-        y += height + GROUP_GAP
-    bottom = y - GROUP_GAP + 6
-    total = bottom + BOTTOM
-    step = 0.25 if limit <= 2 else 0.5
-    grid = []
-    for tick in (step * at for at in range(int(limit / step) + 1)):
-        style = "axis" if tick == 0 else "one" if tick == 1 else "grid"
-        grid.append(f'<line class="{style}" x1="{x(tick):.1f}" x2="{x(tick):.1f}" '
-                    f'y1="{TOP - 8}" y2="{bottom}"/>'
-                    f'<text class="small" x="{x(tick):.1f}" y="{bottom + 16}" '
-                    f'text-anchor="middle">{tick:g}</text>')
+    chart = _Chart(groups)
+    head, y = _head(title, notes, groups)
+    top = y
+    body = []
+    for group in groups:
+        body += chart.group(group, y)
+        y += HEADING + len(group.bars) * ROW + GROUP_GAP
+    total = y + SMALL + MARGIN
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" '
         f'width="{WIDTH}" height="{total}" role="img" aria-label="{escape(title)}">',
         f"<style>\n{STYLE}\n</style>",
         f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{total - 1}" rx="6"/>',
-        f'<text class="title" x="16" y="24">{escape(title)}</text>',
-        f'<text class="small" x="16" y="42">{escape(subtitle)}</text>',
-        _legend(proxies, colours, any(figure.ratio_target for figure, _ in groups)),
-        *grid, *body, "</svg>", ""])
+        *head, *chart.grid(top + HEADING - 4, y - GROUP_GAP + 4), *body, "</svg>", ""])
 
 
-def _bar(x, y, found, colour, limit):
-    middle, low, high = found
-    centre = y + BAR / 2
-    parts = [
-        f'<rect x="{x(0):.1f}" y="{y}" width="{x(middle) - x(0):.1f}" height="{BAR}" '
-        f'fill="{colour}"/>',
-        f'<line class="whisker" x1="{x(low):.1f}" x2="{x(high):.1f}" '
-        f'y1="{centre}" y2="{centre}"/>',
-    ]
-    for end in (low, high):
-        parts.append(f'<line class="whisker" x1="{x(end):.1f}" x2="{x(end):.1f}" '
-                     f'y1="{centre - 3}" y2="{centre + 3}"/>')
-    cut = " &#8594;" if middle > limit else ""
-    parts.append(f'<text class="small" x="{x(max(middle, high)) + 6:.1f}" '
-                 f'y="{centre + 4}">{middle:.2f}{cut}</text>')
-    return "".join(parts)
+def _text(x, y, text, style="", anchor="start"):
+    style = f'class="{style}" ' if style else ""
+    return f'<text {style}x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _legend(proxies, colours, has_targets):
-    parts, at = [], 16
-    for name in proxies:
-        parts.append(f'<rect x="{at}" y="52" width="10" height="10" fill="{colours[name]}"/>'
-                     f'<text class="small" x="{at + 14}" y="61">{escape(name)}</text>')
-        at += 26 + 7 * len(name)
-    if has_targets:
-        parts.append(f'<line class="target" x1="{at + 2}" x2="{at + 2}" y1="50" y2="64"/>'
-                     f'<text class="small" x="{at + 9}" y="61">to reach</text>')
-    return "".join(parts)
+def _line(style, x1, y1, x2, y2):
+    return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _wrapped(text, size):
+    return textwrap.wrap(text, int((WIDTH - 2 * MARGIN) / (size * LETTER_WIDTH)))
+
+
+def _head(title, notes, groups):
+    """Title, notes and the legend of the target line, and where they end."""
+    parts, y = [], MARGIN + 4
+    for line in _wrapped(title, LARGE):
+        y += LARGE + 3
+        parts.append(_text(MARGIN, y - 6, line, "title"))
+    for note in notes:
+        for line in _wrapped(note, SMALL):
+            y += SMALL + 3
+            parts.append(_text(MARGIN, y - 3, line))
+    if any(group.target is not None for group in groups):
+        y += SMALL + 5
+        parts.append(_line("target", MARGIN + 3, y - 14, MARGIN + 3, y - 1))
+        parts.append(_text(MARGIN + 12, y - 3, "target"))
+    return parts, y + 6
+
+
+class _Chart:
+    """Places bars by one scale."""
+
+    def __init__(self, groups):
+        highest = max(bar.ratio.highest for group in groups for bar in group.bars)
+        self.limit = min(max(1.25, highest), LIMIT_MAX)
+        self.left = MARGIN + NAME_WIDTH
+        self.right = WIDTH - MARGIN - FIGURE_WIDTH
+
+    def x(self, ratio):
+        return self.left + min(ratio, self.limit) / self.limit * (self.right - self.left)
+
+    def grid(self, top, bottom):
+        for at in range(int(self.limit / TICK) + 1):
+            x = self.x(at * TICK)
+            style = "axis" if at == 0 else "one" if at * TICK == 1 else "grid"
+            yield _line(style, x, top, x, bottom)
+            yield _text(x, bottom + SMALL + 2, f"{at * TICK:g}", anchor="middle")
+
+    def group(self, group, y):
+        # A strip of the card's colour below the heading, which the grid would cross otherwise.
+        yield (f'<rect class="card" stroke="none" style="stroke: none" x="{MARGIN}" y="{y}" '
+               f'width="{WIDTH - 2 * MARGIN}" height="{HEADING - 4}"/>')
+        yield _text(MARGIN, y + HEADING - 9, group.heading, "heading")
+        y += HEADING
+        for at, bar in enumerate(group.bars):
+            yield from self.bar(bar, y + at * ROW)
+        if group.target is not None:
+            x = self.x(group.target)
+            yield _line("target", x, y - 2, x, y + len(group.bars) * ROW - 4)
+
+    def bar(self, bar, y):
+        middle, low, high, rounds = bar.ratio
+        centre = y + BAR / 2
+        yield _text(self.left - 6, y + BAR - 2, bar.name, anchor="end")
+        yield (f'<rect class="{bar.kind}" x="{self.left}" y="{y}" '
+               f'width="{self.x(middle) - self.left:.1f}" height="{BAR}"/>')
+        if middle > self.limit:
+            tip = self.right + 5
+            yield (f'<path class="{bar.kind}" d="M{self.right} {y}L{tip} {centre}'
+                   f'L{self.right} {y + BAR}z"/>')
+        elif rounds > 1:
+            yield _line("whisker", self.x(low), centre, self.x(high), centre)
+            for end in (low, high):
+                yield _line("whisker", self.x(end), centre - 3, self.x(end), centre + 3)
+        yield _text(WIDTH - MARGIN, y + BAR - 2, _figure(bar.ratio), anchor="end")
+
+
+def _figure(ratio):
+    low, high = _short(ratio.lowest), _short(ratio.highest)
+    return _short(ratio.median) if low == high else f"{_short(ratio.median)} ({low}-{high})"
+
+
+def _short(value):
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from .results import AGAIN, REFERENCE
+
 START_TIMEOUT_S = 10
 STOP_TIMEOUT_S = 5
 IDLE_SESSIONS = 9000
@@ -118,7 +120,9 @@ def known_proxies(socku, release, static=None):
               core=True, needs_flag="--splice"),
         *([Proxy("socku-static", "the static build", "socks4", (str(static), *arguments), RULES)]
           if static else []),
-        Proxy("tokio", "twin, current_thread", "socks4",
+        Proxy(REFERENCE, "twin, current_thread", "socks4",
+              (f"{release}/tokio-twin", "--listen", "{listen}"), core=True),
+        Proxy(AGAIN, "the same program a second time: shows the noise", "socks4",
               (f"{release}/tokio-twin", "--listen", "{listen}"), core=True),
         Proxy("tokio-multi", "twin, multi-thread runtime", "socks4",
               (f"{release}/tokio-twin-multi", "--listen", "{listen}")),
@@ -160,7 +164,7 @@ def install(packages):
 
 
 class Ports:
-    """Hands out addresses that nobody used before in this run, so that connections in TIME_WAIT
+    """Hands out addresses that were not used before in this run, so that connections in TIME_WAIT
     of one measurement do not stand in the way of the next."""
 
     def __init__(self):

@@ -1,8 +1,35 @@
 """All results of a comparison, and what follows from them: medians, ratios, spreads."""
 
 from statistics import median
+from typing import NamedTuple
 
+# The twin, which ratios refer to, and the same program a second time: its ratio to the first
+# differs from 1 by noise alone.
 REFERENCE = "tokio"
+AGAIN = "tokio-again"
+
+
+class Spread(NamedTuple):
+    """A figure over its rounds."""
+
+    median: float
+    lowest: float
+    highest: float
+    rounds: int
+
+
+def spread(values):
+    """The spread of these values; None when there are none."""
+    values = list(values)
+    return Spread(median(values), min(values), max(values), len(values)) if values else None
+
+
+class Verdict(NamedTuple):
+    """A target in words, and in how many of how many rounds it was reached."""
+
+    words: str
+    reached: int
+    rounds: int
 
 
 class Results:
@@ -29,31 +56,39 @@ class Results:
         return {round_: result[name] * figure.scale
                 for round_, result in rounds.items() if name in result}
 
-    def summary(self, figure, proxy):
-        """(median, lowest, highest), or None."""
-        return _summary(self.values(figure, proxy).values())
+    def common_rounds(self, figure, proxies):
+        """The rounds in which each of these proxies has a value. A proxy without any value is
+        not part of the comparison, so it takes no round from the others."""
+        measured = [set(values) for values in (self.values(figure, name) for name in proxies)
+                    if values]
+        return set.intersection(*measured) if measured else set()
 
-    def ratio(self, figure, proxy):
-        """The same of the ratio to the twin, taken round by round."""
+    def summary(self, figure, proxy, rounds):
+        """The spread of a proxy's values over these rounds, or None."""
+        return spread(value for round_, value in self.values(figure, proxy).items()
+                      if round_ in rounds)
+
+    def ratios(self, figure, proxy, rounds):
+        """Ratios to the twin, each taken within one of these rounds."""
         reference = self.values(figure, REFERENCE)
-        own = self.values(figure, proxy)
-        return _summary([own[round_] / reference[round_]
-                         for round_ in own if reference.get(round_)])
+        return [value / reference[round_]
+                for round_, value in self.values(figure, proxy).items()
+                if round_ in rounds and reference.get(round_)]
 
-    def verdict(self, figure, proxy):
-        """(target in words, reached) for a figure that has a target; reached is None when it
-        was not measured."""
+    def ratio(self, figure, proxy, rounds):
+        """The spread of these ratios, or None."""
+        return spread(self.ratios(figure, proxy, rounds))
+
+    def verdict(self, figure, proxy, rounds):
+        """How a figure with a target did in these rounds; None for a figure without one."""
         if figure.ratio_target is not None:
-            found, target = self.ratio(figure, proxy), figure.ratio_target
+            target, found = figure.ratio_target, self.ratios(figure, proxy, rounds)
             words = f"<= {target:.2f} x"
         elif figure.value_target is not None:
-            found, target = self.summary(figure, proxy), figure.value_target
+            values = self.values(figure, proxy)
+            target = figure.value_target
+            found = [value for round_, value in values.items() if round_ in rounds]
             words = f"<= {target:g} {figure.unit}".rstrip()
         else:
             return None
-        return words, None if found is None else found[0] <= target
-
-
-def _summary(values):
-    values = list(values)
-    return (median(values), min(values), max(values)) if values else None
+        return Verdict(words, sum(value <= target for value in found), len(found))

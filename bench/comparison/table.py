@@ -1,6 +1,10 @@
-"""Results as Markdown tables."""
+"""Results as Markdown tables.
 
-from .results import REFERENCE
+A row compares its columns over the rounds that all of them have in common, and says how many
+these are.
+"""
+
+from .results import AGAIN, REFERENCE
 
 
 def number(value):
@@ -12,31 +16,74 @@ def number(value):
     return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.6f}"
 
 
+def _spread(found, form=number):
+    if not found:
+        return "-"
+    if found.rounds == 1:
+        return f"{form(found.median)} (one run)"
+    return f"{form(found.median)} ({form(found.lowest)} to {form(found.highest)})"
+
+
+def _two_digits(value):
+    return f"{value:.2f}"
+
+
+def _range(found):
+    """Lowest to highest: of a headline the best round alone would say too much."""
+    if not found:
+        return "not measured"
+    if found.rounds == 1:
+        return f"{found.median:.2f} (one run)"
+    low, high = f"{found.lowest:.2f}", f"{found.highest:.2f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _title(figure):
+    return f"{figure.title} [{figure.unit}]" if figure.unit else figure.title
+
+
 def _row(cells):
     return "| " + " | ".join(cells) + " |"
 
 
-def _table(head, rows):
+def markdown(head, rows):
+    """A table in Markdown."""
     return "\n".join([_row(head), _row(["---"] * len(head)), *map(_row, rows)])
 
 
 def targets(results, figures, subject="socku"):
-    """What is to be reached, and what was."""
+    """What socku is to reach, what it reached beside the twin, and the noise of the ratio."""
     rows = []
     for figure in figures:
-        verdict = results.verdict(figure, subject)
-        if not verdict:
+        if not figure.in_targets:
             continue
-        words, reached = verdict
-        found = (results.ratio(figure, subject) if figure.ratio_target is not None
-                 else results.summary(figure, subject))
-        shown = "not measured"
-        if found:
-            sign = " x" if figure.ratio_target is not None else f" {figure.unit}".rstrip()
-            shown = f"{number(found[0])}{sign} ({number(found[1])} to {number(found[2])})"
-        rows.append([figure.title, words, shown,
-                     {True: "reached", False: "**missed**", None: "-"}[reached]])
-    return _table(["figure", "to reach", f"{subject}, median (lowest to highest)", ""], rows)
+        rounds = results.common_rounds(figure, (subject, REFERENCE, AGAIN))
+        verdict = results.verdict(figure, subject, rounds)
+        reached = "-"
+        if verdict:
+            reached = (f"{verdict.reached} of {verdict.rounds}" if verdict.rounds
+                       else "not measured")
+        rows.append([
+            _title(figure), verdict.words if verdict else "-",
+            _spread(results.summary(figure, subject, rounds)),
+            _spread(results.summary(figure, REFERENCE, rounds)),
+            _spread(results.ratio(figure, subject, rounds), _two_digits),
+            _spread(results.ratio(figure, AGAIN, rounds), _two_digits), reached])
+    return markdown(["figure", "target", subject, REFERENCE, f"{subject} / {REFERENCE}",
+                     f"noise: {AGAIN} / {REFERENCE}", "rounds that reach it"], rows)
+
+
+def headline(results, figures, subject="socku"):
+    """The few lines of the README: ranges over the rounds."""
+    rows = []
+    for figure in figures:
+        if not figure.headline:
+            continue
+        rounds = results.common_rounds(figure, (subject, REFERENCE, AGAIN))
+        rows.append([figure.title, _range(results.ratio(figure, subject, rounds)),
+                     _range(results.ratio(figure, AGAIN, rounds))])
+    return markdown(["ratio to the tokio version, lowest to highest round", subject,
+                     "noise: the tokio version beside itself"], rows)
 
 
 def ratios(results, figures, proxies):
@@ -46,21 +93,21 @@ def ratios(results, figures, proxies):
     for figure in figures:
         if not figure.compared:
             continue
-        cells = []
-        for name in names:
-            found = results.ratio(figure, name)
-            cells.append(f"{found[0]:.2f} ({found[1]:.2f}-{found[2]:.2f})" if found else "-")
-        if any(cell != "-" for cell in cells):
-            rows.append([figure.title, *cells])
-    return _table([f"ratio to {REFERENCE}", *names], rows)
+        rounds = results.common_rounds(figure, proxies)
+        found = [results.ratio(figure, name, rounds) for name in names]
+        if any(found):
+            rows.append([figure.title, str(len(rounds)),
+                         *(_spread(entry, _two_digits) for entry in found)])
+    return markdown([f"ratio to {REFERENCE}", "rounds", *names], rows)
 
 
 def medians(results, figures, proxies):
     """Every proxy's median."""
     rows = []
     for figure in figures:
-        found = [results.summary(figure, name) for name in proxies]
+        rounds = results.common_rounds(figure, proxies)
+        found = [results.summary(figure, name, rounds) for name in proxies]
         if any(found):
-            title = f"{figure.title} [{figure.unit}]" if figure.unit else figure.title
-            rows.append([title, *(number(entry[0]) if entry else "-" for entry in found)])
-    return _table(["median", *proxies], rows)
+            rows.append([_title(figure), str(len(rounds)),
+                         *(number(entry.median) if entry else "-" for entry in found)])
+    return markdown(["median", "rounds", *proxies], rows)

@@ -1,0 +1,162 @@
+"""Tables, documents and pictures."""
+
+import re
+import unittest
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from comparison import plot, report, table
+from comparison.figures import FIGURES
+from comparison.proxies import known_proxies
+from comparison.results import AGAIN, REFERENCE, Results, Spread
+
+ROOT = Path(__file__).resolve().parents[2]
+PROXIES = known_proxies("socku", "release", "static")
+NAMES = [proxy.name for proxy in PROXIES]
+MEASURED = [("commit", "0123456789ab"), ("date", "2026-01-02 03:04 UTC"), ("kernel", "Linux 6"),
+            ("rounds", "3 rounds")]
+
+
+def made_up(skipped=None):
+    """A value for every figure, proxy and round; `skipped` (a proxy) misses the last round."""
+    results = Results()
+    values = {}
+    for figure in FIGURES:
+        for name in filter(None, (figure.value, figure.floor_value)):
+            values.setdefault(figure.scenario, set()).add(name)
+    for scenario, names in values.items():
+        for at, proxy in enumerate(NAMES, 1):
+            for round_ in range(3):
+                if proxy == skipped and round_ == 2:
+                    continue
+                value = 1 if proxy in (REFERENCE, AGAIN) else at * (10 if round_ == 2 else 1)
+                results.add(scenario, proxy, round_, dict.fromkeys(names, value))
+    return results
+
+
+def row(text, title):
+    """The cells of the row with this title."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {title} "))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+class Tables(unittest.TestCase):
+    def test_all_columns_of_a_row_leave_out_the_round_that_one_of_them_skipped(self):
+        whole = row(table.ratios(made_up(), FIGURES, NAMES), "CPU per short session")
+        short = row(table.ratios(made_up("dante"), FIGURES, NAMES), "CPU per short session")
+        self.assertEqual((whole[1], short[1]), ("3", "2"))
+        self.assertEqual(whole[2], "1.00 (1.00 to 10.00)")
+        self.assertEqual(short[2], "1.00 (1.00 to 1.00)")
+
+    def test_a_round_skipped_by_a_peer_still_counts_for_socku_beside_the_twin(self):
+        text = table.targets(made_up("dante"), FIGURES)
+        self.assertEqual(row(text, "CPU per short session [us]")[-1], "0 of 3")
+
+    def test_the_targets_show_the_noise_beside_the_ratio(self):
+        cells = row(table.targets(made_up(), FIGURES), "CPU per short session [us]")
+        self.assertEqual(cells[4:6], ["1.00 (1.00 to 10.00)", "1.00 (1.00 to 1.00)"])
+
+    def test_waits_are_among_the_targets_without_a_target_of_their_own(self):
+        cells = row(table.targets(made_up(), FIGURES), "waits (epoll_wait) per short session")
+        self.assertEqual((cells[1], cells[-1]), ("-", "-"))
+
+    def test_a_headline_is_a_range(self):
+        cells = row(table.headline(made_up(), FIGURES), "CPU per short session")
+        self.assertEqual(cells[1:], ["1.00 to 10.00", "1.00"])
+
+    def test_a_single_run_is_called_one(self):
+        results = Results()
+        for proxy in ("socku", REFERENCE, AGAIN):
+            results.add("short", proxy, 0, {"cpu_per_unit": 1})
+        cells = row(table.headline(results, FIGURES), "CPU per short session")
+        self.assertEqual(cells[1], "1.00 (one run)")
+
+    def test_nothing_measured_is_shown_as_such(self):
+        cells = row(table.headline(Results(), FIGURES), "CPU per short session")
+        self.assertEqual(cells[1:], ["not measured", "not measured"])
+        cells = row(table.targets(Results(), FIGURES), "CPU per short session [us]")
+        self.assertEqual(cells[2:], ["-", "-", "-", "-", "not measured"])
+
+    def test_numbers_have_three_digits(self):
+        for value, text in ((0, "0"), (0.12345, "0.123"), (12345.6, "12,346"), (1e-5, "0.000010")):
+            self.assertEqual(table.number(value), text)
+
+    def test_failures_stand_below_the_tables(self):
+        results = made_up()
+        results.fail("short", "dante", 1, "refused")
+        self.assertIn("- dante, short, round 1: refused",
+                      report.tables(results, NAMES, MEASURED))
+
+    def test_commit_date_and_kernel_stand_above_the_tables_and_below_the_headline(self):
+        self.assertIn("| commit | 0123456789ab |", report.tables(made_up(), NAMES, MEASURED))
+        self.assertIn("Commit 0123456789ab, 2026-01-02 03:04 UTC, Linux 6, 3 rounds.",
+                      report.headline(made_up(), MEASURED))
+
+
+class Documents(unittest.TestCase):
+    def test_only_the_text_between_the_markers_changes(self):
+        old = f"before\n{report.BEGIN}\n\nold\n\n{report.END}\nafter\n"
+        new = report.put_between_markers(old, "new")
+        self.assertEqual(new, old.replace("old", "new"))
+
+    def test_a_document_without_markers_is_an_error(self):
+        with self.assertRaises(ValueError):
+            report.put_between_markers("text", "new")
+
+    def test_the_documents_have_their_markers(self):
+        for name in ("README.md", "docs/performance.md"):
+            report.put_between_markers((ROOT / name).read_text(), "")
+
+
+class Pictures(unittest.TestCase):
+    def pictures(self):
+        return dict(report.pictures(made_up(), PROXIES))
+
+    def texts(self, svg):
+        """Each text with its box, as a wide font draws it."""
+        sizes = {"title": plot.LARGE, "heading": plot.NORMAL, None: plot.SMALL}
+        for node in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
+            size = sizes[node.get("class")]
+            width = len(node.text) * size * plot.LETTER_WIDTH
+            share = {"start": 0, "middle": 0.5, "end": 1}[node.get("text-anchor")]
+            left, base = float(node.get("x")) - width * share, float(node.get("y"))
+            yield node.text, (left, base - size * 0.8, left + width, base + size * 0.2)
+
+    def test_no_label_touches_another_or_leaves_the_card(self):
+        for name, svg in self.pictures().items():
+            height = int(re.search(r' height="(\d+)"', svg).group(1))
+            seen = []
+            for text, (left, top, right, bottom) in self.texts(svg):
+                self.assertTrue(left >= 4 and right <= plot.WIDTH - 4 and bottom < height,
+                                f"{name}: {text}")
+                for other, (left2, top2, right2, bottom2) in seen:
+                    apart = (right <= left2 or right2 <= left or bottom <= top2
+                             or bottom2 <= top)
+                    self.assertTrue(apart, f"{name}: {text} / {other}")
+                seen.append((text, (left, top, right, bottom)))
+
+    def test_the_picture_of_the_peers_has_socku_and_every_peer(self):
+        svg = self.pictures()["bench-peers.svg"]
+        for name in ("socku", "dante", "microsocks", "haproxy", "haproxy-splice", "nginx"):
+            self.assertIn(f">{name}</text>", svg)
+
+    def test_the_picture_of_socku_shows_the_noise(self):
+        self.assertIn(f">{AGAIN}</text>", self.pictures()["bench-socku.svg"])
+
+    def test_bars_of_a_group_are_over_the_rounds_they_have_in_common(self):
+        svg = dict(report.pictures(made_up("dante"), PROXIES))["bench-peers.svg"]
+        self.assertIn(">1.00</text>", svg)
+        self.assertNotIn(">1.00 (1.00-10.0)</text>", svg)
+
+    def test_a_bar_beyond_the_scale_has_an_arrow_and_its_figure(self):
+        bar = plot.Bar("dante", "socks", Spread(18.06, 18.06, 18.06, 1))
+        svg = plot.ratio_chart("title", [], [plot.Group("memory", None, [bar])])
+        self.assertIn("<path", svg)
+        self.assertIn(">18.1</text>", svg)
+
+    def test_nothing_measured_is_no_picture(self):
+        self.assertEqual([svg for _, svg in report.pictures(Results(), PROXIES)], [None, None])
+
+
+if __name__ == "__main__":
+    unittest.main()
