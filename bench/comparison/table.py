@@ -16,11 +16,11 @@ def number(value):
     return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.6f}"
 
 
-def _spread(found, form=number):
+def _spread(found, form=number, single=" (one run)"):
     if not found:
         return "-"
     if found.rounds == 1:
-        return f"{form(found.median)} (one run)"
+        return form(found.median) + single
     return f"{form(found.median)} ({form(found.lowest)} to {form(found.highest)})"
 
 
@@ -59,6 +59,8 @@ def targets(results, figures, subject="socku"):
             continue
         rounds = results.common_rounds(figure, (subject, REFERENCE, AGAIN))
         verdict = results.verdict(figure, subject, rounds)
+        if not verdict and not rounds:
+            continue
         reached = "-"
         if verdict:
             reached = (f"{verdict.reached} of {verdict.rounds}" if verdict.rounds
@@ -97,7 +99,7 @@ def ratios(results, figures, proxies):
         found = [results.ratio(figure, name, rounds) for name in names]
         if any(found):
             rows.append([figure.title, str(len(rounds)),
-                         *(_spread(entry, _two_digits) for entry in found)])
+                         *(_spread(entry, _two_digits, single="") for entry in found)])
     return markdown([f"ratio to {REFERENCE}", "rounds", *names], rows)
 
 

@@ -77,6 +77,9 @@ class Tables(unittest.TestCase):
         cells = row(table.targets(Results(), FIGURES), "CPU per short session [us]")
         self.assertEqual(cells[2:], ["-", "-", "-", "-", "not measured"])
 
+    def test_a_figure_without_a_target_that_was_not_measured_has_no_line_among_the_targets(self):
+        self.assertNotIn("round trip p50", table.targets(Results(), FIGURES))
+
     def test_numbers_have_three_digits(self):
         for value, text in ((0, "0"), (0.12345, "0.123"), (12345.6, "12,346"), (1e-5, "0.000010")):
             self.assertEqual(table.number(value), text)
