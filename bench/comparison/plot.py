@@ -15,7 +15,7 @@ from .results import Spread
 WIDTH = 420
 MARGIN = 12
 NAME_WIDTH = 106
-FIGURE_WIDTH = 116
+FIGURE_WIDTH = 124
 # The widest common sans-serif fonts (Verdana, DejaVu Sans) take about that share of the size.
 LETTER_WIDTH = 0.6
 SMALL, NORMAL, LARGE = 12, 13, 15
@@ -175,4 +175,5 @@ def _figure(ratio):
 
 
 def _short(value):
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f}"

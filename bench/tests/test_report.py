@@ -40,6 +40,12 @@ def row(text, title):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+def overlap(one, other):
+    """Whether two boxes (left, top, right, bottom) share more than an edge."""
+    return (one[0] < other[2] and other[0] < one[2]
+            and one[1] < other[3] and other[1] < one[3])
+
+
 class Tables(unittest.TestCase):
     def test_all_columns_of_a_row_leave_out_the_round_that_one_of_them_skipped(self):
         whole = row(table.ratios(made_up(), FIGURES, NAMES), "CPU per short session")
@@ -125,18 +131,33 @@ class Pictures(unittest.TestCase):
             left, base = float(node.get("x")) - width * share, float(node.get("y"))
             yield node.text, (left, base - size * 0.8, left + width, base + size * 0.2)
 
-    def test_no_label_touches_another_or_leaves_the_card(self):
+    def shapes(self, svg):
+        """The box of each bar, arrow and line; the card and the strips below headings are
+        background."""
+        for node in ElementTree.fromstring(svg).iter():
+            kind, get = node.tag.rpartition("}")[2], lambda name: float(node.get(name))
+            if kind == "rect" and node.get("class") != "card":
+                yield (get("x"), get("y"), get("x") + get("width"), get("y") + get("height"))
+            elif kind == "line":
+                yield (get("x1"), get("y1"), get("x2"), get("y2"))
+            elif kind == "path":
+                points = [tuple(map(float, point.split()))
+                          for point in re.split("[MLz]", node.get("d")) if point]
+                (xs, ys) = zip(*points)
+                yield (min(xs), min(ys), max(xs), max(ys))
+
+    def test_no_label_touches_another_or_a_shape_or_leaves_the_card(self):
         for name, svg in self.pictures().items():
             height = int(re.search(r' height="(\d+)"', svg).group(1))
-            seen = []
-            for text, (left, top, right, bottom) in self.texts(svg):
-                self.assertTrue(left >= 4 and right <= plot.WIDTH - 4 and bottom < height,
+            taken = [("shape", box) for box in self.shapes(svg)
+                     # The grid runs through the strips of headings, which hide it.
+                     if box[3] - box[1] < height / 2]
+            for text, box in self.texts(svg):
+                self.assertTrue(box[0] >= 4 and box[2] <= plot.WIDTH - 4 and box[3] < height,
                                 f"{name}: {text}")
-                for other, (left2, top2, right2, bottom2) in seen:
-                    apart = (right <= left2 or right2 <= left or bottom <= top2
-                             or bottom2 <= top)
-                    self.assertTrue(apart, f"{name}: {text} / {other}")
-                seen.append((text, (left, top, right, bottom)))
+                for other, taken_box in taken:
+                    self.assertFalse(overlap(box, taken_box), f"{name}: {text} / {other}")
+                taken.append((text, box))
 
     def test_the_picture_of_the_peers_has_socku_and_every_peer(self):
         svg = self.pictures()["bench-peers.svg"]
