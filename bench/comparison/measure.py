@@ -142,7 +142,7 @@ class IdleSessions:
 
 
 def idle(load, running, watch_s):
-    """Memory of idle sessions, and the system calls they cause (none, one hopes)."""
+    """Memory of idle sessions, and the system calls they cause (there should be none)."""
     with IdleSessions(load, running, running.proxy.idle_sessions) as sessions:
         strace = Strace(running)
         time.sleep(watch_s)
@@ -207,7 +207,7 @@ class AllocationCounter:
         self.counter = Path(directory) / "allocations"
 
     def environment(self):
-        """What the proxy is to be started with."""
+        """The environment for the proxy's start."""
         self.counter.write_bytes(bytes(mmap.PAGESIZE))
         return {"LD_PRELOAD": str(self.library), "ALLOCATION_COUNTER": str(self.counter)}
 

@@ -142,7 +142,7 @@ class _Chart:
 
     def group(self, group, y):
         # A strip of the card's colour below the heading, which the grid would cross otherwise.
-        yield (f'<rect class="card" stroke="none" style="stroke: none" x="{MARGIN}" y="{y}" '
+        yield (f'<rect class="card" style="stroke: none" x="{MARGIN}" y="{y}" '
                f'width="{WIDTH - 2 * MARGIN}" height="{HEADING - 4}"/>')
         yield _text(MARGIN, y + HEADING - 9, group.heading, "heading")
         y += HEADING
@@ -164,7 +164,8 @@ class _Chart:
                    f'L{self.right} {y + BAR}z"/>')
         elif rounds > 1:
             yield _line("whisker", self.x(low), centre, self.x(high), centre)
-            for end in (low, high):
+            # An end beyond the scale is not drawn as if it were at the scale's end.
+            for end in (end for end in (low, high) if end <= self.limit):
                 yield _line("whisker", self.x(end), centre - 3, self.x(end), centre + 3)
         yield _text(WIDTH - MARGIN, y + BAR - 2, _figure(bar.ratio), anchor="end")
 

@@ -1,4 +1,4 @@
-"""What the figures depend on: commit, date, machine, kernel, and the versions of all programs."""
+"""The origin of the figures: commit, date, machine, kernel, and the versions of all programs."""
 
 import os
 import platform
@@ -44,7 +44,7 @@ def locked_version(lock, crate):
 
 
 def version(proxy, lock):
-    """What was measured under a proxy's name; `lock` is the text of bench/Cargo.lock."""
+    """The program and version under a proxy's name; `lock` is the text of bench/Cargo.lock."""
     if proxy.package:
         known = output_of(["dpkg-query", "-W", "-f", "${Version}", proxy.package])
         return f"{proxy.package} {known or 'of unknown version'}"

@@ -1,4 +1,4 @@
-"""What a comparison leaves: tables, pictures, and their places in the documents."""
+"""The outcome of a comparison: tables, pictures, and their places in the documents."""
 
 from . import plot, table
 from .figures import FIGURES

@@ -52,7 +52,7 @@ def markdown(head, rows):
 
 
 def targets(results, figures, subject="socku"):
-    """What socku is to reach, what it reached beside the twin, and the noise of the ratio."""
+    """The targets, the figures of socku and the twin, and the noise of their ratio."""
     rows = []
     for figure in figures:
         if not figure.in_targets:

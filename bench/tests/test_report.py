@@ -1,6 +1,9 @@
 """Tables, documents and pictures."""
 
+import importlib.machinery
+import importlib.util
 import re
+import tempfile
 import unittest
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -115,6 +118,37 @@ class Documents(unittest.TestCase):
     def test_the_documents_have_their_markers(self):
         for name in ("README.md", "docs/performance.md"):
             report.put_between_markers((ROOT / name).read_text(), "")
+
+
+class Writing(unittest.TestCase):
+    """The part of bench/compare itself that touches the documents, on copies of them."""
+
+    def setUp(self):
+        loader = importlib.machinery.SourceFileLoader("compare", str(ROOT / "bench" / "compare"))
+        self.compare = importlib.util.module_from_spec(
+            importlib.util.spec_from_loader("compare", loader))
+        loader.exec_module(self.compare)
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = Path(directory.name)
+        for constant, name in (("README", "README.md"), ("PERFORMANCE", "docs/performance.md")):
+            copy = self.directory / Path(name).name
+            copy.write_text((ROOT / name).read_text())
+            setattr(self.compare, constant, copy)
+        self.compare.IMAGES = self.directory / "img"
+
+    def test_a_whole_run_renews_both_documents_and_both_pictures(self):
+        self.compare.check_markers()
+        self.compare.write_documents(made_up(), PROXIES, NAMES, MEASURED)
+        for name in ("README.md", "performance.md"):
+            self.assertIn("0123456789ab", (self.directory / name).read_text())
+        pictures = sorted(path.name for path in self.compare.IMAGES.iterdir())
+        self.assertEqual(pictures, ["bench-peers.svg", "bench-socku.svg"])
+
+    def test_missing_markers_are_found_before_anything_is_measured(self):
+        self.compare.README.write_text("no markers\n")
+        with self.assertRaises(SystemExit):
+            self.compare.check_markers()
 
 
 class Pictures(unittest.TestCase):

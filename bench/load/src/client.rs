@@ -14,7 +14,7 @@ use crate::target;
 /// Bytes of a ping, first byte included.
 pub const PING_BYTES: usize = 64;
 
-/// What a session does once it is open.
+/// The work of a session once it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Send a ping and wait for its echo, for ever.
@@ -29,15 +29,15 @@ pub enum Task {
     Upload,
 }
 
-/// What all clients have in common.
+/// Common to all clients.
 pub struct Plan {
     /// Where clients connect.
     pub protocol: Protocol,
-    /// What they do.
+    /// Their work.
     pub task: Task,
 }
 
-/// What clients have done.
+/// Counts of finished work.
 #[derive(Default)]
 pub struct Totals {
     /// Handshakes completed.
@@ -48,7 +48,7 @@ pub struct Totals {
     pub finished: u64,
 }
 
-/// What clients write to while they run.
+/// Totals and times that clients add to.
 pub struct Ledger {
     /// Counts.
     pub totals: Totals,
@@ -60,8 +60,8 @@ pub struct Ledger {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Ask(usize),
-    Answer(usize),
+    Request(usize),
+    Reply(usize),
     Begin,
     Ping,
     Echo,
@@ -81,7 +81,7 @@ pub struct Client {
     sent: Instant,
 }
 
-/// What the engine has to do after an event.
+/// The engine's next step after an event.
 pub enum After {
     /// Nothing.
     Keep,
@@ -92,14 +92,14 @@ pub enum After {
 }
 
 impl Client {
-    /// What a new session is watched for.
+    /// The events that a new session waits for.
     pub const FIRST_INTEREST: EventFlags =
         EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
 
     /// A session whose connection is under way.
     pub fn new(number: u64, target: SocketAddrV4, protocol: Protocol) -> Client {
         let now = Instant::now();
-        let stage = if protocol.steps() == 0 { Stage::Begin } else { Stage::Ask(0) };
+        let stage = if protocol.steps() == 0 { Stage::Begin } else { Stage::Request(0) };
         let buffer = [0; PING_BYTES];
         Client { stage, target, number, got: 0, buffer, started: now, sent: now }
     }
@@ -126,16 +126,16 @@ impl Client {
         let mut readable = flags.intersects(EventFlags::IN | EventFlags::RDHUP);
         loop {
             match self.stage {
-                Stage::Ask(step) => {
-                    let question = plan.protocol.question(step, self.target);
-                    let Outcome::Done(()) = net::send_message(socket, &question)? else {
+                Stage::Request(step) => {
+                    let request = plan.protocol.request(step, self.target);
+                    let Outcome::Done(()) = net::send_message(socket, &request)? else {
                         return Ok(After::Keep);
                     };
                     self.got = 0;
-                    self.stage = Stage::Answer(step);
+                    self.stage = Stage::Reply(step);
                 }
-                Stage::Answer(step) => {
-                    let length = plan.protocol.answer_bytes(step).min(REPLY_BYTES_MAX);
+                Stage::Reply(step) => {
+                    let length = plan.protocol.reply_bytes(step).min(REPLY_BYTES_MAX);
                     if !std::mem::take(&mut readable) || !self.fill(socket, length)? {
                         return Ok(After::Keep);
                     }
@@ -143,7 +143,7 @@ impl Client {
                         .check(&self.buffer[..length])
                         .map_err(|refused| io::Error::other(refused.to_string()))?;
                     self.stage = match step + 1 {
-                        next if next < plan.protocol.steps() => Stage::Ask(next),
+                        next if next < plan.protocol.steps() => Stage::Request(next),
                         _ => Stage::Begin,
                     };
                 }

@@ -18,7 +18,7 @@ const LISTENER: u64 = 1 << 63;
 /// More failures than this end a run: it measures nothing any more.
 const FAILURES_MAX: u64 = 100;
 
-/// Where things are.
+/// The addresses of a run.
 pub struct Places {
     /// Where clients connect: the proxy, or nothing for the target itself.
     pub proxy: Option<SocketAddrV4>,
@@ -28,14 +28,14 @@ pub struct Places {
     pub sources: Vec<Ipv4Addr>,
 }
 
-enum Side {
+enum Endpoint {
     Client(Client),
     Target(Target),
 }
 
 struct Conn {
     socket: OwnedFd,
-    side: Side,
+    endpoint: Endpoint,
 }
 
 /// The loop with everything in it.
@@ -114,7 +114,7 @@ impl Engine {
         self.pump.received
     }
 
-    /// What clients have done so far.
+    /// Counts and times of the clients so far.
     pub fn ledger(&mut self) -> &mut Ledger {
         &mut self.ledger
     }
@@ -128,7 +128,7 @@ impl Engine {
         let from = sources.get(number as usize % sources.len().max(1)).copied();
         let socket = net::connecting(self.places.proxy.unwrap_or(target), from)?;
         let client = Client::new(number, target, self.plan.protocol);
-        let at = self.conns.insert(Conn { socket, side: Side::Client(client) });
+        let at = self.conns.insert(Conn { socket, endpoint: Endpoint::Client(client) });
         self.clients += 1;
         self.poller.add(&self.conns[at].socket, at as u64, Client::FIRST_INTEREST)
     }
@@ -138,7 +138,7 @@ impl Engine {
         let mut woken = 0;
         let all: Vec<usize> = self.conns.iter().map(|(at, _)| at).collect();
         for at in all {
-            if let Side::Client(client) = &mut self.conns[at].side
+            if let Endpoint::Client(client) = &mut self.conns[at].endpoint
                 && client.is_resting()
             {
                 client.wake();
@@ -199,7 +199,7 @@ impl Engine {
 
     fn accept(&mut self, listener: usize) -> io::Result<()> {
         while let Outcome::Done(socket) = net::accept(&self.listeners[listener])? {
-            let at = self.conns.insert(Conn { socket, side: Side::Target(Target::New) });
+            let at = self.conns.insert(Conn { socket, endpoint: Endpoint::Target(Target::New) });
             self.poller.add(&self.conns[at].socket, at as u64, Target::FIRST_INTEREST)?;
         }
         Ok(())
@@ -209,8 +209,8 @@ impl Engine {
     /// even reach its successor in the slab; both are harmless, as nothing here trusts an event.
     fn handle(&mut self, at: usize, flags: EventFlags) -> io::Result<()> {
         let Some(conn) = self.conns.get_mut(at) else { return Ok(()) };
-        match &mut conn.side {
-            Side::Client(client) => {
+        match &mut conn.endpoint {
+            Endpoint::Client(client) => {
                 let after = client.handle(
                     &conn.socket,
                     flags,
@@ -234,7 +234,7 @@ impl Engine {
                     }
                 }
             }
-            Side::Target(target) => match target.handle(&conn.socket, flags, &mut self.pump) {
+            Endpoint::Target(target) => match target.handle(&conn.socket, flags, &mut self.pump) {
                 Ok(target::After::Keep) => {}
                 Ok(target::After::Watch(flags)) => {
                     self.poller.modify(&conn.socket, at as u64, flags)?;
@@ -257,7 +257,7 @@ impl Engine {
         let bulk = matches!(self.plan.task, Task::Download | Task::Upload);
         let all: Vec<usize> = self.conns.iter().map(|(at, _)| at).collect();
         for at in all {
-            if matches!(self.conns[at].side, Side::Client(_)) {
+            if matches!(self.conns[at].endpoint, Endpoint::Client(_)) {
                 if bulk {
                     net::reset_on_close(&self.conns[at].socket);
                 }

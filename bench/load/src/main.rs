@@ -1,4 +1,4 @@
-//! Load for SOCKS proxies and plain relays, and the targets behind them, in one thread.
+//! Load for SOCKS proxies and plain relays, and their targets, in one thread.
 //!
 //! Clients and targets share one epoll loop, so that the core they run on does little besides
 //! the kernel's work: bulk bytes are sent with sendfile(2) and received with `MSG_TRUNC`, neither

@@ -20,7 +20,7 @@ const BACKLOG: i32 = 4096;
 const EVENTS_PER_WAIT: usize = 1024;
 const SOCKET_FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// What a non-blocking call came to.
+/// The outcome of a non-blocking call.
 pub enum Outcome<T> {
     /// It did something.
     Done(T),

@@ -11,7 +11,7 @@ use crate::engine::Places;
 use crate::pump::Sender;
 use crate::socks::Protocol;
 
-/// What is measured.
+/// The kind of measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Throughput of some streams.
@@ -28,7 +28,7 @@ pub enum Mode {
 
 /// Everything the command line says.
 pub struct Options {
-    /// What is measured.
+    /// The kind of measurement.
     pub mode: Mode,
     /// Sessions open at once.
     pub sessions: usize,
@@ -99,7 +99,7 @@ pub fn usage() -> String {
     parser().usage(USAGE)
 }
 
-/// Reads the arguments behind the program's name.
+/// Reads the arguments after the program's name.
 pub fn parse(arguments: &[String]) -> Result<Options, String> {
     let matches = parser().parse(arguments).map_err(|error| error.to_string())?;
     let mode = match matches.free.as_slice() {
@@ -143,12 +143,12 @@ pub fn parse(arguments: &[String]) -> Result<Options, String> {
 }
 
 impl Options {
-    /// Where things are.
+    /// The addresses of the run.
     pub fn places(&self) -> Places {
         Places { proxy: self.proxy, targets: self.targets.clone(), sources: self.sources.clone() }
     }
 
-    /// What clients do.
+    /// The work of the clients.
     pub fn plan(&self) -> Plan {
         let task = match self.mode {
             Mode::Bulk if self.upload => Task::Upload,

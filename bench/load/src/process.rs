@@ -1,4 +1,4 @@
-//! What a process and its descendants have used so far.
+//! CPU time and memory of a process and its descendants.
 
 use std::collections::HashMap;
 use std::fs;

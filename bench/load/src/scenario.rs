@@ -1,4 +1,4 @@
-//! What is done and measured in each mode.
+//! The course of a run and its figures, for each mode.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What a client says to a proxy, and what it expects to hear.
+//! The requests of a client to a proxy, and the replies it expects.
 
 use std::fmt;
 use std::net::SocketAddrV4;
@@ -45,7 +45,7 @@ impl fmt::Display for Refused {
 pub const REPLY_BYTES_MAX: usize = 10;
 
 impl Protocol {
-    /// Number of question and answer pairs.
+    /// Number of request and reply pairs.
     pub fn steps(self) -> usize {
         match self {
             Protocol::Plain => 0,
@@ -54,8 +54,8 @@ impl Protocol {
         }
     }
 
-    /// What the client sends in a step.
-    pub fn question(self, step: usize, target: SocketAddrV4) -> Vec<u8> {
+    /// The bytes that the client sends in a step.
+    pub fn request(self, step: usize, target: SocketAddrV4) -> Vec<u8> {
         let port = target.port().to_be_bytes();
         let address = target.ip().octets();
         match (self, step) {
@@ -70,9 +70,9 @@ impl Protocol {
         }
     }
 
-    /// Length of the answer to a step; 10 bytes for SOCKS5 means that the proxy gives an IPv4
+    /// Length of the reply in a step; 10 bytes for SOCKS5 means that the proxy gives an IPv4
     /// address, as all do here.
-    pub fn answer_bytes(self, step: usize) -> usize {
+    pub fn reply_bytes(self, step: usize) -> usize {
         match (self, step) {
             (Protocol::Plain, _) => 0,
             (Protocol::Socks4 | Protocol::Socks4a, _) => 8,
@@ -81,14 +81,14 @@ impl Protocol {
         }
     }
 
-    /// Whether a complete answer grants what was asked.
-    pub fn check(self, answer: &[u8]) -> Result<(), Refused> {
+    /// Whether a complete reply grants the request.
+    pub fn check(self, reply: &[u8]) -> Result<(), Refused> {
         let granted = match self {
             Protocol::Plain => return Ok(()),
             Protocol::Socks4 | Protocol::Socks4a => 90,
             Protocol::Socks5 => 0,
         };
-        if answer[1] == granted { Ok(()) } else { Err(Refused(answer[1])) }
+        if reply[1] == granted { Ok(()) } else { Err(Refused(reply[1])) }
     }
 }
 
@@ -99,12 +99,12 @@ mod tests {
     #[test]
     fn requests() {
         let target = "127.0.0.9:258".parse().unwrap();
-        assert_eq!(Protocol::Socks4.question(0, target), b"\x04\x01\x01\x02\x7f\0\0\x09bench\0");
+        assert_eq!(Protocol::Socks4.request(0, target), b"\x04\x01\x01\x02\x7f\0\0\x09bench\0");
         assert_eq!(
-            Protocol::Socks4a.question(0, target),
+            Protocol::Socks4a.request(0, target),
             b"\x04\x01\x01\x02\0\0\0\x01bench\x00127.0.0.9\0"
         );
-        assert_eq!(Protocol::Socks5.question(1, target), b"\x05\x01\0\x01\x7f\0\0\x09\x01\x02");
+        assert_eq!(Protocol::Socks5.request(1, target), b"\x05\x01\0\x01\x7f\0\0\x09\x01\x02");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The far end of a session. The first byte that arrives says what it is to be.
+//! The far end of a session. The first byte that arrives chooses its kind.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -26,7 +26,7 @@ pub enum Target {
     Sink,
 }
 
-/// What the engine has to do after an event.
+/// The engine's next step after an event.
 pub enum After {
     /// Nothing.
     Keep,
@@ -37,7 +37,7 @@ pub enum After {
 }
 
 impl Target {
-    /// What a new connection is watched for.
+    /// The events that a new connection waits for.
     pub const FIRST_INTEREST: EventFlags =
         EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
 

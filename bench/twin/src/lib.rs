@@ -3,7 +3,8 @@
 //! CONNECT to an address (4) or a name (4A), one task per session, `TCP_NODELAY` on both sockets
 //! and [`tokio::io::copy_bidirectional`] as the relay. It is kept as fast as this shape allows:
 //! one read for a request that comes in one piece, one write for the reply, no rules, no
-//! time-outs, no log. What socku does beyond that is therefore socku's cost in the comparison.
+//! time-outs, no log. Everything else that socku does is therefore socku's cost in the
+//! comparison.
 
 mod request;
 
@@ -40,7 +41,7 @@ pub async fn serve(address: SocketAddrV4) -> io::Result<()> {
         match listener.accept().await {
             Ok((client, _)) => {
                 tokio::spawn(async move {
-                    // A session that fails concerns nobody but its two ends.
+                    // A session that fails concerns only its two ends.
                     let _ = session(client).await;
                 });
             }
@@ -58,7 +59,7 @@ async fn session(mut client: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the request, connects, answers, and hands on what came behind the request.
+/// Reads the request, connects, replies, and hands on the bytes after the request.
 async fn open(client: &mut TcpStream) -> io::Result<Option<TcpStream>> {
     let mut bytes = [0; REQUEST_BYTES_MAX + 512];
     let mut filled = 0;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 /// Longest request: head, USERID of 512 bytes, name of 255 bytes, two NULs.
 pub const REQUEST_BYTES_MAX: usize = 8 + 512 + 1 + 255 + 1;
 
-/// Whom a request names.
+/// The target host of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Host<'a> {
     Address(Ipv4Addr),
@@ -19,7 +19,7 @@ pub struct Request<'a> {
     pub host: Host<'a>,
 }
 
-/// What the bytes so far are.
+/// The reading of the bytes so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
     /// A request, and how many bytes it took.
