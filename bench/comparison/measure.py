@@ -15,8 +15,8 @@ from .proxies import ADDRESSES
 # System calls that only wait.
 WAITS = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6",
          "restart_syscall"}
-# Bounded by number: each leaves two connections in TIME_WAIT for a minute, of which the kernel keeps
-# 131,072; all proxies in turn should stay below that.
+# Bounded by number: each leaves two connections in TIME_WAIT for a minute, of which the kernel
+# keeps 131,072; all proxies in turn should stay below that.
 SHORT = ("--sessions", "64", "--warmup-count", "1000", "--count", "4000")
 CALL_SESSIONS = 200
 ALLOCATION_SESSIONS = 1000
