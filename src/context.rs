@@ -3,6 +3,7 @@
 mod bind_ports;
 mod dns_driver;
 mod listeners;
+mod spare;
 
 pub use dns_driver::{DnsDriver, WaiterId};
 pub use listeners::{Accepted, Listeners};
@@ -16,6 +17,7 @@ use crate::session::{Env, Surroundings};
 use crate::settings::Settings;
 use crate::time::Millis;
 use bind_ports::BindPorts;
+use spare::Spare;
 use std::io;
 use std::net::SocketAddrV4;
 
@@ -35,6 +37,8 @@ pub struct Context<N: Net> {
     pub pool: Pool<N::Pipe>,
     /// The ports that BIND may listen on.
     pub bind_ports: BindPorts,
+    /// A descriptor for what needs one more for a moment.
+    pub spare: Spare<N>,
     /// A call has failed for want of a descriptor: each client is taken with one set aside.
     pub is_short: bool,
     /// The time, read once a turn.
@@ -43,13 +47,14 @@ pub struct Context<N: Net> {
 
 impl<N: Net> Context<N> {
     /// A context without listeners yet.
-    pub fn new(net: N, settings: Settings, rules: RuleSet, resolver: Resolver) -> Context<N> {
+    pub fn new(mut net: N, settings: Settings, rules: RuleSet, resolver: Resolver) -> Context<N> {
         let pool =
             Pool::new(settings.buffer_bytes, settings.buffer_budget_bytes, settings.pipes_max);
         Context {
             pool,
             bind_ports: BindPorts::new(settings.bind_ports.clone()),
             now: net.now(),
+            spare: Spare::new(&mut net),
             net,
             settings,
             rules,
@@ -76,7 +81,7 @@ impl<N: Net> Context<N> {
 }
 
 impl<N: Net> Surroundings for Context<N> {
-    fn is_own(&self, target: SocketAddrV4) -> bool {
+    fn is_own(&self, target: SocketAddrV4) -> io::Result<bool> {
         self.listeners.is_own(&self.net, target)
     }
 

@@ -160,7 +160,8 @@ impl<N: Net> Reactor<N> {
     /// Hands the resolver's answers to the sessions that wait for them; those that are left go out
     /// in the next turn.
     fn hand_out_answers(&mut self) {
-        self.cx.dns.drive(&mut self.cx.net, self.cx.now);
+        let Context { dns, net, spare, is_short, now, .. } = &mut self.cx;
+        *is_short |= dns.drive(net, spare, *now);
         for _ in 0..ANSWERS_PER_TURN {
             let Some((waiter, answer)) = self.cx.dns.poll_answer() else { return };
             self.with(waiter.slot, |connection, cx| {
@@ -193,6 +194,7 @@ impl<N: Net> Reactor<N> {
             }
             self.cx.listeners.retry_now(self.cx.now);
         }
+        self.cx.spare.refill(&mut self.cx.net);
     }
 
     /// When accept is to be called, if connections may be waiting and there is room for a session.

@@ -4,9 +4,10 @@ mod common;
 
 use common::machine::{Stopwatch, replace};
 use common::tools::{can_run, status_field};
+use common::servers::{NameServer, addresses};
 use common::{
-    PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request, scratch_directory,
-    wait_until, with_deadline,
+    PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request, request_4a,
+    scratch_directory, wait_until, with_deadline,
 };
 use std::collections::VecDeque;
 use std::fs;
@@ -22,12 +23,22 @@ const CLOSE_ON_EXEC: u32 = 0o2000000;
 /// The program, from which descriptors beyond this many are taken away once it runs: at its
 /// start it would have adapted to them.
 fn start_with_room_for(descriptors: u32) -> Proxy {
-    let proxy = Proxy::start(PERMIT_ALL, &["--max-sessions", "1000"]);
+    start_with(descriptors, &[])
+}
+
+/// The same with more flags.
+fn start_with(descriptors: u32, flags: &[&str]) -> Proxy {
+    let proxy = Proxy::start(PERMIT_ALL, &[flags, &["--max-sessions", "1000"]].concat());
+    limit(&proxy, descriptors);
+    proxy
+}
+
+/// Takes away the descriptors from this number on that are not in use.
+fn limit(proxy: &Proxy, descriptors: u32) {
     let limit = format!("--nofile={descriptors}:{descriptors}");
     let pid = proxy.pid().to_string();
     let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap();
     assert!(status.success());
-    proxy
 }
 
 /// How many descriptors below this number are in use. Above the limit there may be some that
@@ -202,6 +213,56 @@ fn a_client_for_whose_target_there_is_no_descriptor_is_told_so_and_others_go_on(
     assert_eq!(proxy.access(2).field("reason"), "no-resources");
     running.write_all(b"unharmed").unwrap();
     running.read_exact(&mut [0; 8]).unwrap();
+}
+
+/// What they wait for needs a descriptor as well.
+#[test]
+fn clients_that_wait_for_a_name_are_served_in_turn_when_descriptors_are_short() {
+    if !can_run(&["prlimit"]) {
+        return;
+    }
+    let target = echo_server();
+    for names in [&["one.test"][..], &["a.test", "b.test", "c.test", "d.test"]] {
+        let server = NameServer::start(|question| {
+            std::thread::sleep(Duration::from_millis(200));
+            addresses(question, &[[127, 0, 0, 1]])
+        });
+        let proxy = start_with(40, &["--nameserver", &server.address.to_string()]);
+        let mut idle = fill(&proxy);
+        // Enough for three sessions, and for the last of these, which waits to be taken.
+        idle.drain(..8);
+        let asking: Vec<TcpStream> = (0..8)
+            .map(|place| {
+                let mut stream = proxy.dial();
+                let name = names[place % names.len()].as_bytes();
+                stream.write_all(&request_4a(1, name, target.port(), b"")).unwrap();
+                stream
+            })
+            .collect();
+        for mut stream in asking {
+            assert_eq!(read_reply(&mut stream).0, 90, "{names:?}");
+            stream.write_all(b"served").unwrap();
+            stream.read_exact(&mut [0; 6]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_bind_with_two_descriptors_gets_its_peer() {
+    if !can_run(&["prlimit"]) {
+        return;
+    }
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut client = proxy.dial();
+    client.write_all(&request(2, "127.0.0.1:21".parse().unwrap(), b"")).unwrap();
+    let (granted, at) = read_reply(&mut client);
+    assert_eq!(granted, 90);
+    let in_use = numbers(proxy.pid());
+    limit(&proxy, (0..).find(|number| !in_use.contains(number)).unwrap());
+    let mut peer = TcpStream::connect(at).unwrap();
+    assert_eq!(read_reply(&mut client).0, 90);
+    peer.write_all(b"served").unwrap();
+    client.read_exact(&mut [0; 6]).unwrap();
 }
 
 #[test]

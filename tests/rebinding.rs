@@ -240,20 +240,20 @@ fn the_hosts_file_leads_nowhere_that_the_rules_forbid() {
 }
 
 #[test]
-fn of_three_addresses_the_one_that_works_is_reached_in_time() {
+fn an_address_that_does_not_answer_costs_a_quarter_of_a_second() {
     let [dropped, refused, good] = [[127, 5, 1, 1], [127, 5, 1, 2], [127, 5, 1, 3]];
     let (listeners, port) = listeners(&[dropped, refused, good]);
     let [first, second, third] = <[TcpListener; 3]>::try_from(listeners).unwrap();
     let _filler = traffic::fill(&first);
     traffic::close(second);
     let server = NameServer::start(move |question| addresses(question, &[dropped, refused, good]));
-    let proxy = proxy_at(&server, PERMIT_ALL, &["--connect-timeout", "3"]);
+    let proxy = proxy_at(&server, PERMIT_ALL, &[]);
     let (began, took) = (Instant::now(), Stopwatch::start(&proxy));
     let mut stream = ask(&proxy, b"three.test", port);
     let _peer = accept(&third);
     assert_eq!(read_reply(&mut stream).0, 90);
-    assert!(began.elapsed() >= Duration::from_millis(900), "the first had its third of the time");
-    assert!(took.elapsed() < Duration::from_secs(3), "{:?}", took.elapsed());
+    assert!(began.elapsed() >= Duration::from_millis(250), "the first has that time alone");
+    assert!(took.elapsed() < Duration::from_millis(900), "{:?}", took.elapsed());
     assert_eq!(server.seen().len(), 1);
 }
 

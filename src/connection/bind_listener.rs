@@ -49,7 +49,8 @@ impl<N: Net> BindListener<N> {
         if !self.ready {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let accepted = cx.net.accept(&self.socket);
+        // The listener is still held, so this is a third descriptor for a moment.
+        let accepted = cx.spare.lend(&mut cx.net, |net| net.accept(&self.socket));
         if matches!(&accepted, Err(error) if error.kind() == ErrorKind::WouldBlock) {
             self.ready = false;
         }

@@ -15,6 +15,8 @@ pub fn reason_of_connect(error: &io::Error) -> CloseReason {
         Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN) => {
             CloseReason::Unreachable
         }
+        // A blackhole route says so.
+        Some(Errno::INVAL) => CloseReason::Unreachable,
         Some(Errno::ACCESS | Errno::PERM) => CloseReason::Prohibited,
         Some(Errno::TIMEDOUT) => CloseReason::ConnectTimeout,
         _ => CloseReason::ConnectFailed,

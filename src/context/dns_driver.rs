@@ -1,15 +1,17 @@
 //! The resolver and its sockets on the loop: a fresh one for each query.
 
+use super::spare::Spare;
 use crate::dns::{
     DATAGRAM_BYTES_MAX, DnsError, Lookup, QUERIES_MAX, Resolved, Resolver, Transmit, Transport,
 };
 use crate::name::Name;
-use crate::net::{Event, Net};
+use crate::net::{Event, Net, lacks_resources};
 use crate::relay::Endpoint;
 use crate::time::Millis;
 use crate::token::Token;
 use log::debug;
 use slab::Slab;
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -59,6 +61,8 @@ pub struct DnsDriver<N: Net> {
     /// Which of them may have something to be read, a bit each: next to nothing is to be looked
     /// at in a turn without any.
     ready: u64,
+    /// Questions that found no descriptor for a socket.
+    lacking: VecDeque<Transmit>,
     /// A waiter was cancelled: there may be sockets to close, and others to open.
     stale: bool,
 }
@@ -66,7 +70,13 @@ pub struct DnsDriver<N: Net> {
 impl<N: Net> DnsDriver<N> {
     /// No query is open yet.
     pub fn new(resolver: Resolver) -> DnsDriver<N> {
-        DnsDriver { resolver, queries: Slab::new(), ready: 0, stale: false }
+        DnsDriver {
+            resolver,
+            queries: Slab::new(),
+            ready: 0,
+            lacking: VecDeque::new(),
+            stale: false,
+        }
     }
 
     /// The resolver, for new settings.
@@ -120,7 +130,8 @@ impl<N: Net> DnsDriver<N> {
     }
 
     /// Reads what has come, lets time pass, and opens and closes sockets as the resolver wants.
-    pub fn drive(&mut self, net: &mut N, now: Millis) {
+    /// Whether a socket was lacking: its question waits for a later call.
+    pub fn drive(&mut self, net: &mut N, spare: &mut Spare<N>, now: Millis) -> bool {
         let mut ready = self.ready;
         while ready != 0 {
             self.run(net, now, ready.trailing_zeros() as usize);
@@ -134,24 +145,32 @@ impl<N: Net> DnsDriver<N> {
             while let Some(key) = self.resolver.poll_close() {
                 self.close(key);
             }
-            let Some(transmit) = self.resolver.poll_transmit() else { return };
-            if let Err(error) = self.open(net, &transmit) {
-                debug!("asking name server {}: {error}", transmit.server);
-                self.resolver.handle_error(now, transmit.key);
+            let waiting = self.lacking.pop_front();
+            let Some(transmit) = waiting.or_else(|| self.resolver.poll_transmit()) else {
+                return false;
+            };
+            let Err(error) = self.open(net, spare, &transmit) else { continue };
+            debug!("asking name server {}: {error}", transmit.server);
+            if lacks_resources(&error) {
+                self.lacking.push_front(transmit);
+                return true;
             }
+            self.resolver.handle_error(now, transmit.key);
         }
     }
 
-    fn open(&mut self, net: &mut N, transmit: &Transmit) -> io::Result<()> {
+    fn open(&mut self, net: &mut N, spare: &mut Spare<N>, transmit: &Transmit) -> io::Result<()> {
         let token = Token::Query(self.queries.vacant_key());
         let socket = match transmit.transport {
             Transport::Udp => {
-                let socket = net.open_datagram(transmit.server, token.number())?;
+                let open = |net: &mut N| net.open_datagram(transmit.server, token.number());
+                let socket = spare.lend(net, open)?;
                 net.send_datagram(&socket, &transmit.bytes)?;
                 Socket::Datagram(socket)
             }
             Transport::Tcp => {
-                let stream = net.connect(transmit.server, None, token.number())?;
+                let open = |net: &mut N| net.connect(transmit.server, None, token.number());
+                let stream = spare.lend(net, open)?;
                 Socket::Stream(Endpoint::connecting(stream, token), transmit.bytes.to_vec())
             }
         };
@@ -160,6 +179,7 @@ impl<N: Net> DnsDriver<N> {
     }
 
     fn close(&mut self, key: u64) {
+        self.lacking.retain(|transmit| transmit.key != key);
         if let Some((place, _)) = self.queries.iter().find(|(_, query)| query.key == key) {
             self.queries.remove(place);
             // The next socket in this place is not ready because this one was.
@@ -214,9 +234,13 @@ fn exchange<N: Net>(
         if !endpoint.writable {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let sent =
-            net.send(&endpoint.stream, question).inspect_err(|_| endpoint.writable = false)?;
-        question.drain(..sent);
+        match net.send(&endpoint.stream, question) {
+            Ok(sent) => drop(question.drain(..sent)),
+            Err(error) => {
+                endpoint.writable &= error.kind() != ErrorKind::WouldBlock;
+                return Err(error);
+            }
+        }
     }
     net.recv(&endpoint.stream, bytes)
 }

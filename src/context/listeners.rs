@@ -5,7 +5,7 @@ use crate::time::Millis;
 use crate::token::{LISTENERS_MAX, Token};
 use log::error;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// After accept failed for want of something, it is tried again this much later.
 const ACCEPT_RETRY_MS: Millis = 200;
@@ -92,14 +92,20 @@ impl<N: Net> Listeners<N> {
     }
 
     /// Whether a target is one of the listening sockets. One that listens on every address does so
-    /// on all that lead to this host. When the kernel cannot be asked, the answer is the safe one.
-    pub fn is_own(&self, net: &N, target: SocketAddrV4) -> bool {
-        let reaches = |own: SocketAddrV4| match own.ip().is_unspecified() {
-            true => target.ip().is_loopback() || net.is_local(*target.ip()).unwrap_or(true),
-            false => own.ip() == target.ip(),
-        };
-        let mut addresses = self.listeners.iter().map(|listener| listener.address);
-        addresses.any(|own| own.port() == target.port() && reaches(own))
+    /// on all that lead to this host. Where the kernel cannot tell, the answer is the safe one; an
+    /// error means that there was no descriptor to ask it with.
+    pub fn is_own(&self, net: &N, target: SocketAddrV4) -> io::Result<bool> {
+        let addresses = self.listeners.iter().map(|listener| listener.address);
+        for own in addresses.filter(|own| own.port() == target.port()) {
+            let is_reached = match own.ip().is_unspecified() {
+                true => target.ip().is_loopback() || is_local(net, *target.ip())?,
+                false => own.ip() == target.ip(),
+            };
+            if is_reached {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes a client from the next listener that may have one; `None` when that try brought
@@ -144,6 +150,11 @@ impl<N: Net> Listeners<N> {
             error!("accepting clients: {error}; clients wait or are refused");
         }
     }
+}
+
+fn is_local<N: Net>(net: &N, address: Ipv4Addr) -> io::Result<bool> {
+    net.is_local(address)
+        .or_else(|error| if lacks_resources(&error) { Err(error) } else { Ok(true) })
 }
 
 fn try_accept<N: Net>(

@@ -54,6 +54,8 @@ pub struct Resolver {
     /// Waiters that are answered, in order, and where in it each stands.
     answers: BTreeMap<u64, (u64, Result<Resolved, DnsError>)>,
     answered: BTreeMap<u64, u64>,
+    /// The settings are new: what is queued may be asked.
+    restarted: bool,
     /// The last number given to a query, an answer or a place in a queue.
     serial: u64,
     rotation: usize,
@@ -112,16 +114,20 @@ impl Resolver {
             closes: VecDeque::new(),
             answers: BTreeMap::new(),
             answered: BTreeMap::new(),
+            restarted: false,
             serial: 0,
             rotation: 0,
         }
     }
 
-    /// Replaces the settings, for what is asked from now on, and forgets the cache: other
-    /// servers may say other things.
+    /// Replaces the settings, and forgets the cache: other servers may say other things. What is
+    /// being asked is asked anew, for an old server's answer counts no more.
     pub fn set_settings(&mut self, settings: Settings) {
         self.settings = Arc::new(settings);
         self.cache.clear();
+        let names: Vec<Name> = self.questions.keys().cloned().collect();
+        names.into_iter().for_each(|name| self.restart(name));
+        self.restarted = true;
     }
 
     /// Replaces the hosts file.
@@ -218,7 +224,8 @@ impl Resolver {
     pub fn deadline(&self) -> Option<u64> {
         // Every turn of the loop asks, however many queries are open.
         let first = [self.expiries.first(), self.deadlines.first()];
-        first.into_iter().flatten().map(|(deadline, _)| *deadline).min()
+        let first = first.into_iter().flatten().map(|(deadline, _)| *deadline).min();
+        if self.restarted { Some(0) } else { first }
     }
 
     /// A datagram has come for a query. Unknown keys are ignored here and below: the query may
@@ -257,6 +264,9 @@ impl Resolver {
             let Some(late) = self.remove_waiter(waiter) else { break };
             self.leave(now, waiter, &late);
             self.give(waiter, Err(DnsError::Timeout));
+        }
+        if std::mem::take(&mut self.restarted) {
+            self.ask_queued(now);
         }
         let late = self.expiries.iter().take_while(|(deadline, _)| *deadline <= now);
         let keys: Vec<u64> = late.map(|(_, key)| *key).collect();

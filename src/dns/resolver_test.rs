@@ -435,20 +435,32 @@ fn who_leaves_makes_room_for_the_queue_and_leaves_nothing_in_it() {
 }
 
 #[test]
-fn new_settings_count_from_then_on() {
+fn new_settings_count_from_then_on_and_what_is_being_asked_is_asked_anew() {
     let mut resolver = resolver("");
     let old = ask(&mut resolver, "old.example", 1);
     resolver.handle_datagram(0, old.key, &good(&old, 60));
+    assert!(resolver.poll_answer().is_some());
     let running = ask(&mut resolver, "running.example", 2);
     resolver.set_settings(Settings {
         servers: vec!["[::1]:5353".parse::<SocketAddr>().unwrap()],
         ..Settings::default()
     });
+    assert_eq!(resolver.poll_close(), Some(old.key));
+    assert_eq!(resolver.poll_close(), Some(running.key), "the old server is listened to no more");
+    assert_eq!((resolver.poll_close(), resolver.deadline()), (None, Some(0)));
+    resolver.handle_datagram(0, running.key, &good(&running, 60));
+    assert_eq!(resolver.poll_answer(), None);
+    resolver.handle_timeout(0);
+    let anew = sent(&mut resolver);
+    assert_eq!(asked(&anew), ("::1".into(), "running.example".into(), true));
     let again = ask(&mut resolver, "old.example", 3);
-    assert_eq!(again.server.to_string(), "[::1]:5353");
-    resolver.handle_error(0, running.key);
-    assert_eq!(sent(&mut resolver).server, running.server, "what runs goes on as it began");
+    assert_eq!(again.server.to_string(), "[::1]:5353", "the cache is empty");
+    resolver.handle_datagram(0, anew.key, &good(&anew, 60));
+    assert_eq!(resolver.poll_answer(), Some((2, Ok(one("running.example")))));
+    // Without any server, what is being asked fails.
     resolver.set_settings(Settings { servers: Vec::new(), ..Settings::default() });
+    resolver.handle_timeout(0);
+    assert_eq!(resolver.poll_answer(), Some((3, Err(DnsError::ServerFailure))));
     let nobody = Lookup::Done(Err(DnsError::ServerFailure));
     assert_eq!(resolver.resolve(0, &name("new.example"), SOURCE, 4), nobody);
 }

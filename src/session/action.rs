@@ -41,9 +41,11 @@ pub enum ListenFor {
 }
 
 impl Action {
-    /// Whether it takes a socket.
+    /// Whether it takes a socket of the session's own. A question to a name server has one that it
+    /// may share.
     pub fn needs_descriptor(&self) -> bool {
         use Action::*;
-        matches!(self, Resolve { .. } | QueryIdent | Connect { .. } | Listen(_))
+        let queries_ident = matches!(self, QueryIdent | Resolve { query_ident: true, .. });
+        queries_ident || matches!(self, Connect { .. } | Listen(_))
     }
 }

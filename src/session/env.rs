@@ -3,6 +3,7 @@
 use crate::name::Name;
 use crate::rules::RuleSet;
 use crate::time::Millis;
+use std::io;
 use std::net::SocketAddrV4;
 
 /// What a session needs to know of the proxy, now.
@@ -19,8 +20,9 @@ pub struct Env<'a> {
 
 /// What depends on the proxy's sockets and files.
 pub trait Surroundings {
-    /// Whether an address is one of the proxy's own listening sockets.
-    fn is_own(&self, target: SocketAddrV4) -> bool;
+    /// Whether an address is one of the proxy's own listening sockets. An error means that the
+    /// system lacks the resources to find out.
+    fn is_own(&self, target: SocketAddrV4) -> io::Result<bool>;
 
     /// The names that one asked for may stand for: itself, or completed from the search list.
     fn candidates(&self, name: &Name) -> Vec<Name>;

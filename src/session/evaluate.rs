@@ -84,8 +84,12 @@ impl Asked<'_> {
         env: &Env<'_>,
     ) -> Result<Candidate, Refused> {
         let target = SocketAddrV4::new(address, self.port);
-        if self.command == Command::Connect && env.surroundings.is_own(target) {
-            return Err(Refused::without_rule(CloseReason::Loop));
+        if self.command == Command::Connect {
+            match env.surroundings.is_own(target) {
+                Ok(false) => {}
+                Ok(true) => return Err(Refused::without_rule(CloseReason::Loop)),
+                Err(_) => return Err(Refused::without_rule(CloseReason::NoResources)),
+            }
         }
         let verdict = env.rules.decide(&AccessRequest {
             command: self.command,

@@ -38,6 +38,22 @@ impl Resolver {
         self.shares.enqueue(question.payer, question.place, name);
     }
 
+    /// Begins a question anew, by the settings that hold now: it waits in its old place.
+    pub(super) fn restart(&mut self, name: Name) {
+        let Some(question) = self.questions.get_mut(&name) else { return };
+        question.settings = self.settings.clone();
+        (question.tries, question.offset) = (0, 0);
+        question.failure = match question.settings.tries() {
+            0 => DnsError::ServerFailure,
+            _ => DnsError::Timeout,
+        };
+        let (payer, place) = (question.payer, question.place);
+        if let Some(key) = question.query.take() {
+            self.end_query(key);
+            self.shares.enqueue(payer, place, name);
+        }
+    }
+
     /// Counts a question in the share of another of its sources.
     pub(super) fn charge(&mut self, name: &Name, source: IpAddr) {
         let Some(question) = self.questions.get_mut(name) else { return };
