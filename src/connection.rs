@@ -9,6 +9,7 @@ mod attempts;
 mod bind_listener;
 mod failure;
 mod ident_query;
+mod refusal;
 mod target;
 mod tunnel;
 
@@ -29,14 +30,12 @@ use bind_listener::BindListener;
 use failure::{reason_of_connect, reason_of_listen};
 use ident_query::IdentQuery;
 use log::{debug, warn};
+use refusal::Delivery;
 use std::io::{self, ErrorKind};
 use std::mem::{replace, take};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use target::Target;
 use tunnel::{Tunnel, TunnelStep};
-
-/// Most reads of what a refused client still sends, in one turn.
-const DISCARDS_PER_TURN: u32 = 8;
 
 /// One client, from accept to close.
 pub struct Connection<N: Net> {
@@ -207,7 +206,10 @@ impl<N: Net> Connection<N> {
             // A name is being resolved.
             Target::None | Target::Reserve(_) => Action::Wait,
             Target::Identd(query) => match query.step(cx) {
-                Some(outcome) => self.handle_ident(outcome, cx),
+                Some(outcome) => {
+                    self.set_target(Target::None, cx);
+                    self.session.handle_ident(outcome, &cx.env())
+                }
                 None => Action::Wait,
             },
             Target::Attempts(attempts) => match attempts.take_ended(cx) {
@@ -235,7 +237,7 @@ impl<N: Net> Connection<N> {
     }
 }
 
-/// The request and its answers.
+/// The client: its request, and what it gets for it.
 impl<N: Net> Connection<N> {
     fn read_request(&mut self, cx: &mut Context<N>) -> Action {
         if self.client.has_failed() {
@@ -243,15 +245,12 @@ impl<N: Net> Connection<N> {
         }
         let Connection { session, client, relay, .. } = self;
         while client.readable {
-            let n = relay.up.fill(&mut cx.net, client, &mut cx.pool, Pool::lend_small);
+            relay.up.fill(&mut cx.net, client, &mut cx.pool, Pool::lend_small);
             if client.reset {
                 return session.close(CloseReason::of_client_failure(client.lost), cx.now);
             }
             if relay.up.has_ended() {
                 return session.close(CloseReason::ClientLeft, cx.now);
-            }
-            if n == 0 {
-                continue;
             }
             let (taken, action) = session.handle_request(relay.up.held(), &cx.env());
             relay.up.consume(&mut cx.pool, taken);
@@ -267,7 +266,7 @@ impl<N: Net> Connection<N> {
     /// A FIN may also be the first half of a half-close. A CONNECT goes on, with a deadline of its
     /// own when nothing came with the request; a BIND that listens ends.
     fn watch_client(&mut self, cx: &mut Context<N>) -> Action {
-        self.flush_reply(cx);
+        self.relay.down.flush(&mut cx.net, &mut self.client, &mut cx.pool);
         // A send may have taken the error, so that the event told of an end only.
         if self.client.is_gone() {
             return self.close_if_reset(cx);
@@ -302,32 +301,12 @@ impl<N: Net> Connection<N> {
         Action::Wait
     }
 
-    fn flush_reply(&mut self, cx: &mut Context<N>) {
-        self.relay.down.flush(&mut cx.net, &mut self.client, &mut cx.pool);
-    }
-
-    /// Delivers the refusal, then waits for the client to close: closing over bytes that nobody
-    /// read would reset the connection and could take the reply with it.
     fn deliver_refusal(&mut self, cx: &mut Context<N>) -> Action {
-        self.flush_reply(cx);
-        let Connection { client, relay, .. } = self;
-        let mut gone = client.is_gone();
-        let ended = relay.up.has_ended();
-        if !gone && relay.down.is_empty() {
-            gone = !relay.down.shutdown_after_reply(&mut cx.net, client) || ended;
-            for _ in 0..DISCARDS_PER_TURN {
-                if gone || !client.readable {
-                    break;
-                }
-                relay.up.fill(&mut cx.net, client, &mut cx.pool, Pool::lend_small);
-                relay.up.discard(&mut cx.pool);
-                gone = client.reset || relay.up.has_ended();
-            }
+        match refusal::deliver(&mut self.relay, &mut self.client, cx) {
+            Delivery::Wait => {}
+            Delivery::More => self.has_more = true,
+            Delivery::Done => return self.session.handle_rejected(cx.now),
         }
-        if gone {
-            return self.session.handle_rejected(cx.now);
-        }
-        self.has_more = self.client.readable && self.relay.down.is_empty();
         Action::Wait
     }
 }
@@ -376,11 +355,6 @@ impl<N: Net> Connection<N> {
             return self.session.reject(CloseReason::NoResources, cx.now);
         }
         self.session.handle_ident(Outcome::Missing, &cx.env())
-    }
-
-    fn handle_ident(&mut self, outcome: Outcome, cx: &mut Context<N>) -> Action {
-        self.set_target(Target::None, cx);
-        self.session.handle_ident(outcome, &cx.env())
     }
 
     fn connect(&mut self, attempt: usize, target: SocketAddrV4, cx: &mut Context<N>) -> Action {

@@ -30,6 +30,7 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod signals;
+pub mod sizes;
 pub mod stats;
 pub mod time;
 pub mod timer;

@@ -16,9 +16,6 @@ use rustix::io::Errno;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-/// Room in a pipe. It holds pages, not copies: what an empty pipe costs is its ring.
-pub const PIPE_BYTES: usize = 1 << 20;
-
 /// What is awaited of a stream. Failures are reported in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {

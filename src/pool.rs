@@ -9,10 +9,9 @@
 //! Pipes carry sustained flows without copying. They are few: when all are lent, or the kernel
 //! has none to give, bytes go through buffers. A pipe comes back only when it is empty.
 
+use crate::sizes::SMALL_BYTES;
 use std::io;
 
-/// Size of a small buffer: the longest request and the replies fit.
-pub const SMALL_BYTES: usize = 1024;
 /// Most bytes lent as large buffers, unless the process may have less.
 pub const LARGE_BUDGET_BYTES: usize = 64 << 20;
 /// Most free bytes that each list keeps for later.

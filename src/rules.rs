@@ -162,13 +162,6 @@ struct Asked<'a> {
 }
 
 impl RuleSet {
-    /// Reads the text of a rule file: all of it is right, or nothing counts.
-    pub fn parse(text: &[u8]) -> Result<RuleSet, ParseError> {
-        let mut parser = Parser::default();
-        parser.feed(text)?;
-        parser.finish()
-    }
-
     /// These rules, in this order.
     pub fn of(rules: Vec<Rule>) -> RuleSet {
         RuleSet { rules }

@@ -1,7 +1,6 @@
 //! What the loop goes by from its start to its end.
 
-use crate::net::PIPE_BYTES;
-use crate::pool::SMALL_BYTES;
+use crate::sizes::{PIPE_BYTES, SMALL_BYTES};
 use crate::time::Millis;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;

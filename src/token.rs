@@ -51,14 +51,14 @@ impl Token {
 
     /// What a number stands for.
     pub fn of(number: usize) -> Token {
-        match number {
-            ..FIRST_USER_TOKEN => Token::Listener(number),
-            ..FIRST_QUERY => Token::User(number - FIRST_USER_TOKEN),
-            ..FIRST_CONNECTION => Token::Query(number - FIRST_QUERY),
-            _ => {
-                let number = number - FIRST_CONNECTION;
-                Token::Connection { slot: number / PLACES, place: number % PLACES }
-            }
+        if let Some(number) = number.checked_sub(FIRST_CONNECTION) {
+            Token::Connection { slot: number / PLACES, place: number % PLACES }
+        } else if let Some(place) = number.checked_sub(FIRST_QUERY) {
+            Token::Query(place)
+        } else if let Some(number) = number.checked_sub(FIRST_USER_TOKEN) {
+            Token::User(number)
+        } else {
+            Token::Listener(number)
         }
     }
 }

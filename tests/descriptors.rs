@@ -3,8 +3,8 @@
 mod common;
 
 use common::machine::{Stopwatch, replace};
-use common::tools::{can_run, status_field};
 use common::servers::{NameServer, addresses};
+use common::tools::{can_run, status_field};
 use common::{
     PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request, request_4a,
     scratch_directory, wait_until, with_deadline,

@@ -7,26 +7,6 @@ use socku::rules::RuleSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms that know no socket, no clock and no thread: `src/NAME.rs` and all of `src/NAME/`.
-const PURE_ROOMS: [&str; 10] =
-    ["wire", "name", "rules", "ident", "dns", "session", "reason", "timer", "stats", "access"];
-/// What only the rooms at the edge may name.
-const IMPURE: [&str; 14] = [
-    "mio::",
-    "socket2",
-    "rustix",
-    "signal_hook",
-    "TcpStream",
-    "TcpListener",
-    "UdpSocket",
-    "Instant",
-    "SystemTime",
-    "std::thread",
-    "thread::",
-    "std::fs",
-    "std::env",
-    "std::process",
-];
 const LINES_MAX: usize = 500;
 
 fn root() -> &'static Path {
@@ -68,44 +48,6 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     lines
         .take_while(|(_, line)| *line != "#[cfg(test)]")
         .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
-}
-
-/// The sources of the pure rooms, without their tests.
-fn pure_files() -> Vec<PathBuf> {
-    let is_pure = |path: &PathBuf| {
-        let room = path.components().nth(1).unwrap().as_os_str().to_string_lossy().into_owned();
-        PURE_ROOMS.contains(&room.trim_end_matches(".rs"))
-    };
-    let sources = files(&["src"], |name| is_rust(name) && !name.ends_with("_test.rs"));
-    let pure: Vec<_> = sources.into_iter().filter(is_pure).collect();
-    assert!(pure.len() >= PURE_ROOMS.len());
-    pure
-}
-
-#[test]
-fn pure_rooms_know_no_socket_no_clock_and_no_thread() {
-    for path in pure_files() {
-        let text = read(&path);
-        for (number, line) in code(&text) {
-            for word in IMPURE {
-                assert!(!line.contains(word), "{}:{number}: `{word}`", path.display());
-            }
-        }
-    }
-}
-
-#[test]
-fn pure_rooms_use_pure_rooms_only() {
-    for path in pure_files() {
-        let text = read(&path);
-        for (number, line) in code(&text) {
-            for used in line.split("crate::").skip(1) {
-                let room: String = used.chars().take_while(|c| c.is_ascii_lowercase()).collect();
-                let is_pure = PURE_ROOMS.contains(&room.as_str());
-                assert!(is_pure, "{}:{number}: uses `{room}`", path.display());
-            }
-        }
-    }
 }
 
 #[test]

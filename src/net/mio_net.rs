@@ -1,6 +1,7 @@
 //! [`Net`] over mio: one epoll, edge-triggered.
 
-use super::{Event, Interest, Net, PIPE_BYTES, route, sys};
+use super::{Event, Interest, Net, route, sys};
+use crate::sizes::PIPE_BYTES;
 use crate::time::Millis;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Poll, Registry, Token};

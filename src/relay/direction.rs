@@ -1,8 +1,9 @@
 //! One direction: bytes on their way from a source to a sink.
 
 use super::endpoint::Endpoint;
-use crate::net::{Net, PIPE_BYTES, lacks_resources};
+use crate::net::{Net, lacks_resources};
 use crate::pool::{Buffer, Pool};
+use crate::sizes::PIPE_BYTES;
 use std::io::{self, ErrorKind};
 
 /// Most calls to read that one direction may make in a turn.

@@ -33,6 +33,15 @@ pub struct ParseError {
     pub message: String,
 }
 
+impl RuleSet {
+    /// Reads the text of a rule file: all of it is right, or nothing counts.
+    pub fn parse(text: &[u8]) -> Result<RuleSet, ParseError> {
+        let mut parser = Parser::default();
+        parser.feed(text)?;
+        parser.finish()
+    }
+}
+
 /// Reads a rule file that comes in pieces, so that a long one can be read a little at a time.
 #[derive(Debug, Default)]
 pub struct Parser {
