@@ -90,23 +90,21 @@ class Stage:
 closes.""", [
     (r"epoll_wait.*listener: IN", "Somebody is at the door."),
     (r"accept4.*= client", "Flags and the listener's inherited options leave no call for setting any."),
-    (r"epoll_ctl.*client", "Watched once, for both directions, edge-triggered; never again."),
+    (r"epoll_ctl.*client", "To be read, edge-triggered. Room to send is there, and is awaited only once it is not."),
     (r"accept4.*EAGAIN", "Nobody else: only EAGAIN clears the bit that somebody may be there."),
-    (r"epoll_wait.*client: OUT", "The edge that tells that a fresh socket is writable. A client that sends its request "
-     "at once spares this turn."),
     (r"recvfrom.*request", "The whole request in one read; fewer bytes than asked for means no more are there."),
     (r"SO_OOBINLINE", "Urgent bytes shall stay in their place. TCP_NODELAY waits until a second piece is sent."),
     (r"connect\(target", "Non-blocking: the loop goes on."),
     (r"epoll_wait.*target.*OUT", "Writable without an error: connected. No call asks for the error."),
     (r"getsockname\(target", "The reply tells the address that the connection has."),
+    (r"epoll_ctl.*MOD, target", "Room to send is awaited no more: an acknowledged FIN, for one, would wake the loop."),
     (r"sendto\(client, <reply 90", "Granted only now that the target has accepted."),
     (r"recvfrom\(client.*hello", "One read, one write: the buffer goes back to the pool at once."),
     (r"recvfrom\(target.*world", "The other direction is the same code."),
     (r"recvfrom\(client, \"\".* = 0", "The client's FIN."),
     (r"shutdown\(target", "Passed on, for nothing is held in its direction; the other one stays open."),
-    (r"epoll_wait.*target: OUT", "Edges that tell nothing new: the FIN is sent, and acknowledged."),
     (r"recvfrom\(target, \"\".* = 0", "The target's FIN: both directions have ended, so no shutdown is needed."),
-    (r"close\(client", "Closing takes a socket out of the epoll set, too."),
+    (r"close\(client", "Closing takes a socket out of the epoll set as well."),
     (r"access line", "The one line that a session writes; a turn's lines go together. Standard error is a pipe here, "
      "opened again without blocking."),
 ])
