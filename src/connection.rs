@@ -39,13 +39,14 @@ use tunnel::{Tunnel, TunnelStep};
 
 /// One client, from accept to close.
 pub struct Connection<N: Net> {
-    slot: usize,
+    slot: u32,
     session: Session,
     client: Endpoint<N::Stream>,
     target: Target<N>,
     relay: Relay<N::Pipe>,
-    /// When a client that waits for its answer has closed its side.
-    left_at: Option<Millis>,
+    /// How long after its start a client that waits for its answer has closed its side; in 32 bits,
+    /// for every connection has room for this.
+    left_after_ms: Option<u32>,
     /// In the queue of those that run.
     pub is_queued: bool,
     /// There is more to do, though nothing will be reported.
@@ -63,12 +64,12 @@ impl<N: Net> Connection<N> {
         reserve: Option<N::Reserve>,
     ) -> Connection<N> {
         Connection {
-            slot,
+            slot: slot as u32,
             session,
             client: Endpoint::accepted(stream, Token::Connection { slot, place: CLIENT }),
             target: reserve.map_or(Target::None, Target::Reserve),
             relay: Relay::default(),
-            left_at: None,
+            left_after_ms: None,
             is_queued: false,
             has_more: false,
             needs_primary: false,
@@ -110,7 +111,8 @@ impl<N: Net> Connection<N> {
 
     /// Until when a client that has closed its side is waited for.
     fn leave_deadline(&self, cx: &Context<N>) -> Option<Millis> {
-        let left_at = self.left_at.filter(|_| self.session.state().is_waiting())?;
+        let left_after_ms = self.left_after_ms.filter(|_| self.session.state().is_waiting())?;
+        let left_at = self.session.started + Millis::from(left_after_ms);
         let since = left_at.max(self.session.since());
         Some(since.saturating_add(cx.settings.durations.leave_ms))
     }
@@ -134,8 +136,7 @@ impl<N: Net> Connection<N> {
 
     /// The name that it waits for has been resolved, or not.
     pub fn handle_resolved(&mut self, answer: Result<Resolved, DnsError>, cx: &mut Context<N>) {
-        let answer = answer.as_ref().map_err(|&error| error);
-        let action = self.session.handle_resolved(answer, &cx.env());
+        let action = self.session.handle_resolved(&answer, &cx.env());
         self.follow(action, cx);
     }
 
@@ -221,7 +222,8 @@ impl<N: Net> Connection<N> {
                 Err(error) => self.handle_accept_error(&error, cx.now),
             },
             Target::Tunnel(tunnel) => {
-                let step = tunnel.step(&mut self.relay, &mut self.client, cx);
+                let since = self.session.since();
+                let step = tunnel.step(since, &mut self.relay, &mut self.client, cx);
                 self.handle_tunnel(step, cx.now)
             }
         }
@@ -277,7 +279,8 @@ impl<N: Net> Connection<N> {
                 return self.session.reject(CloseReason::ClientLeft, cx.now);
             }
             if self.relay.up.is_empty() {
-                self.left_at.get_or_insert(cx.now);
+                let age_ms = cx.now - self.session.started;
+                self.left_after_ms.get_or_insert(age_ms.try_into().unwrap_or(u32::MAX));
             }
         }
         Action::Wait
@@ -314,11 +317,11 @@ impl<N: Net> Connection<N> {
 /// On the way to the target.
 impl<N: Net> Connection<N> {
     fn waiter_id(&self) -> WaiterId {
-        WaiterId { slot: self.slot, id: self.session.id }
+        WaiterId { slot: self.slot as usize, id: self.session.id }
     }
 
     fn target_token(&self) -> Token {
-        Token::Connection { slot: self.slot, place: TARGET }
+        Token::Connection { slot: self.slot as usize, place: TARGET }
     }
 
     fn resolve(&mut self, name: &Name, query_ident: bool, cx: &mut Context<N>) -> Action {
@@ -331,10 +334,7 @@ impl<N: Net> Connection<N> {
         let source = *self.session.client.ip();
         match cx.dns.resolve(cx.now, name, source, self.waiter_id()) {
             Lookup::Waiting => Action::Wait,
-            Lookup::Done(answer) => {
-                let answer = answer.as_ref().map_err(|&error| error);
-                self.session.handle_resolved(answer, &cx.env())
-            }
+            Lookup::Done(answer) => self.session.handle_resolved(&answer, &cx.env()),
         }
     }
 
@@ -365,7 +365,7 @@ impl<N: Net> Connection<N> {
                 AttemptSockets::default()
             }
         };
-        let started = attempts.start(attempt, target, self.slot, cx);
+        let started = attempts.start(attempt, target, self.slot as usize, cx);
         self.target = Target::Attempts(attempts);
         match started {
             Ok(()) => Action::Wait,

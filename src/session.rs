@@ -24,6 +24,7 @@ mod state;
 pub use action::{Action, ListenFor};
 pub use attempts::ATTEMPTS_MAX;
 pub use env::{Env, Surroundings};
+pub use request::RequestRecord;
 pub use state::State;
 
 use crate::dns::{DnsError, Resolved};
@@ -38,7 +39,7 @@ use attempts::Attempts;
 use candidates::{Candidate, Candidates, Peers, Plan};
 use evaluate::{Asked, Refused};
 use log::debug;
-use request::RequestRecord;
+
 use std::net::SocketAddrV4;
 
 /// One client's session.
@@ -121,14 +122,14 @@ impl Session {
         let after = |ms: Millis| self.since.saturating_add(ms);
         match &self.state {
             State::ReadingRequest => Some(after(durations.request_ms)),
-            State::Resolving { ident_since, .. } => {
-                let ident = ident_since.map(|since| since.saturating_add(durations.ident_ms));
-                Some(after(durations.resolve_ms).min(ident.unwrap_or(Millis::MAX)))
+            State::Resolving { queries_ident: true, .. } => {
+                Some(after(durations.resolve_ms.min(durations.ident_ms)))
             }
+            State::Resolving { .. } => Some(after(durations.resolve_ms)),
             State::Identifying(_) => Some(after(durations.ident_ms)),
             State::Connecting(attempts) => {
-                let next = attempts.next_at().unwrap_or(Millis::MAX);
-                Some(after(durations.connect_ms).min(next))
+                let next_ms = attempts.next_after_ms().unwrap_or(Millis::MAX);
+                Some(after(durations.connect_ms.min(next_ms)))
             }
             State::AwaitingBind(_) => Some(after(durations.bind_ms)),
             State::Rejecting(_) => Some(after(durations.linger_ms)),
@@ -196,7 +197,7 @@ impl Session {
             return self.listen_for_anybody(env.rules, env.now);
         }
         match self.asked(command).evaluate_all(None, &[address], env) {
-            Ok(candidates) => self.go_on(command, candidates, None, env),
+            Ok(candidates) => self.go_on(command, candidates, false, env),
             Err(refused) => self.refuse(refused, env.now),
         }
     }
@@ -213,8 +214,7 @@ impl Session {
         };
         // Whatever the addresses are, the rule will ask: both questions take their time at once.
         let query_ident = ident == Ident::Strict;
-        let ident_since = query_ident.then_some(env.now);
-        self.enter(State::Resolving { command, ident_since }, env.now);
+        self.enter(State::Resolving { command, queries_ident: query_ident }, env.now);
         Action::Resolve { name, query_ident }
     }
 
@@ -231,14 +231,14 @@ impl Session {
     /// The name has been resolved, or not.
     pub fn handle_resolved(
         &mut self,
-        answer: Result<&Resolved, DnsError>,
+        answer: &Result<Resolved, DnsError>,
         env: &Env<'_>,
     ) -> Action {
-        let State::Resolving { command, ident_since } = self.state else { return Action::Wait };
+        let State::Resolving { command, queries_ident } = self.state else { return Action::Wait };
         let reason = match answer {
             Ok(Resolved { name, addresses }) => {
                 return match self.asked(command).evaluate_all(Some(name), addresses, env) {
-                    Ok(candidates) => self.go_on(command, candidates, ident_since, env),
+                    Ok(candidates) => self.go_on(command, candidates, queries_ident, env),
                     Err(refused) => self.refuse(refused, env.now),
                 };
             }
@@ -255,7 +255,7 @@ impl Session {
         &mut self,
         command: Command,
         candidates: Candidates,
-        ident_since: Option<Millis>,
+        queries_ident: bool,
         env: &Env<'_>,
     ) -> Action {
         let needs_ident = candidates.iter().any(|candidate| candidate.ident != Ident::No);
@@ -263,12 +263,13 @@ impl Session {
             Command::Connect => Plan::Connect(candidates),
             Command::Bind => Plan::Bind(Peers::Expected(candidates)),
         };
-        match (ident_since, &self.identity) {
-            (Some(since), _) => {
-                self.enter(State::Identifying(plan), since);
-                Action::Wait
-            }
-            (None, None) if needs_ident => self.query_ident(plan, env.now),
+        if queries_ident {
+            // Both questions were asked at once, and identd's time runs on.
+            self.enter(State::Identifying(plan), self.since);
+            return Action::Wait;
+        }
+        match &self.identity {
+            None if needs_ident => self.query_ident(plan, env.now),
             _ => self.proceed(plan, env),
         }
     }
@@ -282,8 +283,8 @@ impl Session {
     pub fn handle_ident(&mut self, outcome: Outcome, env: &Env<'_>) -> Action {
         debug!("id={} {}", self.id, outcome.word());
         let plan = match &mut self.state {
-            State::Resolving { ident_since, .. } => {
-                *ident_since = None;
+            State::Resolving { queries_ident, .. } => {
+                *queries_ident = false;
                 None
             }
             State::Identifying(plan) => Some(plan.clone()),
@@ -347,12 +348,18 @@ impl Session {
 
     /// Tries the next address, if one is left.
     fn try_next(&mut self, env: &Env<'_>) -> Action {
+        let next_after_ms = self.next_after_ms(env);
         let State::Connecting(attempts) = &mut self.state else { return Action::Wait };
-        let Some((attempt, candidate)) = attempts.start_next(env.now, env.attempt_delay_ms) else {
+        let Some((attempt, candidate)) = attempts.start_next(next_after_ms) else {
             return Action::Wait;
         };
         let target = self.set_target(candidate);
         Action::Connect { attempt, target }
+    }
+
+    /// When an attempt may start that follows one made now, counted from the first.
+    fn next_after_ms(&self, env: &Env<'_>) -> Millis {
+        (env.now - self.since).saturating_add(env.attempt_delay_ms)
     }
 
     fn set_target(&mut self, Candidate { address, line, .. }: Candidate) -> SocketAddrV4 {
@@ -377,8 +384,9 @@ impl Session {
         reason: CloseReason,
         env: &Env<'_>,
     ) -> Action {
+        let next_after_ms = self.next_after_ms(env);
         let State::Connecting(attempts) = &mut self.state else { return Action::Wait };
-        if reason == CloseReason::NoResources && attempts.put_off(env.now, env.attempt_delay_ms) {
+        if reason == CloseReason::NoResources && attempts.put_off(next_after_ms) {
             return Action::Wait;
         }
         let (candidate, was_last) = (attempts.get(attempt), attempts.fail_one());

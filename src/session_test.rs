@@ -101,7 +101,7 @@ fn every_move_is_as_the_table_says() {
     let candidates = Candidates::new([candidate]).unwrap();
     let states = [
         ReadingRequest,
-        Resolving { command: Command::Connect, ident_since: None },
+        Resolving { command: Command::Connect, queries_ident: false },
         Identifying(Plan::Bind(Peers::Anybody)),
         Connecting(Attempts::new(candidates)),
         AwaitingBind(Peers::Anybody),
@@ -197,7 +197,7 @@ fn each_address_of_a_name_is_judged_and_tried_in_its_order() {
         let (mut session, action) = begun(&rules, &request(1, GOOD, 80, "www.example"));
         assert!(matches!(action, Action::Resolve { query_ident: false, .. }), "{action:?}");
         let mut action =
-            session.handle_resolved(Ok(&resolved("www.example", addresses)), &env(&rules));
+            session.handle_resolved(&Ok(resolved("www.example", addresses)), &env(&rules));
         for (attempt, &address) in expected.iter().enumerate() {
             assert_eq!(action, connect(attempt, address), "{addresses:?}");
             action = session.handle_attempt_failed(attempt, CloseReason::Refused, &env(&rules));
@@ -216,7 +216,7 @@ fn a_name_that_is_not_resolved_is_refused_with_its_reason() {
         (DnsError::Timeout, CloseReason::DnsTimeout),
     ] {
         let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
-        let action = session.handle_resolved(Err(error), &env(&rules));
+        let action = session.handle_resolved(&Err(error), &env(&rules));
         assert_eq!(action, refusal(Code::Rejected));
         assert_eq!(session.state(), &State::Rejecting(reason));
     }
@@ -227,7 +227,7 @@ fn a_name_without_addresses_is_refused_and_a_bind_expects_nobody_for_it() {
     let rules = rules("permit cb *.*.*.*");
     for command in [1, 2] {
         let (mut session, _) = begun(&rules, &request(command, GOOD, 80, "www.example"));
-        let action = session.handle_resolved(Ok(&resolved("www.example", &[])), &env(&rules));
+        let action = session.handle_resolved(&Ok(resolved("www.example", &[])), &env(&rules));
         assert_eq!(action, refusal(Code::Rejected));
         assert_eq!(session.state(), &State::Rejecting(CloseReason::NameWithoutAddress));
     }
@@ -280,9 +280,9 @@ fn a_name_is_judged_as_it_was_completed() {
                 }
             }
             let name = surroundings.0[place].clone();
-            let found = Resolved { name, addresses: [GOOD].into() };
-            let action = session.handle_resolved(Ok(&found), &env);
-            assert_eq!(action == go, line.is_some(), "{text}, {}", found.name);
+            let found = Resolved { name: name.clone(), addresses: [GOOD].into() };
+            let action = session.handle_resolved(&Ok(found), &env);
+            assert_eq!(action == go, line.is_some(), "{text}, {name}");
             assert_eq!(session.rule().filter(|_| line.is_some()), line, "{text}");
             assert_eq!(
                 session.request().name(),
@@ -327,7 +327,7 @@ fn both_questions_may_be_answered_in_any_order() {
         assert!(matches!(action, Action::Resolve { query_ident: true, .. }), "{action:?}");
         let mut tell = |ident| match ident {
             true => session.handle_ident(Outcome::User(b"bob"[..].into()), &env),
-            false => session.handle_resolved(Ok(&resolved("www.example", &[GOOD])), &env),
+            false => session.handle_resolved(&Ok(resolved("www.example", &[GOOD])), &env),
         };
         assert_eq!(tell(ident_first), Action::Wait);
         assert_eq!(tell(!ident_first), go);
@@ -373,7 +373,7 @@ fn attempts_start_some_time_apart_and_the_first_that_connects_wins() {
     let address = |last| Ipv4Addr::new(10, 2, 0, last);
     let addresses: Vec<_> = (1..=6).map(address).collect();
     let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
-    let action = session.handle_resolved(Ok(&resolved("www.example", &addresses)), &env(&rules));
+    let action = session.handle_resolved(&Ok(resolved("www.example", &addresses)), &env(&rules));
     assert_eq!(action, connect(0, address(1)));
     for (attempt, &address) in addresses.iter().enumerate().skip(1) {
         let now = attempt as Millis * DELAY_MS;
@@ -394,7 +394,7 @@ fn an_attempt_that_fails_lets_the_next_start_at_once_and_the_last_one_decides() 
     let begin = || {
         let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
         let found = resolved("www.example", &[GOOD, second]);
-        assert_eq!(session.handle_resolved(Ok(&found), &env(&rules)), connect(0, GOOD));
+        assert_eq!(session.handle_resolved(&Ok(found), &env(&rules)), connect(0, GOOD));
         session
     };
     let mut session = begin();
@@ -419,7 +419,7 @@ fn an_attempt_that_lacks_a_descriptor_is_put_off_while_another_is_under_way() {
     let second = Ipv4Addr::new(10, 2, 0, 2);
     let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
     let found = resolved("www.example", &[GOOD, second]);
-    session.handle_resolved(Ok(&found), &env(&rules));
+    session.handle_resolved(&Ok(found), &env(&rules));
     for now in [DELAY_MS, 2 * DELAY_MS] {
         let env = env_at(&rules, now);
         assert_eq!(session.handle_deadline(&DURATIONS, &env), connect(1, second));

@@ -27,15 +27,19 @@ pub enum TunnelStep {
 /// The target of a relaying connection, and how the relay has fared.
 pub struct Tunnel<N: Net> {
     target: Endpoint<N::Stream>,
-    /// When it began.
-    since: Millis,
     /// When bytes were last delivered, or a direction ended.
     active_at: Millis,
     has_keepalive: bool,
+    /// What is waited for besides bytes.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// Peers that have not acknowledged everything.
+enum Waiting {
     /// One connection has failed; the other will be reset.
-    reset_pending: Option<Box<PendingReset>>,
-    /// What was on its way to slow readers when the time was over.
-    in_flight: Option<Box<InFlight>>,
+    Reset(PendingReset),
+    /// The time was over while bytes were on their way to slow readers.
+    Readers(InFlight),
 }
 
 /// A tunnel that ends with a reset. One connection has failed, all that came from it is with the
@@ -60,14 +64,7 @@ struct InFlight {
 impl<N: Net> Tunnel<N> {
     /// A tunnel to a target that is connected.
     pub fn new(target: Endpoint<N::Stream>, now: Millis) -> Tunnel<N> {
-        Tunnel {
-            target,
-            since: now,
-            active_at: now,
-            has_keepalive: false,
-            reset_pending: None,
-            in_flight: None,
-        }
+        Tunnel { target, active_at: now, has_keepalive: false, waiting: None }
     }
 
     /// The target.
@@ -85,17 +82,18 @@ impl<N: Net> Tunnel<N> {
         self.target.stream
     }
 
-    /// Relays what can be relayed within the budget of a turn.
+    /// Relays what can be relayed within the budget of a turn. `since` is when the relay began.
     pub fn step(
         &mut self,
+        since: Millis,
         relay: &mut Relay<N::Pipe>,
         client: &mut Endpoint<N::Stream>,
         cx: &mut Context<N>,
     ) -> TunnelStep {
-        if self.reset_pending.is_some() {
+        if self.is_reset_pending() {
             return self.poll_reset(client, cx);
         }
-        if !self.has_keepalive && cx.now - self.since >= SHORT_MS {
+        if !self.has_keepalive && cx.now - since >= SHORT_MS {
             self.enable_keepalive(cx);
         }
         let before = (relay.delivered(), relay.is_half_closed());
@@ -120,7 +118,7 @@ impl<N: Net> Tunnel<N> {
 
     /// When [`Tunnel::handle_deadline`] is to be called; `None` is never.
     pub fn deadline(&self, relay: &Relay<N::Pipe>, durations: &Durations) -> Option<Millis> {
-        if let Some(pending) = &self.reset_pending {
+        if let Some(Waiting::Reset(pending)) = self.waiting.as_deref() {
             return Some(pending.next_poll(durations));
         }
         let silence_ms = self.silence_max_ms(relay, durations);
@@ -141,7 +139,7 @@ impl<N: Net> Tunnel<N> {
         client: &Endpoint<N::Stream>,
         cx: &mut Context<N>,
     ) -> TunnelStep {
-        if self.reset_pending.is_some() {
+        if self.is_reset_pending() {
             return self.poll_reset(client, cx);
         }
         let silence_max_ms = self.silence_max_ms(relay, &cx.settings.durations);
@@ -183,14 +181,17 @@ impl<N: Net> Tunnel<N> {
             return false;
         }
         let delivered = relay.delivered();
-        match &self.in_flight {
-            Some(last) if (last.unacknowledged, last.delivered) == (unacknowledged, delivered) => {
+        match self.waiting.as_deref() {
+            Some(Waiting::Readers(last))
+                if (last.unacknowledged, last.delivered) == (unacknowledged, delivered) =>
+            {
                 let idle_ms = cx.settings.durations.idle_ms;
                 idle_ms.is_none_or(|idle_ms| cx.now - last.since < idle_ms)
             }
             _ => {
                 let since = cx.now;
-                self.in_flight = Some(Box::new(InFlight { unacknowledged, delivered, since }));
+                let in_flight = InFlight { unacknowledged, delivered, since };
+                self.waiting = Some(Box::new(Waiting::Readers(in_flight)));
                 true
             }
         }
@@ -204,19 +205,26 @@ impl<N: Net> Tunnel<N> {
         client: &Endpoint<N::Stream>,
         cx: &Context<N>,
     ) -> TunnelStep {
-        self.reset_pending = Some(Box::new(PendingReset {
+        let pending = PendingReset {
             reason,
             started: cx.now,
             polled: cx.now,
             unacknowledged: usize::MAX,
             changed: cx.now,
-        }));
+        };
+        self.waiting = Some(Box::new(Waiting::Reset(pending)));
         self.poll_reset(client, cx)
+    }
+
+    fn is_reset_pending(&self) -> bool {
+        matches!(self.waiting.as_deref(), Some(Waiting::Reset(_)))
     }
 
     /// Whether the reset that is pending can be sent now.
     fn poll_reset(&mut self, client: &Endpoint<N::Stream>, cx: &Context<N>) -> TunnelStep {
-        let Some(pending) = &mut self.reset_pending else { return TunnelStep::Wait };
+        let Some(Waiting::Reset(pending)) = self.waiting.as_deref_mut() else {
+            return TunnelStep::Wait;
+        };
         let other = if pending.reason.is_of_client() { &self.target } else { client };
         let left = unacknowledged(&cx.net, other);
         pending.polled = cx.now;

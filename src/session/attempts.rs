@@ -15,14 +15,15 @@ pub struct Attempts {
     candidates: Candidates,
     started: u8,
     failed: u8,
-    /// When the next one starts beside those under way.
-    next_at: Millis,
+    /// When the next one starts beside those under way, counted from the first; in 32 bits, for
+    /// every session has room for this.
+    next_after_ms: u32,
 }
 
 impl Attempts {
     /// None has started yet.
     pub fn new(candidates: Candidates) -> Attempts {
-        Attempts { candidates, started: 0, failed: 0, next_at: 0 }
+        Attempts { candidates, started: 0, failed: 0, next_after_ms: 0 }
     }
 
     /// The candidate with this number, from 0.
@@ -30,9 +31,9 @@ impl Attempts {
         self.candidates.get(number)
     }
 
-    /// When the next attempt starts; `None` once all have started.
-    pub fn next_at(&self) -> Option<Millis> {
-        self.has_next().then_some(self.next_at)
+    /// When the next attempt starts, counted from the first; `None` once all have started.
+    pub fn next_after_ms(&self) -> Option<Millis> {
+        self.has_next().then_some(self.next_after_ms.into())
     }
 
     /// How many are under way.
@@ -45,15 +46,15 @@ impl Attempts {
     }
 
     /// Starts the next attempt, if one is left: its number and candidate. The one after it is to
-    /// start `delay_ms` later.
-    pub fn start_next(&mut self, now: Millis, delay_ms: Millis) -> Option<(usize, Candidate)> {
+    /// start `next_after_ms` after the first.
+    pub fn start_next(&mut self, next_after_ms: Millis) -> Option<(usize, Candidate)> {
         let number = usize::from(self.started);
         let candidate = self.candidates.get(number)?;
         if self.under_way() == ATTEMPTS_MAX {
             self.failed += 1;
         }
         self.started += 1;
-        self.next_at = now + delay_ms;
+        self.set_next(next_after_ms);
         Some((number, candidate))
     }
 
@@ -65,12 +66,16 @@ impl Attempts {
 
     /// The attempt that was started last could not be made for want of something. It is made later
     /// if others are under way; whether it will be.
-    pub fn put_off(&mut self, now: Millis, delay_ms: Millis) -> bool {
+    pub fn put_off(&mut self, next_after_ms: Millis) -> bool {
         let is_alone = self.under_way() == 1;
         if !is_alone {
             self.started -= 1;
-            self.next_at = now + delay_ms;
+            self.set_next(next_after_ms);
         }
         !is_alone
+    }
+
+    fn set_next(&mut self, after_ms: Millis) {
+        self.next_after_ms = after_ms.try_into().unwrap_or(u32::MAX);
     }
 }

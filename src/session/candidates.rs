@@ -1,7 +1,6 @@
 //! Addresses that the rules permit.
 
 use crate::rules::Ident;
-use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 
 /// An address that the rules permit, and the rule that does.
@@ -15,35 +14,54 @@ pub struct Candidate {
     pub ident: Ident,
 }
 
-/// At least one candidate, in the order in which they are tried.
+/// At least one candidate, in the order in which they are tried. Most targets have one address,
+/// and it takes no memory of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidates(SmallVec<[Candidate; 1]>);
+pub enum Candidates {
+    /// One.
+    One(Candidate),
+    /// The first, and those after it.
+    Several(Box<(Candidate, Vec<Candidate>)>),
+}
 
 impl Candidates {
     /// These; `None` when there are none.
     pub fn new(candidates: impl IntoIterator<Item = Candidate>) -> Option<Candidates> {
-        let list: SmallVec<_> = candidates.into_iter().collect();
-        (!list.is_empty()).then_some(Candidates(list))
+        let mut candidates = candidates.into_iter();
+        let first = candidates.next()?;
+        let others: Vec<Candidate> = candidates.collect();
+        Some(match others.is_empty() {
+            true => Candidates::One(first),
+            false => Candidates::Several(Box::new((first, others))),
+        })
+    }
+
+    fn parts(&self) -> (Candidate, &[Candidate]) {
+        match self {
+            Candidates::One(first) => (*first, &[]),
+            Candidates::Several(several) => (several.0, &several.1),
+        }
     }
 
     /// The first.
     pub fn first(&self) -> Candidate {
-        self.0[0]
+        self.parts().0
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Candidate> + '_ {
-        self.0.iter().copied()
+        let (first, others) = self.parts();
+        [first].into_iter().chain(others.iter().copied())
     }
 
     /// The one with this number, from 0.
     pub fn get(&self, number: usize) -> Option<Candidate> {
-        self.0.get(number).copied()
+        self.iter().nth(number)
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.len()
+        1 + self.parts().1.len()
     }
 }
 

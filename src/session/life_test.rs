@@ -75,7 +75,7 @@ impl Life {
             4 => {
                 let lists = [&[GOOD][..], &[BAD, GOOD], &[Ipv4Addr::LOCALHOST, GOOD, GOOD, BAD]];
                 let found = lists.get(usize::from(which % 4)).map(|l| resolved("www.example", l));
-                session.handle_resolved(found.as_ref().ok_or(DnsError::NoData), &env)
+                session.handle_resolved(&found.ok_or(DnsError::NoData), &env)
             }
             5 => session.handle_connected(attempt, OWN, now),
             6 if self.attempts > 0 && matches!(before, State::Connecting(_)) => {

@@ -3,7 +3,6 @@
 use super::attempts::Attempts;
 use super::candidates::{Peers, Plan};
 use crate::reason::CloseReason;
-use crate::time::Millis;
 use crate::wire::Command;
 use std::fmt;
 
@@ -16,8 +15,8 @@ pub enum State {
     Resolving {
         /// What is done with its addresses.
         command: Command,
-        /// Since when the client's identd is being asked meanwhile, if it is.
-        ident_since: Option<Millis>,
+        /// The client's identd is being asked meanwhile.
+        queries_ident: bool,
     },
     /// The client's identd is being asked; what follows its answer.
     Identifying(Plan),
