@@ -1,7 +1,7 @@
 //! The system calls as the kernel performs them for the proxy, and what must hold at each.
 
 use crate::actors::Role;
-use crate::kernel::{Conn, Happening, Kernel, Listener};
+use crate::kernel::{Conn, Kernel, Listener};
 use crate::sim_net::PROXY;
 use crate::tcp::NEAR;
 use rustix::io::Errno;
@@ -405,20 +405,6 @@ impl Kernel {
                 self.check_close(conn);
             }
             self.close(conn, NEAR);
-        }
-    }
-
-    /// A question has reached a name server.
-    pub fn asked(&mut self, socket: usize, question: &[u8]) {
-        self.progress += 1;
-        for (delay, answer) in crate::dns::answers(self, socket, question) {
-            self.after(
-                delay,
-                match answer {
-                    Some(bytes) => Happening::Datagram(socket, bytes),
-                    None => Happening::Bounced(socket),
-                },
-            );
         }
     }
 

@@ -1,17 +1,58 @@
 //! The name servers: they know the truth, and tell it as often as the seed lets them.
 
-use crate::kernel::Kernel;
+use crate::kernel::{Datagram, Happening, Kernel};
 use crate::plan::addresses_of;
+use rustix::io::Errno;
+use std::net::SocketAddrV4;
 
 const NXDOMAIN: u8 = 3;
 const SERVFAIL: u8 = 2;
 
+/// A UDP socket with which a name server is asked.
+impl Kernel {
+    pub fn open_datagram(&mut self, peer: SocketAddrV4, token: usize) -> Result<usize, Errno> {
+        assert_eq!(peer.port(), 53, "a question to {peer}");
+        self.lacks(1)?;
+        let id = self.fresh_id();
+        let inbox = Default::default();
+        let socket = Datagram { token, peer, inbox, bounced: false, edge: false };
+        self.datagrams.insert(id, socket);
+        Ok(id)
+    }
+
+    /// A question is on its way to a name server.
+    pub fn send_datagram(&mut self, socket: usize, question: &[u8]) -> Result<(), Errno> {
+        self.lacks(0)?;
+        self.progress += 1;
+        self.say(|| format!("  {} is asked", self.datagrams[&socket].peer));
+        for (delay, answer) in answers(self, question) {
+            let happening = match answer {
+                Some(bytes) => Happening::Datagram(socket, bytes),
+                None => Happening::Bounced(socket),
+            };
+            self.after(delay, happening);
+        }
+        Ok(())
+    }
+
+    pub fn recv_datagram(&mut self, socket: usize, into: &mut [u8]) -> Result<usize, Errno> {
+        if self.is_interrupted() {
+            return Err(Errno::INTR);
+        }
+        let Some(socket) = self.datagrams.get_mut(&socket) else { panic!("closed") };
+        if std::mem::take(&mut socket.bounced) {
+            return Err(Errno::CONNREFUSED);
+        }
+        let Some(bytes) = socket.inbox.pop_front() else { return Err(Errno::AGAIN) };
+        let n = bytes.len().min(into.len());
+        into[..n].copy_from_slice(&bytes[..n]);
+        self.progress += 1;
+        Ok(n)
+    }
+}
+
 /// What comes back for a question, and when; `None` is an ICMP message.
-pub fn answers(
-    kernel: &mut Kernel,
-    _socket: usize,
-    question: &[u8],
-) -> Vec<(u64, Option<Vec<u8>>)> {
+fn answers(kernel: &mut Kernel, question: &[u8]) -> Vec<(u64, Option<Vec<u8>>)> {
     let truth = answer(question, None);
     let delay = kernel.random.within(0, 80);
     let honesty = kernel.cast.honesty;

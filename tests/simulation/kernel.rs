@@ -5,6 +5,7 @@
 
 use crate::actors::{Actor, Cast, Role};
 use crate::checks::Checks;
+use crate::journal::Journal;
 use crate::random::Random;
 use crate::sim_net::is_local;
 use crate::tcp::{End, NEAR};
@@ -76,6 +77,7 @@ impl Listener {
 
 pub struct Datagram {
     pub token: usize,
+    pub peer: SocketAddrV4,
     pub inbox: VecDeque<Vec<u8>>,
     pub bounced: bool,
     pub edge: bool,
@@ -85,6 +87,7 @@ pub struct Datagram {
 pub const DESCRIPTORS_MANY: usize = 1000;
 
 /// How bad this kernel is, by the seed. Chances are per cent.
+#[derive(Clone, Debug)]
 pub struct Mood {
     pub interrupts: u64,
     /// Something happens between two calls of one turn.
@@ -134,6 +137,7 @@ pub struct Kernel {
     pub random: Random,
     pub mood: Mood,
     pub trace: bool,
+    pub journal: Journal,
     pub queue: BTreeMap<(u64, u64), Happening>,
     serial: u64,
     pub conns: Vec<Conn>,
@@ -169,6 +173,7 @@ impl Kernel {
             random,
             mood,
             trace,
+            journal: Journal::default(),
             queue: BTreeMap::new(),
             serial: 0,
             conns: Vec::new(),

@@ -1,11 +1,12 @@
 //! [`Net`] over the simulated kernel.
 
-use crate::kernel::{Datagram, Kernel};
+use crate::kernel::Kernel;
 use crate::tcp::NEAR;
 use rustix::io::Errno;
 use socku::net::{Event, Interest, Net};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
+use std::hash::Hash;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::rc::Rc;
@@ -67,6 +68,7 @@ impl Drop for Handle {
         if let Ok(mut kernel) = self.kernel.try_borrow_mut()
             && !std::thread::panicking()
         {
+            kernel.journal.note(("close", self.id));
             match self.what {
                 What::Stream => kernel.let_go(self.id),
                 What::Listener => kernel.unlisten(self.id),
@@ -84,6 +86,28 @@ impl SimNet {
     fn handle(&self, id: usize, what: What) -> Handle {
         Handle { kernel: self.0.clone(), id, what }
     }
+
+    /// Notes a call about a socket, and its result.
+    fn noted<T: Hash>(&self, call: &str, id: usize, result: Result<T, Errno>) -> io::Result<T> {
+        let mut kernel = self.kernel();
+        let now = kernel.now;
+        kernel.journal.note((call, id, now, result.as_ref().map_err(|e| e.raw_os_error())));
+        Ok(result?)
+    }
+
+    /// The same, with bytes that it was given or has brought.
+    fn noted_bytes(
+        &self,
+        call: &str,
+        id: usize,
+        result: Result<usize, Errno>,
+        bytes: &[u8],
+    ) -> io::Result<usize> {
+        if let Ok(n) = result {
+            self.kernel().journal.note_bytes(&bytes[..n]);
+        }
+        self.noted(call, id, result)
+    }
 }
 
 impl Net for SimNet {
@@ -98,19 +122,26 @@ impl Net for SimNet {
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<u64>) -> io::Result<()> {
-        self.kernel().poll(events, timeout_ms);
+        let mut kernel = self.kernel();
+        kernel.poll(events, timeout_ms);
+        kernel.journal.note(("poll", timeout_ms));
+        for e in events {
+            let ends = (e.read_closed, e.failed, e.urgent);
+            kernel.journal.note((e.token, e.readable, e.writable, ends));
+        }
         Ok(())
     }
 
     fn reserve(&mut self) -> io::Result<Reserve> {
-        let mut kernel = self.kernel();
-        kernel.lacks(1)?;
-        kernel.reserves += 1;
+        let lacks = self.kernel().lacks(1);
+        self.noted("reserve", 0, lacks)?;
+        self.kernel().reserves += 1;
         Ok(Reserve(self.0.clone()))
     }
 
     fn listen(&mut self, at: SocketAddrV4, _backlog: i32, token: usize) -> io::Result<Handle> {
-        let id = self.kernel().listen(at, token)?;
+        let listening = self.kernel().listen(at, token);
+        let id = self.noted("listen", token, listening)?;
         Ok(self.handle(id, What::Listener))
     }
 
@@ -119,13 +150,15 @@ impl Net for SimNet {
     }
 
     fn accept(&mut self, listener: &Handle) -> io::Result<(Handle, SocketAddrV4)> {
-        let conn = self.kernel().accept(listener.id)?;
+        let accepted = self.kernel().accept(listener.id);
+        let conn = self.noted("accept", listener.id, accepted)?;
         let peer = self.kernel().conns[conn].peer;
         Ok((self.handle(conn, What::Stream), peer))
     }
 
     fn register(&mut self, stream: &mut Handle, token: usize) -> io::Result<()> {
-        Ok(self.kernel().register(stream.id, token)?)
+        let registered = self.kernel().register(stream.id, token);
+        self.noted("register", stream.id, registered)
     }
 
     fn reregister(
@@ -135,12 +168,13 @@ impl Net for SimNet {
         interest: Interest,
     ) -> io::Result<()> {
         self.kernel().reregister(stream.id, token, interest);
-        Ok(())
+        self.noted("reregister", stream.id, Ok(()))
     }
 
     fn enable_keepalive(&mut self, stream: &Handle) -> io::Result<()> {
         assert!(self.kernel().held.contains(&stream.id));
-        Ok(self.kernel().lacks(0)?)
+        let lacks = self.kernel().lacks(0);
+        self.noted("enable_keepalive", stream.id, lacks)
     }
 
     fn connect(
@@ -150,7 +184,8 @@ impl Net for SimNet {
         token: usize,
     ) -> io::Result<Handle> {
         let SocketAddr::V4(target) = target else { panic!("nobody here has IPv6") };
-        let conn = self.kernel().connect(target, source, token)?;
+        let connecting = self.kernel().connect(target, source, token);
+        let conn = self.noted("connect", token, connecting)?;
         Ok(self.handle(conn, What::Stream))
     }
 
@@ -163,28 +198,35 @@ impl Net for SimNet {
     }
 
     fn local_addr(&self, stream: &Handle) -> io::Result<SocketAddrV4> {
-        Ok(self.kernel().local_addr(stream.id))
+        let local = self.kernel().local_addr(stream.id);
+        self.noted("local_addr", stream.id, Ok(local))
     }
 
     fn take_error(&self, stream: &Handle) -> io::Result<Option<io::Error>> {
-        let mut kernel = self.kernel();
-        Ok(kernel.conns[stream.id].ends[NEAR].error.take().map(io::Error::from))
+        let error = self.kernel().conns[stream.id].ends[NEAR].error.take();
+        let code = error.map(Errno::raw_os_error);
+        self.noted("take_error", stream.id, Ok(code))?;
+        Ok(error.map(io::Error::from))
     }
 
     fn recv(&mut self, stream: &Handle, into: &mut [u8]) -> io::Result<usize> {
-        Ok(self.kernel().recv(stream.id, into)?)
+        let read = self.kernel().recv(stream.id, into);
+        self.noted_bytes("recv", stream.id, read, into)
     }
 
     fn is_at_mark(&self, stream: &Handle) -> io::Result<bool> {
-        Ok(self.kernel().conns[stream.id].ends[NEAR].is_at_mark())
+        let is_at_mark = self.kernel().conns[stream.id].ends[NEAR].is_at_mark();
+        self.noted("is_at_mark", stream.id, Ok(is_at_mark))
     }
 
     fn send(&mut self, stream: &Handle, bytes: &[u8]) -> io::Result<usize> {
-        Ok(self.kernel().send(stream.id, bytes)?)
+        let sent = self.kernel().send(stream.id, bytes);
+        self.noted_bytes("send", stream.id, sent, bytes)
     }
 
     fn send_urgent(&mut self, stream: &Handle, byte: &[u8]) -> io::Result<usize> {
-        Ok(self.kernel().send_urgent(stream.id, byte)?)
+        let sent = self.kernel().send_urgent(stream.id, byte);
+        self.noted_bytes("send_urgent", stream.id, sent, byte)
     }
 
     fn send_without_delay(&mut self, stream: &Handle) {
@@ -192,67 +234,55 @@ impl Net for SimNet {
     }
 
     fn open_pipe(&mut self) -> io::Result<Pipe> {
-        let mut kernel = self.kernel();
-        kernel.lacks(2)?;
-        kernel.pipes += 1;
+        let lacks = self.kernel().lacks(2);
+        self.noted("open_pipe", 0, lacks)?;
+        self.kernel().pipes += 1;
         Ok(Pipe { kernel: self.0.clone(), pieces: VecDeque::new() })
     }
 
     fn splice_in(&mut self, from: &Handle, pipe: &mut Pipe, most: usize) -> io::Result<usize> {
-        Ok(self.kernel().splice_in(from.id, &mut pipe.pieces, most)?)
+        let moved = self.kernel().splice_in(from.id, &mut pipe.pieces, most);
+        self.noted("splice_in", from.id, moved)
     }
 
     fn splice_out(&mut self, pipe: &mut Pipe, to: &Handle, most: usize) -> io::Result<usize> {
-        Ok(self.kernel().splice_out(&mut pipe.pieces, to.id, most)?)
+        let moved = self.kernel().splice_out(&mut pipe.pieces, to.id, most);
+        self.noted("splice_out", to.id, moved)
     }
 
     fn open_datagram(&mut self, peer: SocketAddr, token: usize) -> io::Result<Handle> {
-        assert!(peer.is_ipv4() && peer.port() == 53, "a question to {peer}");
-        let mut kernel = self.kernel();
-        kernel.lacks(1)?;
-        let id = kernel.fresh_id();
-        let inbox = Default::default();
-        let socket = Datagram { token, inbox, bounced: false, edge: false };
-        kernel.datagrams.insert(id, socket);
-        drop(kernel);
+        let SocketAddr::V4(peer) = peer else { panic!("nobody here has IPv6") };
+        let opened = self.kernel().open_datagram(peer, token);
+        let id = self.noted("open_datagram", token, opened)?;
         Ok(self.handle(id, What::Datagram))
     }
 
     fn send_datagram(&mut self, socket: &Handle, bytes: &[u8]) -> io::Result<()> {
-        let mut kernel = self.kernel();
-        kernel.lacks(0)?;
-        kernel.asked(socket.id, bytes);
-        Ok(())
+        self.kernel().journal.note_bytes(bytes);
+        let sent = self.kernel().send_datagram(socket.id, bytes);
+        self.noted("send_datagram", socket.id, sent)
     }
 
     fn recv_datagram(&mut self, socket: &Handle, into: &mut [u8]) -> io::Result<usize> {
-        let mut kernel = self.kernel();
-        if kernel.is_interrupted() {
-            return Err(Errno::INTR.into());
-        }
-        let Some(socket) = kernel.datagrams.get_mut(&socket.id) else { panic!("closed") };
-        if std::mem::take(&mut socket.bounced) {
-            return Err(Errno::CONNREFUSED.into());
-        }
-        let Some(bytes) = socket.inbox.pop_front() else { return Err(Errno::AGAIN.into()) };
-        let n = bytes.len().min(into.len());
-        into[..n].copy_from_slice(&bytes[..n]);
-        kernel.progress += 1;
-        Ok(n)
+        let read = self.kernel().recv_datagram(socket.id, into);
+        self.noted_bytes("recv_datagram", socket.id, read, into)
     }
 
     fn shutdown_write(&mut self, stream: &Handle) -> io::Result<()> {
-        Ok(self.kernel().finish_near(stream.id)?)
+        let finished = self.kernel().finish_near(stream.id);
+        self.noted("shutdown_write", stream.id, finished)
     }
 
     fn unacknowledged(&self, stream: &Handle) -> io::Result<usize> {
         let mut kernel = self.kernel();
         let bytes = kernel.owed(stream.id);
         kernel.seen.waiting_resets += u64::from(bytes > 0);
-        Ok(bytes)
+        drop(kernel);
+        self.noted("unacknowledged", stream.id, Ok(bytes))
     }
 
     fn abort(&mut self, stream: Handle) {
+        self.kernel().journal.note(("abort", stream.id));
         self.kernel().abort(stream.id);
     }
 }

@@ -1,193 +1,42 @@
-//! One run: what the seed makes of everything, the turns, and the end.
+//! One run: the turns of the loop over what a scenario makes of everything, and the end.
 
 use crate::actors::{Actor, Cast, Client};
-use crate::kernel::{DESCRIPTORS_MANY, Happening, Kernel, Mood, Seen};
+use crate::kernel::{Happening, Kernel};
 use crate::lines::{self, field};
-use crate::plan::{HOSTS, Plan};
+use crate::outcome::Outcome;
+use crate::plan::HOSTS;
 use crate::random::Random;
 use crate::rules;
+use crate::scenario::Scenario;
 use crate::sim_net::{PROXY, SimNet};
 use socku::dns::{self, Hosts, Resolver};
 use socku::reactor::Reactor;
 use socku::rules::RuleSet;
-use socku::settings::{Durations, Settings};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 use std::rc::Rc;
 
 /// A run that takes more turns goes round in circles.
 const TURNS_MAX: u64 = 60_000;
-
-/// How bytes are to be relayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Copied,
-    Spliced,
-}
-
-impl Mode {
-    pub const BOTH: [Mode; 2] = [Mode::Copied, Mode::Spliced];
-}
-
-/// What runs came to, for a look at whether they tested anything.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    pub sessions: u64,
-    pub turns: u64,
-    pub bytes: u64,
-    pub spliced: u64,
-    /// By mode.
-    pub seen: [Seen; 2],
-    pub reasons: BTreeMap<String, u64>,
-    pub failed: BTreeSet<u64>,
-}
-
-impl Outcome {
-    pub fn add(&mut self, other: &Outcome) {
-        self.sessions += other.sessions;
-        self.turns += other.turns;
-        self.bytes += other.bytes;
-        self.spliced += other.spliced;
-        for (seen, other) in self.seen.iter_mut().zip(&other.seen) {
-            seen.add(other);
-        }
-        for (reason, count) in &other.reasons {
-            *self.reasons.entry(reason.clone()).or_default() += count;
-        }
-        self.failed.extend(&other.failed);
-    }
-
-    /// With enough seeds, every kind of end has been seen.
-    pub fn assert_it_was_a_test(&self, seeds: u64) {
-        if seeds < 256 {
-            return;
-        }
-        for reason in [
-            "done",
-            "client-reset",
-            "target-reset",
-            "client-lost",
-            "target-lost",
-            "client-left",
-            "request-timeout",
-            "connect-timeout",
-            "bind-timeout",
-            "idle-timeout",
-            "half-close-timeout",
-            "bad-version",
-            "bad-command",
-            "user-too-long",
-            "empty-name",
-            "bad-name",
-            "dns-not-found",
-            "dns-no-data",
-            "dns-server-failure",
-            "no-rule",
-            "denied",
-            "no-ident",
-            "other-user",
-            "impossible-target",
-            "refused",
-            "unreachable",
-            "prohibited",
-            "wrong-peer",
-            "no-resources",
-            "too-many-from-source",
-            "stopped",
-        ] {
-            assert!(self.reasons.contains_key(reason), "no session ended with {reason}");
-        }
-        assert!(self.reasons["done"] > seeds / 2, "{} transfers are done", self.reasons["done"]);
-        for seen in &self.seen {
-            assert!(seen.urgent > seeds / 8, "{} urgent bytes were passed on", seen.urgent);
-            assert!(seen.waiting_resets > seeds / 8, "{} resets waited", seen.waiting_resets);
-            assert!(seen.bursts > seeds / 32, "{} early resets", seen.bursts);
-        }
-        let met = self.seen[Mode::Spliced as usize].splices_at_mark;
-        assert!(met > 0, "no splice met an urgent byte");
-        assert!(self.spliced > seeds * 1000, "{} bytes went through pipes", self.spliced);
-    }
-}
-
-fn settings(random: &mut Random, mode: Mode) -> Settings {
-    // A flow goes on through a pipe once it has filled a buffer.
-    let sizes: &[u64] = match mode {
-        Mode::Copied => &[1024, 1025, 2048, 5000, 65_536],
-        Mode::Spliced => &[1024, 1025, 2048],
-    };
-    let bind_ports = random.chance(25).then(|| 40_000..=40_000 + random.below(3) as u16);
-    let mut duration = |low, high| random.within(low, high);
-    let reset_poll_ms = duration(1, 30);
-    let durations = Durations {
-        request_ms: duration(500, 5_000),
-        ident_ms: duration(300, 3_000),
-        resolve_ms: duration(4_000, 6_000),
-        connect_ms: duration(1_000, 8_000),
-        attempt_delay_ms: duration(20, 500),
-        leave_ms: duration(100, 1_000),
-        bind_ms: duration(500, 5_000),
-        idle_ms: Some(duration(1_000, 20_000)),
-        half_close_ms: duration(1_000, 10_000),
-        keepalive_ms: duration(500, 20_000),
-        linger_ms: duration(500, 3_000),
-        reset_poll_ms,
-        slow_reset_poll_ms: 10 * reset_poll_ms,
-    };
-    Settings {
-        outbound: random.chance(20).then_some(PROXY),
-        bind_address: None,
-        bind_ports,
-        max_sessions: if random.chance(30) { random.within(1, 6) as usize } else { 1000 },
-        max_per_source: random.chance(20).then(|| random.within(1, 3) as u32),
-        buffer_bytes: random.pick(sizes) as usize,
-        buffer_budget_bytes: random.pick(&[0, 10_000, 64 << 20]) as usize,
-        durations,
-        pipes_max: if mode == Mode::Spliced { random.within(1, 8) as usize } else { 0 },
-        drain_timeout_ms: random.within(1, 5_000),
-    }
-}
-
-fn mood(random: &mut Random) -> Mood {
-    let (harsh, few) = (random.chance(40), random.chance(25));
-    let is_wide = random.chance(20);
-    let mut often = |most| if random.chance(60) { 0 } else { random.within(1, most) };
-    Mood {
-        interrupts: often(15),
-        races: often(30),
-        short: often(60),
-        spurious: often(300),
-        want: if harsh { often(30) } else { 0 },
-        latency_ms: often(40),
-        descriptors: if few { random.within(5, 15) as usize } else { DESCRIPTORS_MANY },
-        full_masks: random.chance(50),
-        jump_at: random.chance(10).then(|| random.within(1_000, 8_000)),
-        no_splice: random.chance(10),
-        piece_bytes: if is_wide { 40_000 } else { random.pick(&[5, 4_096, 40_000]) },
-        is_wide,
-        events_per_poll: random.pick(&[1, 3, 1000]) as usize,
-    }
-}
+/// Longer than any deadline.
+const LONGEST_MS: u64 = 20_001;
 
 struct World {
     reactor: Reactor<SimNet>,
     kernel: Rc<RefCell<Kernel>>,
     held_max: u64,
-    mode: Mode,
+    mode: crate::scenario::Mode,
     outcome: Outcome,
 }
 
-/// Runs one seed to its end; panics when something does not hold.
-pub fn run(seed: u64, mode: Mode, trace: bool) -> Outcome {
-    let mut random = Random::new(seed);
+/// Runs a scenario to its end; panics when something does not hold.
+pub fn run(scenario: &Scenario, trace: bool) -> Outcome {
     lines::take();
-    let mut world = World::new(&mut random, mode, trace);
-    let stop_at = random.chance(8).then(|| random.within(500, 6_000));
-    let drain_at = random.chance(15).then(|| random.within(500, 6_000));
+    let mut world = World::new(scenario, trace);
     loop {
         world.turn();
         let now = world.kernel.borrow().now;
-        if drain_at.is_some_and(|at| at <= now) && !world.reactor.is_draining() {
+        if scenario.drain_at.is_some_and(|at| at <= now) && !world.reactor.is_draining() {
             world.kernel.borrow_mut().checks.stopped = true;
             world.reactor.drain();
         }
@@ -195,7 +44,7 @@ pub fn run(seed: u64, mode: Mode, trace: bool) -> Outcome {
             world.reactor.stop();
             world.judge_lines();
         }
-        if stop_at.is_some_and(|at| at <= now) {
+        if scenario.stop_at.is_some_and(|at| at <= now) {
             world.kernel.borrow_mut().checks.stopped = true;
             world.reactor.stop();
             world.judge_lines();
@@ -208,48 +57,40 @@ pub fn run(seed: u64, mode: Mode, trace: bool) -> Outcome {
     world.end()
 }
 
+/// No rules refuse everything, though no file may be without any.
+fn rule_set(list: &[rules::Rule]) -> RuleSet {
+    match rules::text(list).as_str() {
+        "" => RuleSet::default(),
+        text => RuleSet::parse(text.as_bytes()).expect("rules"),
+    }
+}
+
 impl World {
-    fn new(random: &mut Random, mode: Mode, trace: bool) -> World {
-        let settings = settings(random, mode);
-        let list = rules::random_rules(random);
-        let text = rules::text(&list);
-        let count = random.within(1, 14);
-        let clients: Vec<_> =
-            (0..count as usize).map(|place| Client::new(Plan::random(random), place)).collect();
+    fn new(scenario: &Scenario, trace: bool) -> World {
+        let settings = scenario.settings.clone();
+        let plans = scenario.clients.iter().enumerate();
         let cast = Cast {
-            rules: list,
-            clients,
+            rules: scenario.rules.clone(),
+            clients: plans.map(|(place, plan)| Client::new(plan.clone(), place)).collect(),
             entrances: [1080, 1081].map(|port| SocketAddrV4::new(PROXY, port)),
             max_sessions: settings.max_sessions,
             max_per_source: settings.max_per_source,
             few_ports: settings.bind_ports.is_some(),
             durations: settings.durations.clone(),
-            longest_ms: 20_001,
-            honesty: random.pick(&[100, 70, 0]),
+            longest_ms: LONGEST_MS,
+            honesty: scenario.honesty,
         };
-        if trace {
-            println!("{settings:?}\n{text}");
-            cast.clients
-                .iter()
-                .enumerate()
-                .for_each(|(place, c)| println!("{place}: {:?}", c.plan));
-        }
-        let mood = mood(random);
+        let mood = scenario.mood.clone();
         let entrances = cast.entrances;
         let held_max = (settings.buffer_bytes as u64).max(1024).max(16 * mood.piece_bytes);
-        let mut kernel = Kernel::new(Random::new(random.next()), mood, cast, trace);
+        let mut kernel = Kernel::new(Random::new(scenario.kernel_seed), mood, cast, trace);
         for place in 0..kernel.cast.clients.len() {
             kernel.actors.push(Actor::Client);
             let start = kernel.cast.clients[place].plan.start;
             kernel.after(start, Happening::Wake(place));
         }
         let kernel = Rc::new(RefCell::new(kernel));
-        // No rules refuse everything, though no file may be without any.
-        let rules = match text.as_str() {
-            "" => RuleSet::default(),
-            _ => RuleSet::parse(text.as_bytes()).expect("rules"),
-        };
-        let mut ids = Random::new(random.next());
+        let mut ids = Random::new(scenario.ids_seed);
         let names = dns::Settings {
             servers: vec![
                 "10.3.0.1:53".parse().expect("an address"),
@@ -262,11 +103,12 @@ impl World {
         };
         let resolver =
             Resolver::new(names, Hosts::parse(HOSTS), Box::new(move || ids.next() as u16));
+        let rules = rule_set(&scenario.rules);
         let mut reactor = Reactor::new(SimNet(kernel.clone()), settings, rules, resolver);
         for entrance in entrances {
             reactor.listen(entrance).expect("an entrance");
         }
-        World { reactor, kernel, held_max, mode, outcome: Outcome::default() }
+        World { reactor, kernel, held_max, mode: scenario.mode, outcome: Outcome::default() }
     }
 
     fn turn(&mut self) {
@@ -289,6 +131,7 @@ impl World {
     fn judge_lines(&mut self) {
         for line in lines::take() {
             let mut kernel = self.kernel.borrow_mut();
+            kernel.journal.note(&line);
             let address = field(&line, "client").parse().ok();
             let place = kernel.cast.clients.iter().position(|c| c.address == address);
             let place = place.expect("an access line is about a client");
@@ -332,6 +175,7 @@ impl World {
         self.outcome.turns = kernel.checks.turns;
         self.outcome.bytes = stats.up_bytes + stats.down_bytes;
         self.outcome.spliced = kernel.spliced;
+        self.outcome.journal = kernel.journal.sum();
         self.outcome.seen[self.mode as usize] = kernel.seen;
         drop(kernel);
         self.outcome
