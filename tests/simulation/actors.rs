@@ -1,5 +1,7 @@
 //! Who is at the far ends: clients, targets, identds. They wake now and then and do something.
 
+use crate::attempts::Attempts;
+use crate::calls::IDENT_PORT;
 use crate::kernel::{Happening, Kernel, Listener};
 use crate::plan::{Ending, Identd, Peer, Plan};
 use crate::random::pattern;
@@ -43,6 +45,9 @@ pub struct Client {
     pub flow: Flow,
     /// The connection that the proxy made or took for it last.
     pub target: Option<usize>,
+    pub attempts: Attempts,
+    /// The client's identd was connected to.
+    pub asked_ident: bool,
     /// What the proxy has sent of replies.
     pub replies: Vec<u8>,
     /// The last reply is granted: the relay has begun.
@@ -77,6 +82,8 @@ impl Client {
             conn: None,
             flow,
             target: None,
+            attempts: Attempts::default(),
+            asked_ident: false,
             replies: Vec::new(),
             granted: false,
             refused: false,
@@ -392,7 +399,7 @@ impl Kernel {
     ) -> Result<(), Errno> {
         let client = client.expect("every connection here is made for a client");
         let mut delay = self.random.within(0, 60);
-        let actor = if target.port() == 113 {
+        let actor = if target.port() == IDENT_PORT {
             self.conns[conn].role = Some(Role::Identd(client));
             match self.cast.clients[client].plan.identd {
                 Identd::Refuses => return self.refuse(conn, delay, Errno::CONNREFUSED),

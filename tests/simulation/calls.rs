@@ -10,6 +10,8 @@ use socku::token::{CLIENT, LISTENERS_MAX, Token};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+/// Where identd listens.
+pub const IDENT_PORT: u16 = 113;
 /// Pieces that a pipe holds, whatever their size.
 const PIECES_MAX: usize = 16;
 
@@ -26,8 +28,10 @@ impl Kernel {
     }
 
     pub fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<u64>) {
-        self.checks.turns += 1;
-        let progressed = std::mem::take(&mut self.progress) > 0;
+        let calls = std::mem::take(&mut self.progress);
+        let told = std::mem::take(&mut self.checks.events);
+        let progressed = calls > 0 || told > 0;
+        self.note_turn_begins(calls);
         let mut until = timeout_ms.map(|timeout_ms| self.now + timeout_ms);
         self.now += u64::from(self.random.chance(20));
         if self.mood.jump_at.is_some_and(|at| at <= self.now) {
@@ -62,7 +66,7 @@ impl Kernel {
             self.check_nothing_is_left_undone();
             self.now = self.now.max(next);
         }
-        self.progress += events.len() as u64;
+        self.checks.events = events.len();
         let idle = timeout_ms == Some(0) && !progressed && events.is_empty();
         self.checks.idle_turns = if idle { self.checks.idle_turns + 1 } else { 0 };
         assert!(self.checks.idle_turns < 8, "the loop spins");
@@ -113,6 +117,9 @@ impl Kernel {
             watch.changed = false;
             watch.reads &= !event.readable;
             watch.writes &= !event.writable;
+            if event.writable && c.established && !event.failed {
+                watch.connected_in.get_or_insert(self.checks.turns);
+            }
             if event.readable || event.writable {
                 end.urgent_told = end.urgent.filter(|_| event.urgent).or(end.urgent_told);
                 events.push(event);
@@ -175,6 +182,7 @@ impl Kernel {
         }
         if let Some(client) = listener_client {
             self.cast.clients[client].target = Some(conn);
+            self.cast.clients[client].attempts.winner = Some(conn);
         }
         Ok(conn)
     }
@@ -189,6 +197,7 @@ impl Kernel {
     pub fn reregister(&mut self, conn: usize, token: usize, interest: Interest) {
         assert_eq!(self.conns[conn].watch.token, Some(token), "another token");
         self.await_from(conn, token, interest);
+        self.check_awaited_room(conn);
         self.say(|| format!("  connection {conn} awaits {interest:?}"));
     }
 
@@ -205,8 +214,24 @@ impl Kernel {
         source: Option<Ipv4Addr>,
         token: usize,
     ) -> Result<usize, Errno> {
-        self.lacks(1)?;
         let client = self.client_of_target(token);
+        let place = client.filter(|_| target.port() != IDENT_PORT);
+        place.inspect(|&place| self.note_attempt(place, *target.ip()));
+        let made = self.start_connecting(target, source, token, client);
+        if let (Some(place), Err(_)) = (place, made) {
+            self.note_attempt_failed(place);
+        }
+        made
+    }
+
+    fn start_connecting(
+        &mut self,
+        target: SocketAddrV4,
+        source: Option<Ipv4Addr>,
+        token: usize,
+        client: Option<usize>,
+    ) -> Result<usize, Errno> {
+        self.lacks(1)?;
         let from =
             source.unwrap_or(if target.ip().is_loopback() { Ipv4Addr::LOCALHOST } else { PROXY });
         let port = self.fresh_port();
@@ -293,10 +318,14 @@ impl Kernel {
             Ok(n) => {
                 self.progress += 1;
                 self.conns[conn].watch.writes |= n < bytes.len();
+                self.conns[conn].watch.met_full |= n < bytes.len();
                 self.note_move(conn);
                 self.check_output(conn, at, &bytes[..n], is_urgent);
             }
-            Err(_) => self.conns[conn].watch.writes = true,
+            Err(error) => {
+                self.conns[conn].watch.writes = true;
+                self.conns[conn].watch.met_full |= error == Errno::AGAIN;
+            }
         }
         self.say(|| {
             let how = if is_urgent { ", urgent" } else { "" };
@@ -423,7 +452,17 @@ impl Kernel {
             (self.conns[conn].role, self.conns[conn].established)
         {
             self.cast.clients[place].target = Some(conn);
+            self.note_winner(place, conn);
         }
         self.conns[conn].local
+    }
+
+    pub fn take_error(&mut self, conn: usize) -> Option<Errno> {
+        let Conn { role, established, .. } = self.conns[conn];
+        let error = self.conns[conn].ends[NEAR].error.take();
+        if let (Some(Role::Target(place)), false, Some(_)) = (role, established, error) {
+            self.note_attempt_failed(place);
+        }
+        error
     }
 }

@@ -2,6 +2,7 @@
 //! for each access line.
 
 use crate::actors::{Client, Role};
+use crate::calls::IDENT_PORT;
 use crate::kernel::{Conn, Kernel};
 use crate::plan::Identd;
 use crate::random::is_pattern;
@@ -17,6 +18,12 @@ pub const SLACK_MS: u64 = 50;
 pub struct Checks {
     pub turns: u64,
     pub idle_turns: u32,
+    /// Turns in which no call did anything.
+    pub fruitless: u64,
+    /// The loop has asked how much was not acknowledged.
+    pub has_looked: bool,
+    /// Events that the last poll told.
+    pub events: usize,
     /// Nothing will happen any more.
     pub asleep: bool,
     /// Since when a waiting client could have been taken.
@@ -111,7 +118,7 @@ impl Kernel {
                 assert!(is_pattern(2 * place as u64, at, bytes), "other bytes than the client's");
                 self.note_delivery(place);
                 let client = self.client(place);
-                assert_eq!(client.target, Some(conn), "bytes for a stranger");
+                assert_eq!(client.attempts.winner, Some(conn), "bytes for a stranger");
                 let end = &self.conns[client.conn.expect("a client")].ends[NEAR];
                 let start = at + client.plan.request.len() as u64;
                 let sent = start + bytes.len() as u64;
@@ -212,12 +219,13 @@ impl Kernel {
         rules::decide(&self.cast.rules, &Case { command, name, address, port, client, user })
     }
 
-    pub fn check_connecting(&self, client: Option<usize>, target: SocketAddrV4) {
+    pub fn check_connecting(&mut self, client: Option<usize>, target: SocketAddrV4) {
         let place = client.expect("every connection here is made for a client");
-        let client = self.client(place);
-        if target.port() == 113 && *target.ip() == client.plan.from {
+        if target.port() == IDENT_PORT && *target.ip() == self.client(place).plan.from {
+            self.cast.clients[place].asked_ident = true;
             return;
         }
+        let client = self.client(place);
         let is_asked = client.plan.command == CONNECT && target.port() == client.plan.port;
         assert!(is_asked && self.allows(place, *target.ip()), "{target} is not permitted");
         assert!(!self.cast.entrances.contains(&target), "a loop");
@@ -345,6 +353,7 @@ impl Kernel {
                 self.check_reset(place, is_due);
                 continue;
             }
+            self.check_next_attempt(place);
             let end = &self.conns[conn].ends[NEAR];
             let listens = self.listeners.values().any(|l| l.client == Some(place));
             let has_left = listens && end.fin_arrived;
@@ -364,6 +373,7 @@ impl Kernel {
     /// After a turn: held bytes are bounded, and none are held without a buffer.
     pub fn check_balance(&self, lent: usize, held_max: u64) {
         for place in 0..self.cast.clients.len() {
+            self.check_losers(place);
             let conn = self.client(place).conn.filter(|conn| self.held.contains(conn));
             let Some(ways) = conn.and_then(|_| self.ways(place)) else { continue };
             for way in ways {

@@ -40,6 +40,10 @@ pub struct Watch {
     pub writes: bool,
     /// Room to send is told of as well.
     pub awaits_room: bool,
+    /// Some call had no room for all that was to be sent.
+    pub met_full: bool,
+    /// The turn in which it was told that an attempt has connected.
+    pub connected_in: Option<u64>,
     /// A change that is told in any case: FIN, reset, the end of an attempt.
     pub changed: bool,
 }
@@ -134,6 +138,8 @@ impl Seen {
 
 pub struct Kernel {
     pub now: u64,
+    /// When the proxy last looked at the clock.
+    pub turn_at: u64,
     pub random: Random,
     pub mood: Mood,
     pub trace: bool,
@@ -170,6 +176,7 @@ impl Kernel {
     pub fn new(random: Random, mood: Mood, cast: Cast, trace: bool) -> Kernel {
         Kernel {
             now: 1_000,
+            turn_at: 1_000,
             random,
             mood,
             trace,

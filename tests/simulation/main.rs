@@ -6,6 +6,7 @@
 //! scenario that fails alike is printed, with the variables that replay it.
 
 mod actors;
+mod attempts;
 mod calls;
 mod checks;
 mod cuts;
@@ -25,6 +26,7 @@ mod seeds;
 mod shrink;
 mod sim_net;
 mod tcp;
+mod wakes;
 mod wire;
 mod world;
 

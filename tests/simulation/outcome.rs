@@ -4,10 +4,17 @@ use crate::kernel::Seen;
 use crate::scenario::Mode;
 use std::collections::BTreeMap;
 
+/// For so many sessions in a hundred, on average, the loop takes a turn in which no call does
+/// anything.
+const FRUITLESS_PERCENT_MAX: u64 = 80;
+
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub sessions: u64,
     pub turns: u64,
+    /// Sessions over kernels without bad habits, and turns there in which no call did anything.
+    pub calm_sessions: u64,
+    pub fruitless: u64,
     pub bytes: u64,
     pub spliced: u64,
     /// By mode.
@@ -21,6 +28,8 @@ impl Outcome {
     pub fn add(&mut self, other: &Outcome) {
         self.sessions += other.sessions;
         self.turns += other.turns;
+        self.calm_sessions += other.calm_sessions;
+        self.fruitless += other.fruitless;
         self.bytes += other.bytes;
         self.spliced += other.spliced;
         for (seen, other) in self.seen.iter_mut().zip(&other.seen) {
@@ -77,6 +86,9 @@ impl Outcome {
             assert!(seen.waiting_resets > seeds / 8, "{} resets waited", seen.waiting_resets);
             assert!(seen.bursts > seeds / 32, "{} early resets", seen.bursts);
         }
+        // A reader that is slow makes some: what comes for it meanwhile wakes the loop in vain.
+        let (fruitless, most) = (self.fruitless, self.calm_sessions * FRUITLESS_PERCENT_MAX / 100);
+        assert!(fruitless < most, "{fruitless} turns for nothing, expected less than {most}");
         let met = self.seen[Mode::Spliced as usize].splices_at_mark;
         assert!(met > 0, "no splice met an urgent byte");
         assert!(self.spliced > seeds * 1000, "{} bytes went through pipes", self.spliced);

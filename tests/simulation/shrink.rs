@@ -12,8 +12,9 @@ const TIME_MAX: Duration = Duration::from_secs(10);
 /// Without a client, all others meet other chances: that many orders of events are tried then.
 const SEEDS_PER_CUT: u64 = 4;
 
-struct Search<'a> {
-    failure: &'a Failure,
+struct Search {
+    /// Of the smallest scenario so far.
+    failure: Failure,
     until: Instant,
     scenario: Scenario,
     cuts: Vec<Cut>,
@@ -25,9 +26,10 @@ pub fn smallest(seed: u64, mode: Mode, failure: &Failure) -> String {
     let scenario = Scenario::random(seed, mode);
     let clients = scenario.clients.len();
     let until = Instant::now() + TIME_MAX;
+    let failure = failure.clone();
     let mut search = Search { failure, until, scenario, cuts: Vec::new(), tried: 0 };
     while search.shrink_once() {}
-    let Search { scenario, cuts, tried, .. } = search;
+    let Search { failure, scenario, cuts, tried, .. } = search;
     let cuts: Vec<String> = cuts.iter().map(Cut::to_string).collect();
     format!(
         "\nsmallest of {tried} scenarios that fail like seed {seed}, {mode:?} ({} of {clients} \
@@ -40,7 +42,7 @@ pub fn smallest(seed: u64, mode: Mode, failure: &Failure) -> String {
     )
 }
 
-impl Search<'_> {
+impl Search {
     /// Tries every cut once; whether one was kept.
     fn shrink_once(&mut self) -> bool {
         let mut has_shrunk = false;
@@ -82,6 +84,12 @@ impl Search<'_> {
         self.tried += 1;
         let result = failure::catch_quietly(|| world::run(scenario, false));
         lines::take();
-        result.is_err_and(|failure| failure.check == self.failure.check)
+        match result {
+            Err(failure) if failure.check == self.failure.check => {
+                self.failure = failure;
+                true
+            }
+            _ => false,
+        }
     }
 }

@@ -118,7 +118,9 @@ impl Net for SimNet {
     type Reserve = Reserve;
 
     fn now(&self) -> u64 {
-        self.kernel().now
+        let mut kernel = self.kernel();
+        kernel.turn_at = kernel.now;
+        kernel.now
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<u64>) -> io::Result<()> {
@@ -203,7 +205,7 @@ impl Net for SimNet {
     }
 
     fn take_error(&self, stream: &Handle) -> io::Result<Option<io::Error>> {
-        let error = self.kernel().conns[stream.id].ends[NEAR].error.take();
+        let error = self.kernel().take_error(stream.id);
         let code = error.map(Errno::raw_os_error);
         self.noted("take_error", stream.id, Ok(code))?;
         Ok(error.map(io::Error::from))
@@ -276,6 +278,7 @@ impl Net for SimNet {
     fn unacknowledged(&self, stream: &Handle) -> io::Result<usize> {
         let mut kernel = self.kernel();
         let bytes = kernel.owed(stream.id);
+        kernel.checks.has_looked = true;
         kernel.seen.waiting_resets += u64::from(bytes > 0);
         drop(kernel);
         self.noted("unacknowledged", stream.id, Ok(bytes))

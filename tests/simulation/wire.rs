@@ -106,6 +106,10 @@ impl Kernel {
         if (fin || is_news) && from == FAR {
             c.watch.changed = true;
         }
+        // The state of a connection changes when its FIN is acknowledged, and epoll looks again.
+        if fin && from == NEAR && c.watch.awaits_room {
+            c.watch.changed = true;
+        }
         if more {
             self.kick(conn, from);
         }

@@ -119,6 +119,7 @@ impl World {
         assert!(waiters <= kernel.askers(), "a question for nobody");
         let ((small, large), (pipes, _)) = (self.reactor.lent_buffers(), self.reactor.pipes());
         assert!(pipes > 0 || kernel.piped == 0, "bytes in a spare pipe");
+        kernel.check_interests();
         kernel.check_balance(small + large + pipes, self.held_max);
         let stats = self.reactor.stats();
         let open = stats.opened - stats.closed_total();
@@ -172,6 +173,10 @@ impl World {
         }
         let stats = self.reactor.stats();
         self.outcome.sessions = stats.opened;
+        if kernel.is_calm() {
+            self.outcome.calm_sessions = stats.opened;
+            self.outcome.fruitless = kernel.checks.fruitless;
+        }
         self.outcome.turns = kernel.checks.turns;
         self.outcome.bytes = stats.up_bytes + stats.down_bytes;
         self.outcome.spliced = kernel.spliced;

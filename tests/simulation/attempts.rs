@@ -1,0 +1,103 @@
+//! The attempts to reach a target that has several addresses, and what must hold of them
+//! (RFC 8305, for one family).
+
+use crate::actors::Role;
+use crate::checks::SLACK_MS;
+use crate::kernel::Kernel;
+use crate::rules::CONNECT;
+use socku::session::ATTEMPTS_MAX;
+use std::net::Ipv4Addr;
+
+/// How far the attempts of one session have come, by what the kernel sees of them.
+#[derive(Default)]
+pub struct Attempts {
+    /// The addresses that were tried, in order.
+    tried: Vec<Ipv4Addr>,
+    /// When the last one started, by the proxy's clock.
+    started_at: u64,
+    /// The proxy has been told that one has failed since.
+    has_failed: bool,
+    /// The connection that the session relays to.
+    pub winner: Option<usize>,
+}
+
+impl Kernel {
+    /// The connections made for a client, or taken by its BIND, that the proxy holds.
+    fn targets(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
+        let is_target = move |conn: &usize| self.conns[*conn].role == Some(Role::Target(place));
+        self.held.iter().copied().filter(is_target)
+    }
+
+    /// The proxy starts an attempt.
+    pub fn note_attempt(&mut self, place: usize, address: Ipv4Addr) {
+        let in_flight = self.targets(place).count();
+        let delay_ms = self.cast.durations.attempt_delay_ms;
+        let (now, wanted) = (self.turn_at, self.wanted);
+        let all = self.client(place).plan.addresses();
+        let attempts = &mut self.cast.clients[place].attempts;
+        assert_eq!(attempts.winner, None, "client {place}: an attempt after one has won");
+        assert!(in_flight < ATTEMPTS_MAX, "client {place}: too many attempts in flight");
+        if let Some(last) = attempts.tried.last() {
+            let is_due = now >= attempts.started_at + delay_ms || attempts.has_failed;
+            assert!(is_due, "client {place}: an attempt starts too early");
+            // One that could not be made for want of something is made again.
+            let after = all.iter().skip_while(|tried| *tried != last).skip(1);
+            let is_next = after.copied().any(|next| next == address);
+            assert!(is_next || wanted, "client {place}: {address} is tried out of order");
+        }
+        attempts.tried.push(address);
+        (attempts.started_at, attempts.has_failed) = (now, false);
+    }
+
+    /// The proxy is told that an attempt has failed.
+    pub fn note_attempt_failed(&mut self, place: usize) {
+        self.cast.clients[place].attempts.has_failed = true;
+    }
+
+    /// The proxy asks which address a connection has, as it does once it relays to it.
+    pub fn note_winner(&mut self, place: usize, conn: usize) {
+        if self.client(place).attempts.winner.is_some() {
+            return;
+        }
+        let told = |conn: usize| self.conns[conn].watch.connected_in.unwrap_or(u64::MAX);
+        let is_first = self.targets(place).all(|other| told(other) >= told(conn));
+        assert!(is_first, "client {place}: another attempt has connected before");
+        self.cast.clients[place].attempts.winner = Some(conn);
+    }
+
+    /// After a turn: once an attempt has won, all others are closed.
+    pub fn check_losers(&self, place: usize) {
+        if let Some(winner) = self.client(place).attempts.winner {
+            let has_loser = self.targets(place).any(|conn| conn != winner);
+            assert!(!has_loser, "client {place}: a losing attempt is left open");
+        }
+    }
+
+    /// Before the loop sleeps: the next attempt has started if it is due.
+    pub fn check_next_attempt(&self, place: usize) {
+        let client = self.client(place);
+        let attempts = &client.attempts;
+        let is_connecting = attempts.winner.is_none() && client.replies.is_empty();
+        if client.plan.command != CONNECT || !is_connecting || attempts.tried.is_empty() {
+            return;
+        }
+        let Some(permitted) = self.permitted(place) else { return };
+        assert!(permitted.starts_with(&attempts.tried), "client {place}: an address is left out");
+        if attempts.tried.len() < permitted.len() {
+            assert!(!attempts.has_failed, "client {place}: a failure starts no attempt");
+            let due = attempts.started_at + self.cast.durations.attempt_delay_ms;
+            assert!(self.now <= due + SLACK_MS, "client {place}: an attempt starts too late");
+        }
+    }
+
+    /// The addresses that are tried, in order, if nothing but the rules decides that.
+    fn permitted(&self, place: usize) -> Option<Vec<Ipv4Addr>> {
+        let client = self.client(place);
+        if client.asked_ident || self.wanted || self.jumped.is_some() {
+            return None;
+        }
+        let mut addresses = client.plan.addresses();
+        addresses.retain(|address| self.allows(place, *address));
+        Some(addresses)
+    }
+}

@@ -1,0 +1,48 @@
+//! What wakes the loop, and whether it is for something.
+
+use crate::actors::Role;
+use crate::kernel::{DESCRIPTORS_MANY, Kernel};
+
+impl Kernel {
+    /// Whether a connection awaits room that no call has found lacking.
+    fn awaits_room_in_vain(&self, conn: usize) -> bool {
+        let watch = &self.conns[conn].watch;
+        watch.awaits_room && !watch.met_full
+    }
+
+    /// The proxy awaits room to send on a connection.
+    pub fn check_awaited_room(&self, conn: usize) {
+        assert!(!self.awaits_room_in_vain(conn), "connection {conn} awaits room that it has");
+    }
+
+    /// After a turn: a client, and a target that is connected, are awaited for reading only, until
+    /// there was no room for something.
+    pub fn check_interests(&self) {
+        for &conn in &self.held {
+            let relays = match self.conns[conn].role {
+                Some(Role::Client(_)) => true,
+                Some(Role::Target(place)) => self.client(place).attempts.winner == Some(conn),
+                _ => false,
+            };
+            if relays {
+                self.check_awaited_room(conn);
+            }
+        }
+    }
+
+    /// A turn begins; so many calls did something in the one before. One that looks how far a reset
+    /// has to wait has done something.
+    pub fn note_turn_begins(&mut self, calls: u64) {
+        self.checks.turns += 1;
+        let has_looked = std::mem::take(&mut self.checks.has_looked);
+        self.checks.fruitless += u64::from(calls == 0 && !has_looked);
+    }
+
+    /// Nothing but the clients and their targets makes the loop run.
+    pub fn is_calm(&self) -> bool {
+        let mood = &self.mood;
+        let habits = [mood.interrupts, mood.races, mood.spurious, mood.want];
+        let is_rich = mood.descriptors == DESCRIPTORS_MANY;
+        habits == [0; 4] && is_rich && self.jumped.is_none()
+    }
+}
