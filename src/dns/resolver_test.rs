@@ -474,6 +474,9 @@ fn an_answer_of_servers_that_were_replaced_is_not_remembered() {
         ..Settings::default()
     });
     resolver.handle_datagram(0, running.key, &good(&running, 60));
-    assert!(matches!(resolver.poll_answer(), Some((1, Ok(_)))), "what was asked before is answered");
+    assert!(
+        matches!(resolver.poll_answer(), Some((1, Ok(_)))),
+        "what was asked before is answered"
+    );
     assert_eq!(ask(&mut resolver, "running.example", 2).server.to_string(), "[::1]:5353");
 }

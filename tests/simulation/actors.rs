@@ -5,7 +5,7 @@ use crate::calls::IDENT_PORT;
 use crate::kernel::{Happening, Kernel, Listener};
 use crate::plan::{Ending, Identd, Peer, Plan};
 use crate::random::pattern;
-use crate::rules::Rule;
+use crate::reloads::Basis;
 use crate::tcp::{FAR, NEAR};
 use rustix::io::Errno;
 use socku::settings::Durations;
@@ -14,7 +14,6 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// All that was planned, and what has become of each client.
 pub struct Cast {
-    pub rules: Vec<Rule>,
     pub clients: Vec<Client>,
     pub entrances: [SocketAddrV4; 2],
     pub max_sessions: usize,
@@ -46,6 +45,11 @@ pub struct Client {
     /// The connection that the proxy made or took for it last.
     pub target: Option<usize>,
     pub attempts: Attempts,
+    /// What was in force when its request was complete.
+    pub basis: Option<Basis>,
+    /// The rules in force when the proxy first acted on a decision, and when its peer was taken.
+    pub acted_by: Option<usize>,
+    pub peer_by: Option<usize>,
     /// The client's identd was connected to.
     pub asked_ident: bool,
     /// What the proxy has sent of replies.
@@ -83,6 +87,9 @@ impl Client {
             flow,
             target: None,
             attempts: Attempts::default(),
+            basis: None,
+            acted_by: None,
+            peer_by: None,
             asked_ident: false,
             replies: Vec::new(),
             granted: false,

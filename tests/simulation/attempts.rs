@@ -33,7 +33,7 @@ impl Kernel {
         let in_flight = self.targets(place).count();
         let delay_ms = self.cast.durations.attempt_delay_ms;
         let (now, wanted) = (self.turn_at, self.wanted);
-        let all = self.client(place).plan.addresses();
+        let truths = self.truths(place);
         let attempts = &mut self.cast.clients[place].attempts;
         assert_eq!(attempts.winner, None, "client {place}: an attempt after one has won");
         assert!(in_flight < ATTEMPTS_MAX, "client {place}: too many attempts in flight");
@@ -41,8 +41,10 @@ impl Kernel {
             let is_due = now >= attempts.started_at + delay_ms || attempts.has_failed;
             assert!(is_due, "client {place}: an attempt starts too early");
             // One that could not be made for want of something is made again.
-            let after = all.iter().skip_while(|tried| *tried != last).skip(1);
-            let is_next = after.copied().any(|next| next == address);
+            let is_next = truths.iter().flatten().any(|all| {
+                let after = all.iter().skip_while(|tried| *tried != last).skip(1);
+                after.copied().any(|next| next == address)
+            });
             assert!(is_next || wanted, "client {place}: {address} is tried out of order");
         }
         attempts.tried.push(address);
@@ -96,8 +98,8 @@ impl Kernel {
         if client.asked_ident || self.wanted || self.jumped.is_some() {
             return None;
         }
-        let mut addresses = client.plan.addresses();
-        addresses.retain(|address| self.allows(place, *address));
-        Some(addresses)
+        let [Some(addresses)] = &self.truths(place)[..] else { return None };
+        let is_allowed = |address: &&Ipv4Addr| self.allows(place, **address);
+        Some(addresses.iter().filter(is_allowed).copied().collect())
     }
 }

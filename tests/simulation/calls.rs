@@ -6,7 +6,7 @@ use crate::sim_net::PROXY;
 use crate::tcp::NEAR;
 use rustix::io::Errno;
 use socku::net::{Event, Interest};
-use socku::token::{CLIENT, LISTENERS_MAX, Token};
+use socku::token::{CLIENT, FIRST_USER_TOKEN, LISTENERS_MAX, Token};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -77,6 +77,9 @@ impl Kernel {
 
     /// Tells what has changed.
     fn tell(&mut self, events: &mut Vec<Event>) {
+        if !self.reloads_due.is_empty() {
+            events.push(Event { token: FIRST_USER_TOKEN, readable: true, ..Event::default() });
+        }
         for listener in self.listeners.values_mut() {
             let spurious = self.random.below(1000) < self.mood.spurious;
             if std::mem::take(&mut listener.edge) || spurious {
@@ -128,6 +131,8 @@ impl Kernel {
     }
 
     pub fn listen(&mut self, at: SocketAddrV4, token: usize) -> Result<usize, Errno> {
+        let client = self.client_of_target(token);
+        client.inspect(|&place| self.note_act(place));
         if token >= LISTENERS_MAX {
             self.lacks(1)?;
         }
@@ -140,7 +145,6 @@ impl Kernel {
         {
             return Err(Errno::ADDRINUSE);
         }
-        let client = self.client_of_target(token);
         self.check_listening(client);
         let id = self.fresh_id();
         let queue = Default::default();
@@ -183,6 +187,7 @@ impl Kernel {
         if let Some(client) = listener_client {
             self.cast.clients[client].target = Some(conn);
             self.cast.clients[client].attempts.winner = Some(conn);
+            self.cast.clients[client].peer_by = Some(self.history.rules_now());
         }
         Ok(conn)
     }
@@ -216,7 +221,10 @@ impl Kernel {
     ) -> Result<usize, Errno> {
         let client = self.client_of_target(token);
         let place = client.filter(|_| target.port() != IDENT_PORT);
-        place.inspect(|&place| self.note_attempt(place, *target.ip()));
+        if let Some(place) = place {
+            self.note_act(place);
+            self.note_attempt(place, *target.ip());
+        }
         let made = self.start_connecting(target, source, token, client);
         if let (Some(place), Err(_)) = (place, made) {
             self.note_attempt_failed(place);
@@ -288,6 +296,11 @@ impl Kernel {
             self.progress += 1;
             self.note_move(conn);
         }
+        if let Some(Role::Client(place)) = self.conns[conn].role
+            && self.conns[conn].ends[NEAR].taken >= self.client(place).plan.request.len() as u64
+        {
+            self.note_request(place);
+        }
         self.say(|| format!("  recv on {conn}: {read:?} of {}", into.len()));
         read
     }
@@ -306,6 +319,9 @@ impl Kernel {
 
     fn send_as(&mut self, conn: usize, bytes: &[u8], is_urgent: bool) -> Result<usize, Errno> {
         assert!(!bytes.is_empty(), "a write of nothing");
+        if let Some(Role::Client(place)) = self.conns[conn].role {
+            self.note_act(place);
+        }
         if self.is_interrupted() {
             return Err(Errno::INTR);
         }

@@ -100,6 +100,12 @@ impl Kernel {
         Some([up, down])
     }
 
+    /// Whether the proxy holds bytes for which their readers have no room.
+    pub fn holds_bytes(&self) -> bool {
+        let mut ways = (0..self.cast.clients.len()).filter_map(|place| self.connected_ways(place));
+        ways.any(|ways| ways.iter().any(|way| way.sink.is_alive() && way.taken > way.given))
+    }
+
     pub fn note_move(&mut self, conn: usize) {
         if let Some(Role::Client(place) | Role::Target(place)) = self.conns[conn].role {
             self.cast.clients[place].moved_at = self.now;
@@ -185,7 +191,7 @@ impl Kernel {
             let own = if client.plan.command == BIND { target.peer } else { target.local };
             assert_eq!(own, address, "the address of a grant");
             if client.plan.command == BIND {
-                assert!(self.allows(place, *target.peer.ip()), "a stranger at a BIND");
+                assert!(self.allows_peer(place, *target.peer.ip()), "a stranger at a BIND");
             }
         } else {
             assert!((91..=93).contains(&reply[1]), "code {}", reply[1]);
@@ -198,25 +204,42 @@ impl Kernel {
 
     /// Whether the rules, the request and the identd allow a connection with this address.
     pub fn allows(&self, place: usize, address: Ipv4Addr) -> bool {
+        self.deciding_rules(place).any(|rules| self.allows_by(rules, place, address))
+    }
+
+    /// The same of a peer that has come. BIND for any peer is decided when that is taken.
+    pub fn allows_peer(&self, place: usize, address: Ipv4Addr) -> bool {
+        let by = self.client(place).peer_by.filter(|_| self.client(place).plan.is_open_bind());
+        by.map_or_else(
+            || self.allows(place, address),
+            |rules| self.allows_by(rules, place, address),
+        )
+    }
+
+    pub fn allows_by(&self, rules: usize, place: usize, address: Ipv4Addr) -> bool {
         let client = self.client(place);
         let plan = &client.plan;
-        let is_open = plan.command == BIND && plan.name.is_none() && plan.host.is_unspecified();
-        if plan.flaw.is_some() || !(is_open || plan.addresses().contains(&address)) {
+        let leads_there = || self.truths(place).iter().flatten().any(|all| all.contains(&address));
+        if plan.flaw.is_some() || !(plan.is_open_bind() || leads_there()) {
             return false;
         }
-        self.asks(place, address).is_some_and(|asks| match (asks, plan.identd) {
+        // An identd that could not be asked counts as one that does not answer. So does one that
+        // no rule wanted to be asked when a BIND began.
+        let is_unasked = plan.is_open_bind() && !client.asked_ident;
+        let may_lack = self.wanted || self.jumped.is_some() || is_unasked;
+        self.asks(rules, place, address).is_some_and(|asks| match (asks, plan.identd) {
             (Asks::Nothing, _) | (_, Identd::Right) => true,
-            // An identd that could not be asked counts as one that does not answer.
-            (_, Identd::Other) => asks == Asks::Lax && (self.wanted || self.jumped.is_some()),
+            (_, Identd::Other) => asks == Asks::Lax && may_lack,
             (asks, _) => asks == Asks::Lax,
         })
     }
 
-    /// What the rules say of one address.
-    pub fn asks(&self, place: usize, address: Ipv4Addr) -> Option<Asks> {
+    /// What some rules say of one address.
+    pub fn asks(&self, rules: usize, place: usize, address: Ipv4Addr) -> Option<Asks> {
         let plan = &self.client(place).plan;
         let &crate::plan::Plan { command, name, port, from: client, user, .. } = plan;
-        rules::decide(&self.cast.rules, &Case { command, name, address, port, client, user })
+        let case = Case { command, name, address, port, client, user };
+        rules::decide(self.history.rules(rules), &case)
     }
 
     pub fn check_connecting(&mut self, client: Option<usize>, target: SocketAddrV4) {
@@ -234,12 +257,9 @@ impl Kernel {
     pub fn check_listening(&self, client: Option<usize>) {
         let Some(place) = client else { return };
         let plan = &self.client(place).plan;
-        let mut addresses = plan.addresses();
-        if plan.host.is_unspecified() && plan.name.is_none() {
-            // Any peer that some rule permits.
-            addresses = vec![];
-        }
-        let allowed = addresses.is_empty() || addresses.iter().any(|&a| self.allows(place, a));
+        // Any peer that some rule permits.
+        let mut addresses = self.truths(place).into_iter().flatten().flatten();
+        let allowed = plan.is_open_bind() || addresses.any(|a| self.allows(place, a));
         assert!(plan.command == BIND && allowed, "a BIND that is not permitted");
     }
 

@@ -11,6 +11,8 @@ pub enum Cut {
     Drop(u64),
     /// The loop is neither stopped nor drained.
     Stop,
+    /// This reload does not take place.
+    Reload(u64),
     /// The kernel spares the proxy this of its habits.
     Calm(u64),
     /// The streams of this client are much shorter.
@@ -30,6 +32,7 @@ impl Cut {
         let clients = 0..scenario.clients.len() as u64;
         let mut all: Vec<Cut> = clients.clone().rev().map(Cut::Drop).collect();
         all.push(Cut::Stop);
+        all.extend((0..scenario.reloads.len() as u64).rev().map(Cut::Reload));
         all.extend((0..HABITS).map(Cut::Calm));
         all.extend(clients.clone().map(Cut::Plain));
         all.extend(clients.map(Cut::Shorten));
@@ -46,6 +49,10 @@ impl Cut {
             }
             Cut::Drop(_) => false,
             Cut::Stop => scenario.stop_at.take().is_some() | scenario.drain_at.take().is_some(),
+            Cut::Reload(number) => {
+                let is_there = number < scenario.reloads.len() as u64;
+                is_there.then(|| scenario.reloads.remove(number as usize)).is_some()
+            }
             Cut::Calm(habit) => {
                 let mood = &mut scenario.mood;
                 match habit {
@@ -99,6 +106,7 @@ impl fmt::Display for Cut {
         match self {
             Cut::Drop(place) => write!(f, "drop-{place}"),
             Cut::Stop => f.write_str("stop-0"),
+            Cut::Reload(number) => write!(f, "reload-{number}"),
             Cut::Calm(habit) => write!(f, "calm-{habit}"),
             Cut::Shorten(place) => write!(f, "shorten-{place}"),
             Cut::Plain(place) => write!(f, "plain-{place}"),
@@ -117,6 +125,7 @@ impl FromStr for Cut {
         match word {
             "drop" => Ok(Cut::Drop(number)),
             "stop" => Ok(Cut::Stop),
+            "reload" => Ok(Cut::Reload(number)),
             "calm" => Ok(Cut::Calm(number)),
             "shorten" => Ok(Cut::Shorten(number)),
             "plain" => Ok(Cut::Plain(number)),

@@ -24,8 +24,11 @@ impl Kernel {
     pub fn send_datagram(&mut self, socket: usize, question: &[u8]) -> Result<(), Errno> {
         self.lacks(0)?;
         self.progress += 1;
-        self.say(|| format!("  {} is asked", self.datagrams[&socket].peer));
-        for (delay, answer) in answers(self, question) {
+        let server = self.datagrams[&socket].peer;
+        let name = name_in(question);
+        self.say(|| format!("  {server} is asked for {name}"));
+        self.check_question(server, &name);
+        for (delay, answer) in answers(self, server, question) {
             let happening = match answer {
                 Some(bytes) => Happening::Datagram(socket, bytes),
                 None => Happening::Bounced(socket),
@@ -52,8 +55,14 @@ impl Kernel {
 }
 
 /// What comes back for a question, and when; `None` is an ICMP message.
-fn answers(kernel: &mut Kernel, question: &[u8]) -> Vec<(u64, Option<Vec<u8>>)> {
-    let truth = answer(question, None);
+fn answers(
+    kernel: &mut Kernel,
+    server: SocketAddrV4,
+    question: &[u8],
+) -> Vec<(u64, Option<Vec<u8>>)> {
+    let generation = usize::from(server.ip().octets()[2]);
+    let answer = |code| answer(question, code, generation);
+    let truth = answer(None);
     let delay = kernel.random.within(0, 80);
     let honesty = kernel.cast.honesty;
     if kernel.random.chance(honesty) {
@@ -62,26 +71,32 @@ fn answers(kernel: &mut Kernel, question: &[u8]) -> Vec<(u64, Option<Vec<u8>>)> 
     match kernel.random.below(5) {
         0 => vec![],
         1 => vec![(delay, None)],
-        2 => vec![(delay, Some(answer(question, Some(SERVFAIL))))],
+        2 => vec![(delay, Some(answer(Some(SERVFAIL))))],
         3 => vec![(delay, Some(vec![0; 7])), (delay + 1, Some(truth))],
         _ => {
             // A forgery that leads elsewhere, under another id.
-            let mut forged = answer(question, Some(NXDOMAIN));
+            let mut forged = answer(Some(NXDOMAIN));
             forged[0] ^= 0xff;
             vec![(delay, Some(forged)), (delay + 3, Some(truth))]
         }
     }
 }
 
-fn answer(question: &[u8], code: Option<u8>) -> Vec<u8> {
-    let (mut name, mut at) = (String::new(), 12);
+/// The name that is asked for.
+fn name_in(question: &[u8]) -> String {
+    let (mut labels, mut at) = (Vec::new(), 12);
     while question[at] > 0 {
         let end = at + 1 + usize::from(question[at]);
-        name += &String::from_utf8_lossy(&question[at + 1..end]);
-        name.push('.');
+        labels.push(String::from_utf8_lossy(&question[at + 1..end]));
         at = end;
     }
-    let addresses = addresses_of(name.trim_end_matches('.'));
+    labels.join(".")
+}
+
+fn answer(question: &[u8], code: Option<u8>, generation: usize) -> Vec<u8> {
+    let name = name_in(question);
+    let at = 12 + name.len() + 1;
+    let addresses = addresses_of(&name, generation);
     let code = code.unwrap_or(if addresses.is_some() { 0 } else { NXDOMAIN });
     let records = addresses.filter(|_| code == 0).unwrap_or_default();
     let mut bytes = question[..2].to_vec();

@@ -7,18 +7,38 @@ use crate::rules::{BIND, CONNECT};
 use crate::tcp::{End, NEAR};
 use std::net::Ipv4Addr;
 
+/// Whether a session that ends so was refused, and told that.
+fn is_refusal(reason: &str) -> bool {
+    let others = [
+        "done",
+        "client-reset",
+        "client-lost",
+        "target-reset",
+        "target-lost",
+        "client-left",
+        "idle-timeout",
+        "half-close-timeout",
+        "stopped",
+        "bad-version",
+    ];
+    !others.contains(&reason)
+}
+
 impl Kernel {
     /// The session of a client has ended for this reason.
     pub fn check_reason(&self, place: usize, reason: &str, reply: &str) {
         let client = self.client(place);
         let plan = &client.plan;
-        let addresses = plan.addresses();
-        let leads_to = |last: &[u8]| addresses.iter().any(|a| last.contains(&a.octets()[3]));
+        let truths = self.truths(place);
+        let mut addresses = truths.iter().flatten().flatten();
+        let mut leads_to = |last: &[u8]| addresses.any(|a| last.contains(&a.octets()[3]));
         let end = &self.conns[client.conn.expect("a session has a client")].ends[NEAR];
         let target = client.target.map(|conn| &self.conns[conn].ends[NEAR]);
         let late = self.jumped.is_some();
-        let is_open = plan.command == BIND && plan.name.is_none() && plan.host.is_unspecified();
-        let denied = |address: &Ipv4Addr| self.asks(place, *address).is_none();
+        let denied_by = |rules| {
+            let denied = |address: &Ipv4Addr| self.asks(rules, place, *address).is_none();
+            truths.iter().any(|truth| truth.iter().flatten().all(denied))
+        };
         let holds = match reason {
             "done" => client.granted && end.fin_read && target.is_some_and(|end| end.fin_read),
             "client-reset" => end.dead && !end.given_up && !client.lost,
@@ -32,13 +52,13 @@ impl Kernel {
             "idle-timeout" | "half-close-timeout" => {
                 client.granted || !client.replies.len().is_multiple_of(8)
             }
-            "dns-not-found" => plan.name.is_some_and(|n| crate::plan::addresses_of(n).is_none()),
-            "dns-no-data" => plan.name.is_some() && addresses.is_empty(),
+            "dns-not-found" => truths.contains(&None),
+            "dns-no-data" => truths.contains(&Some(Vec::new())),
             "dns-server-failure" => self.cast.honesty < 100 || self.wanted,
             "dns-timeout" => self.cast.honesty < 100 || late,
             "no-rule" | "denied" | "impossible-target" | "loop" => {
-                let wrong = is_open || plan.peer != Peer::Nobody && plan.command == BIND;
-                addresses.iter().all(denied) || plan.flaw.is_some() || wrong
+                let wrong = plan.is_open_bind() && plan.peer != Peer::Nobody;
+                self.deciding_rules(place).any(denied_by) || plan.flaw.is_some() || wrong
             }
             "no-ident" => {
                 matches!(
@@ -51,6 +71,7 @@ impl Kernel {
                         | Identd::Stalls
                 ) || self.wanted
                     || late
+                    || (plan.is_open_bind() && !client.asked_ident)
             }
             "other-user" => plan.identd == Identd::Other,
             "refused" => leads_to(&[5]) && !client.has_burst,
@@ -59,7 +80,8 @@ impl Kernel {
             "bind-failed" => self.cast.few_ports,
             "wrong-peer" => {
                 let peer = client.target.map(|conn| *self.conns[conn].peer.ip());
-                peer.is_some_and(|peer| !self.allows(place, peer))
+                let mut rules = self.deciding_rules(place);
+                peer.is_some_and(|peer| rules.any(|rules| !self.allows_by(rules, place, peer)))
             }
             "no-resources" => self.wanted,
             "too-many-from-source" => {
@@ -68,6 +90,8 @@ impl Kernel {
             "stopped" => self.checks.stopped,
             flaw => plan.flaw == Some(flaw),
         };
+        let goes_on = !(client.granted && is_refusal(reason));
+        assert!(goes_on, "client {place} was relayed, and ended with {reason}");
         assert!(holds, "client {place} ended with {reason}: {plan:?}");
         let code = match reason {
             "bad-version" | "request-timeout" if reply == "-" => return,
@@ -117,21 +141,8 @@ impl Kernel {
         let (Some(conn), Some(reason)) = (client.conn, &client.reason) else { return };
         let [near, far] = &self.conns[conn].ends;
         let is_gone = near.dead || client.flow.left;
-        let is_refusal = !matches!(
-            reason.as_str(),
-            "done"
-                | "client-reset"
-                | "client-lost"
-                | "target-reset"
-                | "target-lost"
-                | "client-left"
-                | "idle-timeout"
-                | "half-close-timeout"
-                | "stopped"
-                | "bad-version"
-        );
         // Whoever is stopped, or sleeps for hours in between, may miss it.
-        if is_refusal && !is_gone && self.jumped.is_none() && !self.checks.stopped {
+        if is_refusal(reason) && !is_gone && self.jumped.is_none() && !self.checks.stopped {
             assert!(client.refused, "client {place} ({reason}) got no refusal");
             assert_eq!(
                 far.arrived,

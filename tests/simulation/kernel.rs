@@ -7,6 +7,7 @@ use crate::actors::{Actor, Cast, Role};
 use crate::checks::Checks;
 use crate::journal::Journal;
 use crate::random::Random;
+use crate::reloads::History;
 use crate::sim_net::is_local;
 use crate::tcp::{End, NEAR};
 use rustix::io::Errno;
@@ -26,6 +27,8 @@ pub enum Happening {
     Answered(usize, Option<Errno>),
     /// An actor acts.
     Wake(usize),
+    /// A file of the proxy's has changed.
+    Reload(usize),
     Datagram(usize, Vec<u8>),
     /// An ICMP message says that nobody is there.
     Bounced(usize),
@@ -125,6 +128,10 @@ pub struct Seen {
     pub waiting_resets: u64,
     /// A target was reset as soon as it had accepted, and that was passed on.
     pub bursts: u64,
+    /// Something was replaced that the proxy goes by.
+    pub reloads: u64,
+    /// Sessions waited for a name when the name servers were replaced.
+    pub lingering: u64,
 }
 
 impl Seen {
@@ -133,6 +140,8 @@ impl Seen {
         self.splices_at_mark += other.splices_at_mark;
         self.waiting_resets += other.waiting_resets;
         self.bursts += other.bursts;
+        self.reloads += other.reloads;
+        self.lingering += other.lingering;
     }
 }
 
@@ -161,6 +170,9 @@ pub struct Kernel {
     pub seen: Seen,
     pub actors: Vec<Actor>,
     pub cast: Cast,
+    pub history: History,
+    /// Reloads of which the loop is to be told.
+    pub reloads_due: Vec<usize>,
     pub checks: Checks,
     next_port: u16,
     /// Calls that did something since it was last asked.
@@ -173,7 +185,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    pub fn new(random: Random, mood: Mood, cast: Cast, trace: bool) -> Kernel {
+    pub fn new(random: Random, mood: Mood, cast: Cast, history: History, trace: bool) -> Kernel {
         Kernel {
             now: 1_000,
             turn_at: 1_000,
@@ -194,6 +206,8 @@ impl Kernel {
             seen: Seen::default(),
             actors: Vec::new(),
             cast,
+            history,
+            reloads_due: Vec::new(),
             checks: Checks::default(),
             next_port: 20_000,
             progress: 0,
@@ -318,6 +332,7 @@ impl Kernel {
                 Happening::GivenUp(conn) => self.give_up(conn),
                 Happening::Answered(conn, error) => self.answered(conn, error),
                 Happening::Wake(actor) => self.wake(actor),
+                Happening::Reload(number) => self.reloads_due.push(number),
                 Happening::Datagram(socket, bytes) => {
                     if let Some(socket) = self.datagrams.get_mut(&socket) {
                         socket.inbox.push_back(bytes);

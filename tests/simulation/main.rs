@@ -20,6 +20,7 @@ mod outcome;
 mod plan;
 mod queue;
 mod random;
+mod reloads;
 mod rules;
 mod scenario;
 mod seeds;

@@ -1,6 +1,8 @@
 //! What a seed makes of settings, clients and targets.
 
 use crate::random::Random;
+use crate::reloads::HOSTS;
+use crate::rules::BIND;
 use std::net::Ipv4Addr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +70,37 @@ pub struct Plan {
     pub peer: Peer,
 }
 
-/// The truth about names: `None` is a name that does not exist.
-pub fn addresses_of(name: &str) -> Option<Vec<Ipv4Addr>> {
+/// The names that clients ask for.
+pub const NAMES: [&str; 11] = [
+    "one.example",
+    "many.example",
+    "slow.example",
+    "long.example",
+    "both.example",
+    "inner.example",
+    "nx.example",
+    "empty.example",
+    "hosted",
+    "10.2.0.2",
+    "ONE.Example",
+];
+
+/// The truth about names, as the name servers of a generation know it: `None` is a name that does
+/// not exist.
+pub fn addresses_of(name: &str, generation: usize) -> Option<Vec<Ipv4Addr>> {
     let good = |last| Ipv4Addr::new(10, 2, 0, last);
-    Some(match name.to_ascii_lowercase().as_str() {
-        "one.example" => vec![good(1)],
+    let name = name.to_ascii_lowercase();
+    if generation % 2 == 1 {
+        match name.as_str() {
+            "many.example" => return Some(vec![good(5), good(3)]),
+            "slow.example" | "empty.example" => return Some(vec![good(2)]),
+            "both.example" => return None,
+            "nx.example" => return Some(vec![]),
+            _ => {}
+        }
+    }
+    Some(match name.as_str() {
+        "one.example" => vec![good(1 + generation as u8 % 3)],
         "many.example" => vec![good(6), good(5), good(8), good(2)],
         "slow.example" => vec![good(4), good(2)],
         "long.example" => {
@@ -82,13 +110,19 @@ pub fn addresses_of(name: &str) -> Option<Vec<Ipv4Addr>> {
         "both.example" => vec![Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 2, 1, 3), good(1)],
         "inner.example" => vec![Ipv4Addr::LOCALHOST],
         "empty.example" => vec![],
-        "hosted" => vec![good(3)],
         "10.2.0.2" => vec![good(2)],
         _ => return None,
     })
 }
 
-pub const HOSTS: &[u8] = b"10.2.0.3 hosted\n";
+/// The addresses of a name in a hosts file, whose lines have one address and one name each.
+pub fn hosted(file: &[u8], name: &str) -> Option<Vec<Ipv4Addr>> {
+    let text = std::str::from_utf8(file).expect("names in ASCII");
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    let listed = lines.filter(|(_, listed)| listed.eq_ignore_ascii_case(name));
+    let addresses: Vec<_> = listed.map(|(one, _)| one.parse().expect("an address")).collect();
+    (!addresses.is_empty()).then_some(addresses)
+}
 
 fn ending(random: &mut Random, most: u64) -> (Ending, u64) {
     let end = random.pick(&[
@@ -132,22 +166,9 @@ fn urgent(random: &mut Random, head: u64, total: u64) -> Vec<u64> {
 }
 
 impl Plan {
-    pub fn random(random: &mut Random) -> Plan {
+    pub fn random(random: &mut Random, names: &[&'static str]) -> Plan {
         let command = random.pick(&[1, 1, 1, 2]);
-        let names = [
-            "one.example",
-            "many.example",
-            "slow.example",
-            "long.example",
-            "both.example",
-            "inner.example",
-            "nx.example",
-            "empty.example",
-            "hosted",
-            "10.2.0.2",
-            "ONE.Example",
-        ];
-        let name = random.chance(40).then(|| random.pick(&names));
+        let name = random.chance(40).then(|| random.pick(names));
         let host = match random.below(20) {
             0 if command == 2 || random.chance(30) => Ipv4Addr::UNSPECIFIED,
             1 => Ipv4Addr::new(127, 0, 0, 2),
@@ -257,17 +278,16 @@ impl Plan {
         self.request = bytes;
     }
 
-    /// Where the request may lead, by the truth.
-    pub fn addresses(&self) -> Vec<Ipv4Addr> {
-        match self.name {
-            Some(name) => addresses_of(name).unwrap_or_default(),
-            None => vec![self.host],
-        }
+    /// BIND for any peer.
+    pub fn is_open_bind(&self) -> bool {
+        self.command == BIND && self.name.is_none() && self.host.is_unspecified()
     }
 
-    /// The name as rules see it: a dotted quad is an address, and the name stays with it.
+    /// The peer that the client expects.
     pub fn right_peer(&self) -> Ipv4Addr {
-        match self.addresses().last() {
+        let known = |name| hosted(HOSTS[0], name).or(addresses_of(name, 0)).unwrap_or_default();
+        let addresses = self.name.map_or(vec![self.host], known);
+        match addresses.last() {
             Some(address) if !address.is_unspecified() => *address,
             _ => Ipv4Addr::new(10, 2, 0, 1),
         }

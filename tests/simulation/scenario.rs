@@ -1,8 +1,9 @@
 //! All that a seed decides before a run begins; what happens in it follows from that.
 
 use crate::kernel::{DESCRIPTORS_MANY, Mood};
-use crate::plan::Plan;
+use crate::plan::{NAMES, Plan};
 use crate::random::Random;
+use crate::reloads::Reload;
 use crate::rules::{self, Rule};
 use crate::sim_net::PROXY;
 use socku::settings::{Durations, Settings};
@@ -28,6 +29,8 @@ pub struct Scenario {
     pub mood: Mood,
     /// How likely a name server behaves, in per cent.
     pub honesty: u64,
+    /// When something that the proxy goes by is replaced, and by what.
+    pub reloads: Vec<(u64, Reload)>,
     pub stop_at: Option<u64>,
     pub drain_at: Option<u64>,
     /// Seeds of what happens in the kernel, and of the ids of questions.
@@ -42,7 +45,11 @@ impl Scenario {
         let settings = settings(random, mode);
         let rules = rules::random_rules(random);
         let count = random.within(1, 14);
-        let clients = (0..count).map(|_| Plan::random(random)).collect();
+        // Where all ask for the same name, they share questions and the cache.
+        let favourite = [random.pick(&NAMES)];
+        let names = if random.chance(30) { &favourite[..] } else { &NAMES };
+        let clients: Vec<_> = (0..count).map(|_| Plan::random(random, names)).collect();
+        let reloads = reloads(random, &clients);
         Scenario {
             mode,
             settings,
@@ -54,8 +61,21 @@ impl Scenario {
             ids_seed: random.next(),
             stop_at: random.chance(8).then(|| random.within(500, 6_000)),
             drain_at: random.chance(15).then(|| random.within(500, 6_000)),
+            reloads,
         }
     }
+}
+
+/// Many of them come just after a client.
+fn reloads(random: &mut Random, clients: &[Plan]) -> Vec<(u64, Reload)> {
+    let count = if random.chance(40) { random.within(1, 5) } else { 0 };
+    let reload = |_| {
+        let client = random.below(clients.len() as u64);
+        let start = clients[client as usize].start;
+        let at = if random.chance(30) { random.below(5_000) } else { start + random.below(150) };
+        (at, Reload::random(random))
+    };
+    (0..count).map(reload).collect()
 }
 
 impl fmt::Display for Scenario {
@@ -64,6 +84,9 @@ impl fmt::Display for Scenario {
         writeln!(f, "{:?}, honesty {} %", self.mood, self.honesty)?;
         writeln!(f, "stop at {:?}, drain at {:?}", self.stop_at, self.drain_at)?;
         write!(f, "{}", rules::text(&self.rules))?;
+        for (at, reload) in &self.reloads {
+            writeln!(f, "reload at {at}: {reload}")?;
+        }
         for (place, plan) in self.clients.iter().enumerate() {
             writeln!(f, "{place}: {plan:?}")?;
         }

@@ -3,6 +3,9 @@
 use crate::actors::Role;
 use crate::kernel::{DESCRIPTORS_MANY, Kernel};
 
+/// Most turns for each session in which no call does anything.
+const FRUITLESS_PER_SESSION_MAX: u64 = 4;
+
 impl Kernel {
     /// Whether a connection awaits room that no call has found lacking.
     fn awaits_room_in_vain(&self, conn: usize) -> bool {
@@ -30,12 +33,19 @@ impl Kernel {
         }
     }
 
-    /// A turn begins; so many calls did something in the one before. One that looks how far a reset
-    /// has to wait has done something.
+    /// A turn begins; so many calls did something in the one before. To look how far a reset has to
+    /// wait is to do something. What comes for a reader that is slow wakes the loop in vain, and
+    /// nothing can be done about that.
     pub fn note_turn_begins(&mut self, calls: u64) {
         self.checks.turns += 1;
         let has_looked = std::mem::take(&mut self.checks.has_looked);
-        self.checks.fruitless += u64::from(calls == 0 && !has_looked);
+        self.checks.fruitless += u64::from(calls == 0 && !has_looked && !self.holds_bytes());
+    }
+
+    /// At the end of a calm run: the loop was woken for something.
+    pub fn check_wakes(&self, sessions: u64) {
+        let (fruitless, most) = (self.checks.fruitless, FRUITLESS_PER_SESSION_MAX * (sessions + 1));
+        assert!(fruitless <= most, "{fruitless} turns for nothing, expected at most {most}");
     }
 
     /// Nothing but the clients and their targets makes the loop run.

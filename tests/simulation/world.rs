@@ -4,8 +4,8 @@ use crate::actors::{Actor, Cast, Client};
 use crate::kernel::{Happening, Kernel};
 use crate::lines::{self, field};
 use crate::outcome::Outcome;
-use crate::plan::HOSTS;
 use crate::random::Random;
+use crate::reloads::{HOSTS, History, Reload, servers};
 use crate::rules;
 use crate::scenario::Scenario;
 use crate::sim_net::{PROXY, SimNet};
@@ -25,6 +25,8 @@ struct World {
     reactor: Reactor<SimNet>,
     kernel: Rc<RefCell<Kernel>>,
     held_max: u64,
+    /// The loop was woken for reloads.
+    has_reloads: bool,
     mode: crate::scenario::Mode,
     outcome: Outcome,
 }
@@ -35,6 +37,7 @@ pub fn run(scenario: &Scenario, trace: bool) -> Outcome {
     let mut world = World::new(scenario, trace);
     loop {
         world.turn();
+        world.reload(scenario);
         let now = world.kernel.borrow().now;
         if scenario.drain_at.is_some_and(|at| at <= now) && !world.reactor.is_draining() {
             world.kernel.borrow_mut().checks.stopped = true;
@@ -65,12 +68,22 @@ fn rule_set(list: &[rules::Rule]) -> RuleSet {
     }
 }
 
+fn dns_settings(generation: usize) -> dns::Settings {
+    dns::Settings {
+        servers: servers(generation),
+        timeout_ms: 500,
+        attempts: 2,
+        rotate: generation % 2 == 1,
+        total_timeout_ms: 3_000,
+        ..dns::Settings::default()
+    }
+}
+
 impl World {
     fn new(scenario: &Scenario, trace: bool) -> World {
         let settings = scenario.settings.clone();
         let plans = scenario.clients.iter().enumerate();
         let cast = Cast {
-            rules: scenario.rules.clone(),
             clients: plans.map(|(place, plan)| Client::new(plan.clone(), place)).collect(),
             entrances: [1080, 1081].map(|port| SocketAddrV4::new(PROXY, port)),
             max_sessions: settings.max_sessions,
@@ -83,37 +96,37 @@ impl World {
         let mood = scenario.mood.clone();
         let entrances = cast.entrances;
         let held_max = (settings.buffer_bytes as u64).max(1024).max(16 * mood.piece_bytes);
-        let mut kernel = Kernel::new(Random::new(scenario.kernel_seed), mood, cast, trace);
+        let history = History::new(scenario.rules.clone());
+        let random = Random::new(scenario.kernel_seed);
+        let mut kernel = Kernel::new(random, mood, cast, history, trace);
         for place in 0..kernel.cast.clients.len() {
             kernel.actors.push(Actor::Client);
             let start = kernel.cast.clients[place].plan.start;
             kernel.after(start, Happening::Wake(place));
         }
+        for (number, (at, _)) in scenario.reloads.iter().enumerate() {
+            kernel.after(*at, Happening::Reload(number));
+        }
         let kernel = Rc::new(RefCell::new(kernel));
         let mut ids = Random::new(scenario.ids_seed);
-        let names = dns::Settings {
-            servers: vec![
-                "10.3.0.1:53".parse().expect("an address"),
-                "10.3.0.2:53".parse().expect("an address"),
-            ],
-            timeout_ms: 500,
-            attempts: 2,
-            total_timeout_ms: 3_000,
-            ..dns::Settings::default()
-        };
-        let resolver =
-            Resolver::new(names, Hosts::parse(HOSTS), Box::new(move || ids.next() as u16));
+        let hosts = Hosts::parse(HOSTS[0]);
+        let resolver = Resolver::new(dns_settings(0), hosts, Box::new(move || ids.next() as u16));
         let rules = rule_set(&scenario.rules);
         let mut reactor = Reactor::new(SimNet(kernel.clone()), settings, rules, resolver);
         for entrance in entrances {
             reactor.listen(entrance).expect("an entrance");
         }
-        World { reactor, kernel, held_max, mode: scenario.mode, outcome: Outcome::default() }
+        let (mode, outcome) = (scenario.mode, Outcome::default());
+        World { reactor, kernel, held_max, has_reloads: false, mode, outcome }
     }
 
     fn turn(&mut self) {
-        self.reactor.turn().expect("no turn fails");
+        let woken = self.reactor.turn().expect("no turn fails");
+        let is_due = !self.kernel.borrow().reloads_due.is_empty();
+        assert!(woken == 0 || is_due, "the embedder is woken for nothing");
+        self.has_reloads = woken == 1;
         self.judge_lines();
+        self.kernel.borrow_mut().forget_questions();
         let waiters = self.reactor.resolver().waiters();
         let kernel = self.kernel.borrow();
         assert!(waiters <= kernel.askers(), "a question for nobody");
@@ -127,6 +140,31 @@ impl World {
         assert!(kernel.checks.turns < TURNS_MAX, "no end after {} turns", kernel.checks.turns);
         assert!(kernel.descriptors() <= kernel.mood.descriptors, "descriptors");
         assert!(open <= kernel.cast.max_sessions as u64, "more sessions than allowed");
+    }
+
+    /// Puts in force what was reloaded, as the embedder of the loop does between two turns.
+    fn reload(&mut self, scenario: &Scenario) {
+        if !std::mem::take(&mut self.has_reloads) {
+            return;
+        }
+        let due = std::mem::take(&mut self.kernel.borrow_mut().reloads_due);
+        let calls = self.kernel.borrow().journal.sum();
+        for number in due {
+            let (_, reload) = &scenario.reloads[number];
+            self.kernel.borrow_mut().note_reload(reload);
+            match reload {
+                Reload::Rules(list) => self.reactor.set_rules(rule_set(list)),
+                Reload::Hosts(number) => {
+                    self.reactor.resolver().set_hosts(Hosts::parse(HOSTS[*number]));
+                }
+                Reload::Servers => {
+                    let generation = self.kernel.borrow().history.servers_now();
+                    self.reactor.resolver().set_settings(dns_settings(generation));
+                }
+            }
+        }
+        let after = self.kernel.borrow().journal.sum();
+        assert_eq!(calls, after, "a reload by itself makes a call");
     }
 
     fn judge_lines(&mut self) {
@@ -176,6 +214,7 @@ impl World {
         if kernel.is_calm() {
             self.outcome.calm_sessions = stats.opened;
             self.outcome.fruitless = kernel.checks.fruitless;
+            kernel.check_wakes(stats.opened);
         }
         self.outcome.turns = kernel.checks.turns;
         self.outcome.bytes = stats.up_bytes + stats.down_bytes;
