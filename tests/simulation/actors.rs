@@ -2,7 +2,9 @@
 
 use crate::attempts::Attempts;
 use crate::calls::IDENT_PORT;
+use crate::dns::DNS_PORT;
 use crate::kernel::{Happening, Kernel, Listener};
+use crate::name_server::NameServer;
 use crate::plan::{Ending, Identd, Peer, Plan};
 use crate::random::pattern;
 use crate::reloads::Basis;
@@ -26,6 +28,8 @@ pub struct Cast {
     pub longest_ms: u64,
     /// How likely a name server behaves, in per cent.
     pub honesty: u64,
+    /// How likely its answers are truncated.
+    pub truncates: u64,
 }
 
 /// Who a connection's far end is.
@@ -34,6 +38,7 @@ pub enum Role {
     Client(usize),
     Target(usize),
     Identd(usize),
+    NameServer,
 }
 
 /// One client, its session and the target of that.
@@ -260,6 +265,7 @@ pub enum Actor {
     /// Dials the listener of a client's BIND.
     Dialler(usize, Ipv4Addr, SocketAddrV4),
     Identd(usize, Vec<u8>),
+    NameServer(NameServer),
 }
 
 impl Actor {
@@ -293,6 +299,7 @@ impl Actor {
                 }
                 Some(1).filter(|_| matches!(self, Actor::Target(..)))
             }
+            Actor::NameServer(server) => server.wake(kernel, place),
             Actor::Identd(client, question) => wake_identd(kernel, place, *client, question),
         };
         if let Some(delay) = again {
@@ -404,7 +411,10 @@ impl Kernel {
         client: Option<usize>,
         target: SocketAddrV4,
     ) -> Result<(), Errno> {
-        let client = client.expect("every connection here is made for a client");
+        if target.port() == DNS_PORT {
+            return self.call_name_server(conn, target);
+        }
+        let client = client.expect("every other connection is made for a client");
         let mut delay = self.random.within(0, 60);
         let actor = if target.port() == IDENT_PORT {
             self.conns[conn].role = Some(Role::Identd(client));

@@ -3,6 +3,7 @@
 
 use crate::actors::{Client, Role};
 use crate::calls::IDENT_PORT;
+use crate::dns::DNS_PORT;
 use crate::kernel::{Conn, Kernel};
 use crate::plan::Identd;
 use crate::random::is_pattern;
@@ -243,7 +244,10 @@ impl Kernel {
     }
 
     pub fn check_connecting(&mut self, client: Option<usize>, target: SocketAddrV4) {
-        let place = client.expect("every connection here is made for a client");
+        if target.port() == DNS_PORT {
+            return;
+        }
+        let place = client.expect("every other connection is made for a client");
         if target.port() == IDENT_PORT && *target.ip() == self.client(place).plan.from {
             self.cast.clients[place].asked_ident = true;
             return;
@@ -387,6 +391,7 @@ impl Kernel {
                 assert!(end.fin_arrived <= end.fin_read, "the FIN of client {place} lies unread");
             }
         }
+        self.check_name_servers();
         self.check_accepting();
     }
 

@@ -5,13 +5,15 @@ use crate::plan::addresses_of;
 use rustix::io::Errno;
 use std::net::SocketAddrV4;
 
+pub const DNS_PORT: u16 = 53;
+
 const NXDOMAIN: u8 = 3;
 const SERVFAIL: u8 = 2;
 
 /// A UDP socket with which a name server is asked.
 impl Kernel {
     pub fn open_datagram(&mut self, peer: SocketAddrV4, token: usize) -> Result<usize, Errno> {
-        assert_eq!(peer.port(), 53, "a question to {peer}");
+        assert_eq!(peer.port(), DNS_PORT, "a question to {peer}");
         self.lacks(1)?;
         let id = self.fresh_id();
         let inbox = Default::default();
@@ -64,6 +66,13 @@ fn answers(
     let answer = |code| answer(question, code, generation);
     let truth = answer(None);
     let delay = kernel.random.within(0, 80);
+    let truncates = kernel.cast.truncates;
+    if kernel.random.chance(truncates) {
+        kernel.truncated.insert(name_in(question));
+        let mut truncated = answer(Some(0));
+        truncated[2] |= 2;
+        return vec![(delay, Some(truncated))];
+    }
     let honesty = kernel.cast.honesty;
     if kernel.random.chance(honesty) {
         return vec![(delay, Some(truth))];
@@ -83,7 +92,7 @@ fn answers(
 }
 
 /// The name that is asked for.
-fn name_in(question: &[u8]) -> String {
+pub fn name_in(question: &[u8]) -> String {
     let (mut labels, mut at) = (Vec::new(), 12);
     while question[at] > 0 {
         let end = at + 1 + usize::from(question[at]);
@@ -93,7 +102,7 @@ fn name_in(question: &[u8]) -> String {
     labels.join(".")
 }
 
-fn answer(question: &[u8], code: Option<u8>, generation: usize) -> Vec<u8> {
+pub fn answer(question: &[u8], code: Option<u8>, generation: usize) -> Vec<u8> {
     let name = name_in(question);
     let at = 12 + name.len() + 1;
     let addresses = addresses_of(&name, generation);

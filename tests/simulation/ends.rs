@@ -35,6 +35,9 @@ impl Kernel {
         let end = &self.conns[client.conn.expect("a session has a client")].ends[NEAR];
         let target = client.target.map(|conn| &self.conns[conn].ends[NEAR]);
         let late = self.jumped.is_some();
+        // Over a slow network, the many pieces of an answer over TCP take their time.
+        let is_truncated = self.mood.latency_ms > 0
+            && plan.name.is_some_and(|name| self.truncated.contains(&name.to_ascii_lowercase()));
         let denied_by = |rules| {
             let denied = |address: &Ipv4Addr| self.asks(rules, place, *address).is_none();
             truths.iter().any(|truth| truth.iter().flatten().all(denied))
@@ -55,7 +58,7 @@ impl Kernel {
             "dns-not-found" => truths.contains(&None),
             "dns-no-data" => truths.contains(&Some(Vec::new())),
             "dns-server-failure" => self.cast.honesty < 100 || self.wanted,
-            "dns-timeout" => self.cast.honesty < 100 || late,
+            "dns-timeout" => self.cast.honesty < 100 || late || is_truncated,
             "no-rule" | "denied" | "impossible-target" | "loop" => {
                 let wrong = plan.is_open_bind() && plan.peer != Peer::Nobody;
                 self.deciding_rules(place).any(denied_by) || plan.flaw.is_some() || wrong

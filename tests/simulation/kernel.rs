@@ -132,6 +132,8 @@ pub struct Seen {
     pub reloads: u64,
     /// Sessions waited for a name when the name servers were replaced.
     pub lingering: u64,
+    /// Questions went to TCP.
+    pub dns_streams: u64,
 }
 
 impl Seen {
@@ -142,6 +144,7 @@ impl Seen {
         self.bursts += other.bursts;
         self.reloads += other.reloads;
         self.lingering += other.lingering;
+        self.dns_streams += other.dns_streams;
     }
 }
 
@@ -173,6 +176,8 @@ pub struct Kernel {
     pub history: History,
     /// Reloads of which the loop is to be told.
     pub reloads_due: Vec<usize>,
+    /// Names whose answers were truncated.
+    pub truncated: BTreeSet<String>,
     pub checks: Checks,
     next_port: u16,
     /// Calls that did something since it was last asked.
@@ -208,6 +213,7 @@ impl Kernel {
             cast,
             history,
             reloads_due: Vec::new(),
+            truncated: BTreeSet::new(),
             checks: Checks::default(),
             next_port: 20_000,
             progress: 0,

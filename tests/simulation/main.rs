@@ -16,6 +16,7 @@ mod failure;
 mod journal;
 mod kernel;
 mod lines;
+mod name_server;
 mod outcome;
 mod plan;
 mod queue;

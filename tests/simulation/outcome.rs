@@ -82,6 +82,7 @@ impl Outcome {
             assert!(seen.waiting_resets > seeds / 8, "{} resets waited", seen.waiting_resets);
             assert!(seen.reloads > seeds / 4, "{} reloads", seen.reloads);
             assert!(seen.lingering > 0, "no reload met a question");
+            assert!(seen.dns_streams > seeds / 4, "{} questions over TCP", seen.dns_streams);
             assert!(seen.bursts > seeds / 32, "{} early resets", seen.bursts);
         }
         let met = self.seen[Mode::Spliced as usize].splices_at_mark;

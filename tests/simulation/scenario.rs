@@ -29,6 +29,8 @@ pub struct Scenario {
     pub mood: Mood,
     /// How likely a name server behaves, in per cent.
     pub honesty: u64,
+    /// How likely its answers over UDP are truncated.
+    pub truncates: u64,
     /// When something that the proxy goes by is replaced, and by what.
     pub reloads: Vec<(u64, Reload)>,
     pub stop_at: Option<u64>,
@@ -56,6 +58,7 @@ impl Scenario {
             rules,
             clients,
             honesty: random.pick(&[100, 70, 0]),
+            truncates: random.pick(&[0, 0, 10, 80]),
             mood: mood(random),
             kernel_seed: random.next(),
             ids_seed: random.next(),
@@ -81,7 +84,8 @@ fn reloads(random: &mut Random, clients: &[Plan]) -> Vec<(u64, Reload)> {
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:?}", self.settings)?;
-        writeln!(f, "{:?}, honesty {} %", self.mood, self.honesty)?;
+        writeln!(f, "{:?}", self.mood)?;
+        writeln!(f, "honesty {} %, truncated {} %", self.honesty, self.truncates)?;
         writeln!(f, "stop at {:?}, drain at {:?}", self.stop_at, self.drain_at)?;
         write!(f, "{}", rules::text(&self.rules))?;
         for (at, reload) in &self.reloads {

@@ -1,6 +1,6 @@
 //! One run: the turns of the loop over what a scenario makes of everything, and the end.
 
-use crate::actors::{Actor, Cast, Client};
+use crate::actors::{Actor, Cast, Client, Role};
 use crate::kernel::{Happening, Kernel};
 use crate::lines::{self, field};
 use crate::outcome::Outcome;
@@ -92,6 +92,7 @@ impl World {
             durations: settings.durations.clone(),
             longest_ms: LONGEST_MS,
             honesty: scenario.honesty,
+            truncates: scenario.truncates,
         };
         let mood = scenario.mood.clone();
         let entrances = cast.entrances;
@@ -199,7 +200,12 @@ impl World {
         );
         assert_eq!(self.reactor.resolver().waiters(), 0, "waiters for nothing");
         let mut kernel = self.kernel.borrow_mut();
-        assert_eq!(kernel.held.len(), 0, "connections left open");
+        // A loop that is stopped closes those to name servers in a turn that does not come.
+        let is_excused = |conn: &&usize| {
+            kernel.checks.stopped && kernel.conns[**conn].role == Some(Role::NameServer)
+        };
+        let left = kernel.held.iter().filter(|conn| !is_excused(conn)).count();
+        assert_eq!(left, 0, "connections left open");
         assert!(kernel.listeners.len() <= 2, "listeners left open");
         // The wire goes on without the proxy.
         while let Some(at) = kernel.next_at() {
