@@ -30,7 +30,12 @@ pub struct NameServer {
     question: Vec<u8>,
     /// What is still to be sent, piece by piece.
     pieces: VecDeque<Vec<u8>>,
+    /// How often it may still look whether the proxy has closed.
+    patience: u32,
 }
+
+/// Longer than any question takes.
+const PATIENCE: u32 = 500;
 
 impl NameServer {
     /// Does the next thing; after how long to go on, if at all.
@@ -63,7 +68,8 @@ impl NameServer {
             }
         }
         let most = if self.pieces.is_empty() { 200 } else { 5 };
-        Some(kernel.random.within(1, most))
+        self.patience -= 1;
+        (self.patience > 0).then(|| kernel.random.within(1, most))
     }
 
     fn is_complete(&self) -> bool {
@@ -140,14 +146,15 @@ impl Kernel {
         };
         let generation = usize::from(server.ip().octets()[2]);
         let (question, pieces) = Default::default();
-        self.actors.push(Actor::NameServer(NameServer { generation, conduct, question, pieces }));
+        let server = NameServer { generation, conduct, question, pieces, patience: PATIENCE };
+        self.actors.push(Actor::NameServer(server));
         self.conns[conn].actor = Some(self.actors.len() - 1);
         self.after(delay, Happening::Answered(conn, None));
         Ok(())
     }
 
     /// Before the loop sleeps: a question has been sent as far as there is room, and what has come
-    /// of an answer was read. Without anybody who waits for a name, no socket is left.
+    /// of an answer was read. Where nobody waits for a name, no socket is left.
     pub fn check_name_servers(&self) {
         let is_asked = |conn: &usize| self.conns[*conn].role == Some(Role::NameServer);
         for conn in self.held.iter().copied().filter(is_asked) {

@@ -51,8 +51,8 @@ impl Kernel {
     /// Nothing but the clients and their targets makes the loop run.
     pub fn is_calm(&self) -> bool {
         let mood = &self.mood;
-        let habits = [mood.interrupts, mood.races, mood.spurious, mood.want];
+        let habits = [mood.interrupts, mood.races, mood.short, mood.spurious, mood.want];
         let is_rich = mood.descriptors == DESCRIPTORS_MANY;
-        habits == [0; 4] && is_rich && self.jumped.is_none()
+        habits == [0; 5] && is_rich && self.jumped.is_none()
     }
 }
