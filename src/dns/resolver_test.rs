@@ -464,19 +464,3 @@ fn new_settings_count_from_then_on_and_what_is_being_asked_is_asked_anew() {
     let nobody = Lookup::Done(Err(DnsError::ServerFailure));
     assert_eq!(resolver.resolve(0, &name("new.example"), SOURCE, 4), nobody);
 }
-
-#[test]
-fn an_answer_of_servers_that_were_replaced_is_not_remembered() {
-    let mut resolver = resolver("");
-    let running = ask(&mut resolver, "running.example", 1);
-    resolver.set_settings(Settings {
-        servers: vec!["[::1]:5353".parse::<SocketAddr>().unwrap()],
-        ..Settings::default()
-    });
-    resolver.handle_datagram(0, running.key, &good(&running, 60));
-    assert!(
-        matches!(resolver.poll_answer(), Some((1, Ok(_)))),
-        "what was asked before is answered"
-    );
-    assert_eq!(ask(&mut resolver, "running.example", 2).server.to_string(), "[::1]:5353");
-}

@@ -5,7 +5,6 @@ use crate::kernel::Kernel;
 use crate::plan::{addresses_of, hosted};
 use crate::random::Random;
 use crate::rules::{self, Rule};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
@@ -55,8 +54,8 @@ pub fn servers(generation: usize) -> Vec<SocketAddr> {
 pub struct Basis {
     rules: usize,
     hosts: usize,
-    /// The generations of name servers that may have answered: the newest, and older ones where a
-    /// question was under way already.
+    /// The generations of name servers that may have answered: the one then, and those that came
+    /// while the client waited.
     servers: (usize, usize),
 }
 
@@ -65,13 +64,11 @@ pub struct History {
     rules: Vec<Vec<Rule>>,
     hosts: usize,
     servers: usize,
-    /// Names that older servers may still be asked for, and since which generation.
-    lingering: BTreeMap<String, usize>,
 }
 
 impl History {
     pub fn new(rules: Vec<Rule>) -> History {
-        History { rules: vec![rules], hosts: 0, servers: 0, lingering: BTreeMap::new() }
+        History { rules: vec![rules], hosts: 0, servers: 0 }
     }
 
     pub fn rules(&self, version: usize) -> &[Rule] {
@@ -88,9 +85,8 @@ impl History {
         self.servers
     }
 
-    fn basis(&self, name: Option<&str>) -> Basis {
-        let oldest = name.and_then(|name| self.lingering.get(&name.to_ascii_lowercase()));
-        let servers = (oldest.copied().unwrap_or(self.servers), self.servers);
+    fn basis(&self) -> Basis {
+        let servers = (self.servers, self.servers);
         Basis { rules: self.rules_now(), hosts: self.hosts, servers }
     }
 }
@@ -104,22 +100,15 @@ impl Kernel {
             Reload::Rules(list) => self.history.rules.push(list.clone()),
             Reload::Hosts(number) => self.history.hosts = *number,
             Reload::Servers => {
-                let generation = self.history.servers;
-                let names = self.names_waited_for();
-                self.seen.lingering += names.len() as u64;
-                for name in names {
-                    self.history.lingering.entry(name).or_insert(generation);
-                }
+                self.seen.lingering += self.names_waited_for().len() as u64;
                 self.history.servers += 1;
+                // What is being asked is asked anew.
+                for client in self.cast.clients.iter_mut().filter(|c| c.acted_by.is_none()) {
+                    if let Some(basis) = &mut client.basis {
+                        basis.servers.1 = self.history.servers;
+                    }
+                }
             }
-        }
-    }
-
-    /// After a turn: a question for which nobody waits any more has ended.
-    pub fn forget_questions(&mut self) {
-        if !self.history.lingering.is_empty() {
-            let waited_for = self.names_waited_for();
-            self.history.lingering.retain(|name, _| waited_for.contains(name));
         }
     }
 
@@ -131,19 +120,17 @@ impl Kernel {
         clients.filter_map(|client| Some(client.plan.name?.to_ascii_lowercase())).collect()
     }
 
-    /// A name server is asked: one of those in force, or of those before it where the question was
-    /// under way then.
+    /// A name server is asked: one of those in force.
     pub fn check_question(&self, server: SocketAddrV4, name: &str) {
         let generation = usize::from(server.ip().octets()[2]);
-        let (oldest, newest) = self.history.basis(Some(name)).servers;
-        let is_in_force = (oldest..=newest).contains(&generation);
-        assert!(is_in_force, "{server} is asked for {name} after a reload");
+        let in_force = self.history.servers;
+        assert_eq!(generation, in_force, "{server} is asked for {name} after a reload");
         assert!(self.names_waited_for().contains(&name.to_string()), "nobody asks for {name}");
     }
 
     /// The request of a client has been read in whole.
     pub fn note_request(&mut self, place: usize) {
-        let basis = self.history.basis(self.client(place).plan.name);
+        let basis = self.history.basis();
         self.cast.clients[place].basis.get_or_insert(basis);
     }
 
@@ -172,7 +159,7 @@ impl Kernel {
     pub fn truths(&self, place: usize) -> Vec<Option<Vec<Ipv4Addr>>> {
         let client = self.client(place);
         let Some(name) = client.plan.name else { return vec![Some(vec![client.plan.host])] };
-        let basis = client.basis.unwrap_or_else(|| self.history.basis(Some(name)));
+        let basis = client.basis.unwrap_or_else(|| self.history.basis());
         if let Some(addresses) = hosted(HOSTS[basis.hosts], name) {
             return vec![Some(addresses)];
         }

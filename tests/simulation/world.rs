@@ -127,7 +127,6 @@ impl World {
         assert!(woken == 0 || is_due, "the embedder is woken for nothing");
         self.has_reloads = woken == 1;
         self.judge_lines();
-        self.kernel.borrow_mut().forget_questions();
         let waiters = self.reactor.resolver().waiters();
         let kernel = self.kernel.borrow();
         assert!(waiters <= kernel.askers(), "a question for nobody");

@@ -1,7 +1,6 @@
 //! Questions and their queries: which server is asked next, and who pays for it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::super::DnsError;
 use super::super::message::Reading;
@@ -117,11 +116,7 @@ impl Resolver {
             Reading::NoEdns => self.send(now, Query::new(name, server, transport, false)),
             Reading::Failure => self.next_try(now, name, DnsError::ServerFailure),
             Reading::Answer(answer, ttl_s) => {
-                // Servers that were replaced meanwhile may say other things than those in force.
-                let question = self.questions.get(&name);
-                if question.is_some_and(|one| Arc::ptr_eq(&one.settings, &self.settings)) {
-                    self.cache.insert(now, &name, &answer, ttl_s);
-                }
+                self.cache.insert(now, &name, &answer, ttl_s);
                 self.answer(now, &name, answer);
             }
         }
