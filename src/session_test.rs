@@ -432,3 +432,41 @@ fn an_attempt_that_lacks_a_descriptor_is_put_off_while_another_is_under_way() {
     let action = session.handle_attempt_failed(1, CloseReason::NoResources, &env);
     assert_eq!(action, refusal(Code::Rejected));
 }
+
+#[test]
+fn an_attempt_that_has_made_way_is_no_hope_any_more() {
+    let rules = rules("permit c *.*.*.*");
+    let addresses: Vec<_> = (1..=6).map(|last| Ipv4Addr::new(10, 2, 0, last)).collect();
+    let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+    session.handle_resolved(Ok(&resolved("www.example", &addresses)), &env(&rules));
+    for attempt in 1..6 {
+        session.handle_deadline(&DURATIONS, &env_at(&rules, attempt * DELAY_MS));
+    }
+    let env = env_at(&rules, 6 * DELAY_MS);
+    for attempt in 2..5 {
+        let action = session.handle_attempt_failed(attempt, CloseReason::Refused, &env);
+        assert_eq!(action, Action::Wait, "attempt {attempt}");
+    }
+    let action = session.handle_attempt_failed(5, CloseReason::Refused, &env);
+    assert_eq!(action, refusal(Code::Rejected));
+}
+
+#[test]
+fn each_state_has_its_whole_time_and_identd_has_its_own_once() {
+    let rules = rules("permit c *.*.*.* ident");
+    let mut session = Session::new(1, CLIENT, 0);
+    session.handle_request(&request(1, GOOD, 80, "www.example"), &env_at(&rules, 1_000));
+    assert_eq!(session.deadline(&DURATIONS), Some(1_000 + DURATIONS.resolve_ms));
+    let found = resolved("www.example", &[GOOD]);
+    session.handle_resolved(Ok(&found), &env_at(&rules, 4_000));
+    assert_eq!(
+        session.deadline(&DURATIONS),
+        Some(1_000 + DURATIONS.ident_ms),
+        "since it was asked"
+    );
+    let user = Outcome::User(b"bob"[..].into());
+    assert_eq!(session.handle_ident(user, &env_at(&rules, 9_000)), connect(0, GOOD));
+    assert_eq!(session.deadline(&DURATIONS), Some(9_000 + DURATIONS.connect_ms));
+    session.handle_attempt_failed(0, CloseReason::Refused, &env_at(&rules, 12_000));
+    assert_eq!(session.deadline(&DURATIONS), Some(12_000 + DURATIONS.linger_ms));
+}

@@ -142,6 +142,21 @@ mod tests {
         assert_eq!(timers.next(), None);
     }
 
+    #[test]
+    fn one_that_takes_the_place_of_a_cleared_one_comes_in_its_turn() {
+        let mut timers = Timers::default();
+        for (slot, at) in [1, 10, 2, 11, 12, 3, 4].into_iter().enumerate() {
+            timers.set(slot, at);
+        }
+        // 4 is the last; in the place of 11 it stands under 10.
+        timers.clear(3);
+        timers.set(7, 13);
+        timers.set(8, 14);
+        let next = || Some((timers.next()?, timers.expired(Millis::MAX)?).0);
+        let order: Vec<Millis> = std::iter::from_fn(next).collect();
+        assert_eq!(order, [1, 2, 3, 4, 10, 12, 13, 14]);
+    }
+
     proptest::proptest! {
         /// Compared with a plain list of deadlines.
         #[test]

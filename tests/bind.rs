@@ -220,6 +220,22 @@ fn a_bind_for_anybody_judges_the_peer_that_comes() {
     proxy.settled();
 }
 
+/// Where it listens is found out only after everything that came with the request.
+#[test]
+fn a_client_that_has_left_before_its_bind_for_anybody_listens_is_told_91_and_nothing_else() {
+    let mut proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut stream = proxy.dial();
+    proxy.signal("STOP");
+    stream.write_all(&request(2, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), b"")).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    proxy.signal("CONT");
+    assert_eq!(read_reply(&mut stream).0, 91);
+    assert_ended(stream);
+    let access = proxy.access(1);
+    assert_eq!((access.field("reason"), access.field("reply")), ("client-left", "91"));
+    proxy.settled();
+}
+
 #[test]
 fn a_bind_for_anybody_that_no_rule_could_permit_is_refused_at_once() {
     let mut proxy = Proxy::start("permit c *.*.*.*\n", &[]);

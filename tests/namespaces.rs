@@ -138,6 +138,37 @@ fn a_bind_for_anybody_is_reachable_from_both_networks_of_a_gateway() {
     });
 }
 
+/// The server that is to come knows the connection that its client has just made to it.
+#[test]
+fn a_bind_for_anybody_tells_where_its_clients_latest_connect_leaves_from() {
+    in_namespace("a_bind_for_anybody_tells_where_its_clients_latest_connect_leaves_from", || {
+        // A connection to an address of this host comes from the same address.
+        let [first, latest, other] = ["10.5.0.1", "10.5.0.2", "10.5.0.3"].map(|address| {
+            ip(&format!("addr add {address}/32 dev lo"));
+            let listener = TcpListener::bind((address, 0)).unwrap();
+            let at: SocketAddrV4 = listener.local_addr().unwrap().to_string().parse().unwrap();
+            (listener, at)
+        });
+        let proxy = Proxy::start(PERMIT_ALL, &[]);
+        let told = || {
+            let mut binding = proxy.dial();
+            binding.write_all(&request(2, "0.0.0.0:0".parse().unwrap(), b"")).unwrap();
+            let (code, told) = read_reply(&mut binding);
+            assert_eq!(code, 90);
+            told.ip().to_string()
+        };
+        let _first = (proxy.connect(first.1), accept(&first.0));
+        let second = (proxy.connect(latest.1), accept(&latest.0));
+        let mut stranger = proxy.dial_from([127, 0, 0, 9].into());
+        stranger.write_all(&request(1, other.1, b"")).unwrap();
+        assert_eq!(read_reply(&mut stranger).0, 90);
+        assert_eq!(told(), "10.5.0.2");
+        drop(second);
+        proxy.access(2);
+        assert_eq!(told(), "10.5.0.1");
+    });
+}
+
 /// A port is used up for one target only: with a source address of its own as well.
 #[test]
 fn one_source_port_serves_many_targets() {

@@ -283,3 +283,39 @@ fn check_relay(from: &mut TcpStream, to: &mut TcpStream) {
     to.read_exact(&mut bytes).unwrap();
     assert_eq!(&bytes, b"data");
 }
+
+/// The last octets of the addresses that are being connected to at a port, by the kernel's table.
+fn under_way(port: u16) -> Vec<u8> {
+    let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let waiting = lines.filter(|fields| fields[3] == "02").filter_map(|fields| {
+        let (address, at) = fields[2].split_once(':')?;
+        let octets = u32::from_str_radix(address, 16).ok()?.to_ne_bytes();
+        (u16::from_str_radix(at, 16) == Ok(port)).then_some(octets[3])
+    });
+    let mut waiting: Vec<u8> = waiting.collect();
+    waiting.sort_unstable();
+    waiting
+}
+
+#[test]
+fn attempts_start_some_time_apart_a_fifth_replaces_the_oldest_and_losers_are_closed() {
+    let all = [1, 2, 3, 4, 5, 6].map(|last| [127, 5, 2, last]);
+    let (listeners, port) = listeners(&all);
+    let fillers: Vec<_> = listeners.iter().map(traffic::fill).collect();
+    let server = NameServer::start(move |question| addresses(question, &all));
+    let mut proxy = proxy_at(&server, PERMIT_ALL, &[]);
+    let began = Instant::now();
+    let mut stream = ask(&proxy, b"six.test", port);
+    wait_until("the last four to be tried", || (under_way(port) == [3, 4, 5, 6]).then_some(()));
+    assert!(began.elapsed() >= Duration::from_millis(5 * 250), "{:?}", began.elapsed());
+    // The next try to reach the fifth finds room.
+    rustix::net::listen(&listeners[4], 16).unwrap();
+    drop(accept(&listeners[4]));
+    let peer = accept(&listeners[4]);
+    assert_eq!(read_reply(&mut stream).0, 90);
+    wait_until("the others to be closed", || under_way(port).is_empty().then_some(()));
+    drop((stream, peer, fillers));
+    assert_eq!(proxy.access(1).field("address"), format!("127.5.2.5:{port}"));
+    proxy.settled();
+}

@@ -1,19 +1,23 @@
 //! One turn of the loop hands out a bounded number of answers and deadlines: thousands that come
-//! due together must not hold up other sessions. The loop runs here, turn by turn.
+//! due together must not hold up other sessions. And deadlines that no flag sets, shortened. The
+//! loop runs here, turn by turn.
 
 mod common;
 
 use common::machine::can_open;
 use common::servers::*;
+use common::traffic::full_listener;
 use common::*;
 use socku::dns::{Hosts, Resolver, Settings as DnsSettings};
 use socku::net::MioNet;
 use socku::reactor::Reactor;
+use socku::reason::CloseReason;
 use socku::rules::RuleSet;
 use socku::settings::{Durations, Settings};
 use socku::time::Millis;
+use std::fs;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +27,8 @@ const PER_TURN: usize = 64;
 /// Both ends of each are in this program, for two tests at once.
 const DESCRIPTORS: u64 = 4 * WAITERS as u64 + 100;
 const HOUR_MS: Millis = 3_600_000;
+/// The name server of those who ask none.
+const NOBODY: SocketAddrV4 = common::machine::CLOSED;
 
 struct Loop {
     reactor: Reactor<MioNet>,
@@ -30,8 +36,8 @@ struct Loop {
 }
 
 impl Loop {
-    fn start(rules: &str, server: SocketAddrV4, linger_ms: Millis) -> Loop {
-        let durations = Durations {
+    fn start(rules: &str, server: SocketAddrV4, shorten: fn(&mut Durations)) -> Loop {
+        let mut durations = Durations {
             request_ms: HOUR_MS,
             ident_ms: HOUR_MS,
             resolve_ms: HOUR_MS,
@@ -42,10 +48,11 @@ impl Loop {
             idle_ms: Some(HOUR_MS),
             half_close_ms: HOUR_MS,
             keepalive_ms: HOUR_MS,
-            linger_ms,
+            linger_ms: HOUR_MS,
             reset_poll_ms: HOUR_MS,
             slow_reset_poll_ms: HOUR_MS,
         };
+        shorten(&mut durations);
         let settings = Settings {
             outbound: None,
             bind_address: None,
@@ -85,6 +92,41 @@ impl Loop {
             self.reactor.turn().unwrap();
         }
     }
+
+    /// Takes everything in that has happened, without waiting for more.
+    fn settle(&mut self) {
+        for _ in 0..20 {
+            self.reactor.skip_wait();
+            self.reactor.turn().unwrap();
+        }
+    }
+
+    /// Turns until the one client, who has left, is let go.
+    fn turn_until_left(&mut self) {
+        self.turn_until("the client to be let go", |reactor| reactor.stats().closed_total() == 1);
+        assert_eq!(self.reactor.stats().closed(CloseReason::ClientLeft), 1);
+    }
+}
+
+/// The question that a name server was asked.
+fn question(server: &UdpSocket) -> Question {
+    let mut bytes = [0; 512];
+    let (length, from) = server.recv_from(&mut bytes).unwrap();
+    Question {
+        bytes: bytes[..length].to_vec(),
+        name: "name.test".into(),
+        tcp: false,
+        from,
+        number: 0,
+    }
+}
+
+/// A name server on loopback that answers when a test does.
+fn name_server() -> (UdpSocket, SocketAddrV4) {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(Some(DEADLINE)).unwrap();
+    let port = server.local_addr().unwrap().port();
+    (server, SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
 /// RELIABILITY F29.
@@ -93,13 +135,10 @@ fn many_who_wait_for_one_name_are_answered_over_several_turns() {
     if !can_open(DESCRIPTORS) {
         return;
     }
-    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    server.set_read_timeout(Some(DEADLINE)).unwrap();
-    let port = server.local_addr().unwrap().port();
-    let at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    let (server, at) = name_server();
     // The address is not permitted: answers are replies, and nothing is connected to.
     let rules = "permit c 127.9.0.0/16\n";
-    let mut proxy = Loop::start(rules, at, HOUR_MS);
+    let mut proxy = Loop::start(rules, at, |_| ());
     let mut clients: Vec<TcpStream> = Vec::new();
     for _ in 0..WAITERS {
         let mut client = proxy.dial();
@@ -107,16 +146,8 @@ fn many_who_wait_for_one_name_are_answered_over_several_turns() {
         clients.push(client);
     }
     proxy.turn_until("all to wait", |reactor| reactor.resolver().waiters() == WAITERS);
-    let mut bytes = [0; 512];
-    let (length, from) = server.recv_from(&mut bytes).unwrap();
-    let question = Question {
-        bytes: bytes[..length].to_vec(),
-        name: "name.test".into(),
-        tcp: false,
-        from,
-        number: 0,
-    };
-    server.send_to(&addresses(&question, &[[127, 0, 0, 1]])[0], from).unwrap();
+    let question = question(&server);
+    server.send_to(&addresses(&question, &[[127, 0, 0, 1]])[0], question.from).unwrap();
     // All are due in the turn in which the datagram comes, and that one hands out its part.
     let mut left = WAITERS;
     proxy.turn_until("all to be answered", |reactor| {
@@ -137,8 +168,7 @@ fn deadlines_that_come_together_are_handled_over_several_turns() {
         return;
     }
     const LINGER_MS: Millis = 1_000;
-    let nobody = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
-    let mut proxy = Loop::start(PERMIT_ALL, nobody, LINGER_MS);
+    let mut proxy = Loop::start(PERMIT_ALL, NOBODY, |durations| durations.linger_ms = LINGER_MS);
     // Refused, and not closing: each session ends when its time to linger does.
     let mut clients: Vec<TcpStream> = (0..WAITERS).map(|_| proxy.dial()).collect();
     clients.iter_mut().for_each(|client| client.write_all(&[4, 9]).unwrap());
@@ -151,5 +181,108 @@ fn deadlines_that_come_together_are_handled_over_several_turns() {
         assert!(left - now_left <= PER_TURN, "{} deadlines in a turn", left - now_left);
         left = now_left;
         left == 0
+    });
+}
+
+#[test]
+fn an_event_of_a_session_that_has_ended_reaches_none_after_it() {
+    let (listener, target) = listener();
+    let mut proxy = Loop::start(PERMIT_ALL, NOBODY, |_| ());
+    let mut first = proxy.dial();
+    first.write_all(&request(1, target, b"")).unwrap();
+    proxy.settle();
+    let peer = accept(&listener);
+    proxy.settle();
+    // The next turn is told of these in their order: a client that may have the slot, the end of
+    // the session that had it, and what the client of that did last.
+    let mut second = proxy.dial();
+    second.write_all(&request(2, target, b"")).unwrap();
+    reset(peer);
+    first.shutdown(Shutdown::Write).unwrap();
+    proxy.settle();
+    assert_eq!(proxy.reactor.stats().closed(CloseReason::TargetReset), 1);
+    second.set_nonblocking(false).unwrap();
+    assert_eq!(read_reply(&mut second).0, 90);
+    assert_eq!(proxy.reactor.session_count(), 1, "a BIND awaits its peer");
+}
+
+#[test]
+fn the_deadline_of_a_session_that_has_ended_wakes_nobody() {
+    const REQUEST_MS: Millis = 500;
+    let mut proxy = Loop::start(PERMIT_ALL, NOBODY, |times| times.request_ms = REQUEST_MS);
+    let first = proxy.dial();
+    proxy.settle();
+    drop(first);
+    proxy.settle();
+    assert_eq!(proxy.reactor.stats().closed_total(), 1);
+    thread::sleep(Duration::from_millis(200));
+    let began = Instant::now();
+    let _second = proxy.dial();
+    proxy.settle();
+    proxy.reactor.turn().unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(REQUEST_MS - 2), "{:?}", began.elapsed());
+}
+
+const LEAVE_MS: Millis = 600;
+/// How long something else takes first.
+const BEFORE_MS: Millis = 400;
+
+#[test]
+fn a_client_that_has_closed_its_side_is_waited_for_from_then_on() {
+    let (_listener, target, _filler) = full_listener();
+    let mut proxy = Loop::start(PERMIT_ALL, NOBODY, |durations| durations.leave_ms = LEAVE_MS);
+    let mut client = proxy.dial();
+    client.write_all(&request(1, target, b"")).unwrap();
+    proxy.settle();
+    thread::sleep(Duration::from_millis(BEFORE_MS));
+    let left = Instant::now();
+    client.shutdown(Shutdown::Write).unwrap();
+    proxy.turn_until_left();
+    assert!(left.elapsed() >= Duration::from_millis(LEAVE_MS - 2), "{:?}", left.elapsed());
+}
+
+#[test]
+fn a_client_that_has_closed_its_side_is_waited_for_as_long_after_its_name_is_known() {
+    let (_listener, target, _filler) = full_listener();
+    let (server, at) = name_server();
+    let mut proxy = Loop::start(PERMIT_ALL, at, |durations| durations.leave_ms = LEAVE_MS);
+    let mut client = proxy.dial();
+    client.write_all(&request_4a(1, b"name.test", target.port(), b"")).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    proxy.settle();
+    let question = question(&server);
+    thread::sleep(Duration::from_millis(BEFORE_MS));
+    let known = Instant::now();
+    let answer = &addresses(&question, &[target.ip().octets()])[0];
+    server.send_to(answer, question.from).unwrap();
+    proxy.turn_until_left();
+    assert!(known.elapsed() >= Duration::from_millis(LEAVE_MS - 2), "{:?}", known.elapsed());
+}
+
+/// Whether the kernel's timer for a connection to an address is that of keepalive.
+fn is_probed(target: SocketAddrV4) -> bool {
+    let octets = u32::from_ne_bytes(target.ip().octets());
+    let other_end = format!("{octets:08X}:{:04X}", target.port());
+    let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines.any(|fields| fields[2] == other_end && fields[5].starts_with("02:"))
+}
+
+#[test]
+fn the_kernel_probes_the_target_of_a_relay_that_has_been_idle_for_some_time() {
+    let (listener, target) = listener();
+    let mut proxy = Loop::start(PERMIT_ALL, NOBODY, |durations| {
+        durations.keepalive_ms = 300;
+        durations.idle_ms = Some(3_000);
+    });
+    let mut client = proxy.dial();
+    client.write_all(&request(1, target, b"")).unwrap();
+    proxy.settle();
+    let _peer = accept(&listener);
+    proxy.settle();
+    assert!(!is_probed(target), "a short session is spared the call");
+    proxy.turn_until("the target to be probed", |reactor| {
+        assert_eq!(reactor.session_count(), 1, "the relay was cut");
+        is_probed(target)
     });
 }
