@@ -183,6 +183,25 @@ fn a_request_leads_where_the_rules_say() {
 }
 
 #[test]
+fn a_target_that_may_be_the_proxy_itself_is_no_loop_while_that_cannot_be_asked() {
+    struct Lacking;
+    impl Surroundings for Lacking {
+        fn is_own(&self, _: SocketAddrV4) -> io::Result<bool> {
+            Err(io::Error::from_raw_os_error(libc::EMFILE))
+        }
+
+        fn candidates(&self, name: &Name) -> Vec<Name> {
+            vec![name.clone()]
+        }
+    }
+    let rules = rules("permit c *.*.*.*");
+    let env = Env { surroundings: &Lacking, ..env(&rules) };
+    let mut session = Session::new(1, CLIENT, 0);
+    session.handle_request(&request(1, GOOD, 80, ""), &env);
+    assert_eq!(session.state(), &State::Rejecting(CloseReason::NoResources));
+}
+
+#[test]
 fn each_address_of_a_name_is_judged_and_tried_in_its_order() {
     let rules = rules("deny c 10.3.*.*\npermit c *.example\npermit c 10.2.0.9");
     let inner = Ipv4Addr::LOCALHOST;

@@ -42,7 +42,7 @@ fn every_way_to_fail_to_reach_a_target_has_its_reason_and_is_told_at_once() {
             ("10.9.12.1:80", "unreachable"),
             ("10.9.21.1:80", "unreachable"),
             ("10.9.22.1:80", "prohibited"),
-            ("10.9.23.1:80", "connect-failed"),
+            ("10.9.23.1:80", "unreachable"),
             ("10.8.0.1:80", "unreachable"),
         ]
         .into_iter()
