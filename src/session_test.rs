@@ -457,7 +457,7 @@ fn an_attempt_that_has_made_way_is_no_hope_any_more() {
     let rules = rules("permit c *.*.*.*");
     let addresses: Vec<_> = (1..=6).map(|last| Ipv4Addr::new(10, 2, 0, last)).collect();
     let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
-    session.handle_resolved(Ok(&resolved("www.example", &addresses)), &env(&rules));
+    session.handle_resolved(&Ok(resolved("www.example", &addresses)), &env(&rules));
     for attempt in 1..6 {
         session.handle_deadline(&DURATIONS, &env_at(&rules, attempt * DELAY_MS));
     }
@@ -477,7 +477,7 @@ fn each_state_has_its_whole_time_and_identd_has_its_own_once() {
     session.handle_request(&request(1, GOOD, 80, "www.example"), &env_at(&rules, 1_000));
     assert_eq!(session.deadline(&DURATIONS), Some(1_000 + DURATIONS.resolve_ms));
     let found = resolved("www.example", &[GOOD]);
-    session.handle_resolved(Ok(&found), &env_at(&rules, 4_000));
+    session.handle_resolved(&Ok(found), &env_at(&rules, 4_000));
     assert_eq!(
         session.deadline(&DURATIONS),
         Some(1_000 + DURATIONS.ident_ms),
