@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 
-/// How a server behaves; an honest one does the first.
+/// How a server behaves; an honest one does one of the first two.
 #[derive(Clone, Copy, Debug)]
 enum Conduct {
     Answers,
@@ -133,7 +133,7 @@ impl Kernel {
             _ => {}
         }
         let conduct = match is_honest {
-            true => Conduct::Answers,
+            true => self.random.pick(&[Conduct::Answers, Conduct::Digresses]),
             false => self.random.pick(&[
                 Conduct::Answers,
                 Conduct::Digresses,
