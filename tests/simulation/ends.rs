@@ -84,7 +84,10 @@ impl Kernel {
             "wrong-peer" => {
                 let peer = client.target.map(|conn| *self.conns[conn].peer.ip());
                 let mut rules = self.deciding_rules(place);
-                peer.is_some_and(|peer| rules.any(|rules| !self.allows_by(rules, place, peer)))
+                let is_open = self.truths(place).len() > 1;
+                peer.is_some_and(|peer| {
+                    is_open || rules.any(|rules| !self.allows_by(rules, place, peer))
+                })
             }
             "no-resources" => self.wanted,
             "too-many-from-source" => {

@@ -102,10 +102,12 @@ impl Kernel {
             Reload::Servers => {
                 self.seen.lingering += self.names_waited_for().len() as u64;
                 self.history.servers += 1;
-                // What is being asked is asked anew.
+                // What is being asked is asked anew; a name that waits for identd may be known.
                 for client in self.cast.clients.iter_mut().filter(|c| c.acted_by.is_none()) {
                     if let Some(basis) = &mut client.basis {
-                        basis.servers.1 = self.history.servers;
+                        let now = self.history.servers;
+                        let oldest = if client.asked_ident { basis.servers.0 } else { now };
+                        basis.servers = (oldest, now);
                     }
                 }
             }
