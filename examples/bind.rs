@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     match run() {
@@ -28,13 +28,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Outcome<()> {
+fn run() -> Result<()> {
     let mut options = Options::new();
-    options.optopt("", "proxy", "SOCKS proxy [127.0.0.1:1080]", "ADDR:PORT");
-    options.optopt("", "user", "user id to tell the proxy", "NAME");
+    options.optopt("", "proxy", "SOCKS proxy [127.0.0.1:1080]", "HOST:PORT");
+    options.optopt("", "user", "user id to send to the proxy", "NAME");
     let matches = options.parse(env::args().skip(1))?;
     let proxy = matches.opt_str("proxy").unwrap_or("127.0.0.1:1080".into());
-    let proxy = proxy.parse().map_err(|_| "--proxy: expected ADDR:PORT")?;
     let client = Client::new(proxy).user(matches.opt_str("user").unwrap_or_default());
     match &matches.free[..] {
         [] => {
@@ -59,7 +58,7 @@ fn split(url: &str) -> Option<(&str, u16, &str)> {
     })
 }
 
-fn fetch(client: &Client, host: &str, port: u16, file: &str) -> Outcome<()> {
+fn fetch(client: &Client, host: &str, port: u16, file: &str) -> Result<()> {
     let (stream, _) = client.connect((host, port))?;
     let mut control = Control::new(stream)?;
     control.expect('2')?;
@@ -127,12 +126,12 @@ impl Control {
     }
 
     /// Reads a reply, which must begin with this digit.
-    fn expect(&mut self, digit: char) -> Outcome<()> {
+    fn expect(&mut self, digit: char) -> Result<()> {
         self.expect_one_of(&[digit]).map(drop)
     }
 
     /// Reads a reply of one line or more (RFC 959 4.2); gives the first digit of its code.
-    fn expect_one_of(&mut self, digits: &[char]) -> Outcome<char> {
+    fn expect_one_of(&mut self, digits: &[char]) -> Result<char> {
         let first = self.hear()?;
         if let Some((code, _)) = first.split_once('-').filter(|(code, _)| code.len() == 3) {
             let last = format!("{code} ");
@@ -180,7 +179,7 @@ fn serve(stream: TcpStream) -> io::Result<()> {
             }
             ("RETR", _) => {
                 control.say("150 here it comes")?;
-                TcpStream::connect(client)?.write_all(b"hello from behind the proxy\n")?;
+                TcpStream::connect(client)?.write_all(b"hello through the proxy\n")?;
                 control.say("226 done")?;
             }
             ("QUIT", _) => return control.say("221 bye"),

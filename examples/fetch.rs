@@ -22,8 +22,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let mut options = Options::new();
-    options.optopt("", "proxy", "SOCKS proxy [127.0.0.1:1080]", "ADDR:PORT");
-    options.optopt("", "user", "user id to tell the proxy", "NAME");
+    options.optopt("", "proxy", "SOCKS proxy [127.0.0.1:1080]", "HOST:PORT");
+    options.optopt("", "user", "user id to send to the proxy", "NAME");
     let matches = options.parse(env::args().skip(1))?;
     let [url] = &matches.free[..] else {
         return Err(options.usage("usage: fetch [options] http://HOST[:PORT]/PATH").into());
@@ -31,7 +31,6 @@ fn run() -> Result<(), Box<dyn Error>> {
     let (host, port, path) = split(url).ok_or("expected http://HOST[:PORT]/PATH")?;
 
     let proxy = matches.opt_str("proxy").unwrap_or("127.0.0.1:1080".into());
-    let proxy = proxy.parse().map_err(|_| "--proxy: expected ADDR:PORT")?;
     let client = Client::new(proxy).user(matches.opt_str("user").unwrap_or_default());
     // An address makes a SOCKS4 request; a name is sent as it is, for the proxy to resolve (4A).
     let (mut stream, _) = client.connect((host, port))?;

@@ -1,16 +1,14 @@
 //! The client library against the program itself, and against proxies that answer slowly, badly
-//! or not at all. The examples are run, too.
+//! or not at all.
 
 mod common;
 
 use common::machine::CLOSED;
 use common::servers::*;
 use common::*;
-use socku::client::{Client, Doing, Error, Target};
-use socku::wire::EncodeError;
+use socku::client::{Client, Doing, EncodeError, Error, ProxyAddress, Target};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +17,7 @@ const GRANTED: [u8; 8] = [0, 90, 0, 80, 192, 0, 2, 1];
 const SHORT: Duration = Duration::from_secs(1);
 
 fn client(proxy: SocketAddrV4) -> Client {
-    Client::new(proxy.into()).connect_timeout(DEADLINE).reply_timeout(DEADLINE)
+    Client::new(proxy).connect_timeout(DEADLINE).reply_timeout(DEADLINE)
 }
 
 /// A proxy for one client, which does this once the client's first bytes are there.
@@ -88,6 +86,45 @@ fn a_connect_by_name_leaves_the_name_to_the_proxy() {
 }
 
 #[test]
+fn a_target_may_be_text_of_host_and_port() {
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let target = echo_server().to_string();
+    let client = client(proxy.address);
+    echoes(&mut with_deadline(client.connect(target.as_str()).unwrap().0));
+    echoes(&mut with_deadline(client.connect(&target).unwrap().0));
+    assert!(client.bind(target.clone()).unwrap().address().ip().is_loopback());
+    echoes(&mut with_deadline(client.connect(target).unwrap().0));
+    let error = client.connect("127.0.0.1").unwrap_err();
+    assert!(matches!(&error, Error::Target(found) if found == "127.0.0.1"), "{error:?}");
+}
+
+#[test]
+fn a_proxy_may_be_named_and_each_of_its_addresses_is_tried() {
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let echo = echo_server();
+    let (text, port) = (format!("localhost:{}", proxy.address.port()), proxy.address.port());
+    // Where localhost is ::1 as well, that address refuses.
+    for place in [ProxyAddress::from(&text), ("localhost", port).into(), text.into()] {
+        let client = Client::new(place).connect_timeout(DEADLINE).reply_timeout(DEADLINE);
+        echoes(&mut with_deadline(client.connect(echo).unwrap().0));
+    }
+    let error = Client::new("localhost:1").connect(TARGET).unwrap_err();
+    let expected = "error while connecting to the SOCKS proxy at localhost:1: ";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_looked_up_is_an_error_of_its_own() {
+    for (place, shown) in [("localhost", "localhost: expected HOST:PORT"), ("a\0b:1", "a\\0b:1: ")]
+    {
+        let error = Client::new(place).connect(TARGET).unwrap_err();
+        assert!(matches!(&error, Error::Io { doing: Doing::LookingUp, .. }), "{error:?}");
+        let expected = "error while looking up the name of the SOCKS proxy at ";
+        assert!(error.to_string().starts_with(&format!("{expected}{shown}")), "{error}");
+    }
+}
+
+#[test]
 fn a_refusal_by_rule_is_rejected() {
     let proxy = Proxy::start("permit cb *.*.*.* user alice\n", &[]);
     let (_listener, address) = listener();
@@ -100,7 +137,7 @@ fn a_refusal_by_rule_is_rejected() {
 }
 
 #[test]
-fn a_bind_tells_its_address_and_accept_gives_stream_and_peer() {
+fn a_bind_reports_its_address_and_accept_gives_stream_and_peer() {
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let bound = client(proxy.address).bind((Ipv4Addr::LOCALHOST, 21)).unwrap();
     assert!(bound.address().ip().is_loopback());
@@ -118,7 +155,7 @@ fn a_bind_tells_its_address_and_accept_gives_stream_and_peer() {
 }
 
 #[test]
-fn a_bind_that_somebody_else_answers_is_rejected() {
+fn a_bind_that_another_peer_answers_is_rejected() {
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let bound = client(proxy.address).bind((Ipv4Addr::new(127, 0, 0, 9), 21)).unwrap();
     let _stranger = TcpStream::connect(bound.address()).unwrap();
@@ -127,7 +164,7 @@ fn a_bind_that_somebody_else_answers_is_rejected() {
 }
 
 #[test]
-fn a_bind_that_nobody_answers_ends_with_the_proxys_time_or_ours() {
+fn a_bind_that_nobody_answers_ends_by_the_time_out_of_proxy_or_client() {
     let proxy = Proxy::start(PERMIT_ALL, &["--bind-timeout", "1"]);
     let bound = client(proxy.address).bind((Ipv4Addr::LOCALHOST, 21)).unwrap();
     assert!(matches!(bound.accept(), Err(Error::Rejected)));
@@ -140,7 +177,7 @@ fn a_bind_that_nobody_answers_ends_with_the_proxys_time_or_ours() {
 }
 
 #[test]
-fn a_bind_that_is_dropped_ends_the_listening() {
+fn dropping_a_bind_ends_the_listening() {
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let bound = client(proxy.address).bind((Ipv4Addr::LOCALHOST, 21)).unwrap();
     let address = bound.address();
@@ -150,7 +187,7 @@ fn a_bind_that_is_dropped_ends_the_listening() {
 }
 
 #[test]
-fn an_address_of_zeros_to_tell_becomes_the_proxys_own() {
+fn a_bind_address_of_zeros_is_replaced_by_the_proxys_own() {
     let listener = TcpListener::bind("127.0.0.3:0").unwrap();
     let proxy = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -174,7 +211,7 @@ fn every_code_of_a_refusal_is_an_error_of_its_own() {
 }
 
 #[test]
-fn what_is_no_reply_is_a_violation_with_its_bytes() {
+fn an_answer_that_is_no_reply_is_a_protocol_error_with_its_bytes() {
     let answers: [&[u8]; 6] = [
         &[4, 90, 0, 80, 192, 0, 2, 1],
         &[0, 94, 0, 80, 192, 0, 2, 1],
@@ -204,9 +241,9 @@ fn what_is_no_reply_is_a_violation_with_its_bytes() {
 
 #[test]
 fn payload_in_one_segment_with_the_reply_is_not_lost() {
-    let client = answering(b"\0\x5a\0\0\0\0\0\0payload directly behind it");
+    let client = answering(b"\0\x5a\0\0\0\0\0\0payload directly after it");
     let (stream, _) = client.connect(TARGET).unwrap();
-    assert_eq!(read_all(&mut with_deadline(stream)), b"payload directly behind it");
+    assert_eq!(read_all(&mut with_deadline(stream)), b"payload directly after it");
 
     let client = answering(b"\0\x5a\0\x15\x7f\0\0\x01\0\x5a\0\x16\x7f\0\0\x02both at once");
     let bound = client.bind(TARGET).unwrap();
@@ -234,7 +271,7 @@ fn a_dripping_reply_is_read_whole() {
 }
 
 #[test]
-fn a_dripping_reply_does_not_stretch_the_time_out() {
+fn a_dripping_reply_does_not_extend_the_time_out() {
     // Each byte comes within the time-out, all of them do not.
     let pause = SHORT / 3;
     let client = scripted(move |mut stream| drip(&mut stream, &GRANTED, pause));
@@ -251,7 +288,7 @@ fn a_dripping_reply_does_not_stretch_the_time_out() {
 }
 
 #[test]
-fn accept_has_its_time_from_its_call() {
+fn the_time_out_of_accept_starts_at_its_call() {
     let bound = answering(b"\0\x5a\0\x15\x7f\0\0\x01\0\x5a\0\x16\x7f\0\0\x02")
         .reply_timeout(SHORT)
         .bind(TARGET)
@@ -261,7 +298,7 @@ fn accept_has_its_time_from_its_call() {
 }
 
 #[test]
-fn a_time_out_may_be_none_or_for_ever() {
+fn a_time_out_may_be_zero_or_unlimited() {
     let error = answering(&GRANTED).connect_timeout(Duration::ZERO).connect(TARGET).unwrap_err();
     assert!(is_timeout(&error, Doing::Connecting), "{error:?}");
     let error = answering(&GRANTED).reply_timeout(Duration::ZERO).connect(TARGET).unwrap_err();
@@ -271,7 +308,7 @@ fn a_time_out_may_be_none_or_for_ever() {
 }
 
 #[test]
-fn a_proxy_that_takes_no_connection_costs_the_connect_time_out() {
+fn a_proxy_that_accepts_no_connection_is_given_up_after_the_connect_time_out() {
     // With its queue full, a listener on Linux answers no further SYN.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
@@ -286,7 +323,7 @@ fn a_proxy_that_takes_no_connection_costs_the_connect_time_out() {
 }
 
 #[test]
-fn failures_of_the_connection_say_what_was_being_done() {
+fn an_io_error_says_which_step_failed() {
     let error = client(CLOSED).connect(TARGET).unwrap_err();
     assert!(
         matches!(&error, Error::Io { doing: Doing::Connecting, proxy, error }
@@ -302,7 +339,7 @@ fn failures_of_the_connection_say_what_was_being_done() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_refused_before_a_connection_is_made() {
+fn a_request_that_cannot_be_encoded_fails_before_a_connection_is_made() {
     let (listener, address) = listener();
     let user = |user: &[u8]| client(address).user(user).connect(TARGET);
     for text in [&b"a\0b"[..], b"\0", &[b'u'; 513]] {
@@ -321,17 +358,17 @@ fn what_cannot_be_asked_is_refused_before_a_connection_is_made() {
 }
 
 #[test]
-fn what_is_sent_is_the_request_to_the_byte_and_at_the_limits_too() {
+fn exactly_the_bytes_of_the_request_are_sent_even_at_the_limits() {
     let name = "n".repeat(255);
     let cases = [
         (Target::Address(TARGET), vec![b'u'; 512]),
-        (Target::Name(&name, 80), vec![b'u'; 512]),
-        (Target::Name("127.0.0.1", 80), vec![]),
+        (Target::from((&*name, 80)), vec![b'u'; 512]),
+        (Target::Name("127.0.0.1".into(), 80), vec![]),
         (Target::from(("127.0.0.1", 80)), vec![0xff, b' ', b'\n']),
     ];
     for (target, user) in cases {
-        let (address_4, name_4a) = match target {
-            Target::Address(address) => (address, None),
+        let (address_4, name_4a) = match &target {
+            Target::Address(address) => (*address, None),
             Target::Name(name, _) => (TARGET, Some(name)),
         };
         for command in [1, 2] {
@@ -347,12 +384,12 @@ fn what_is_sent_is_the_request_to_the_byte_and_at_the_limits_too() {
                 stream.read_exact(&mut bytes).unwrap();
                 assert_eq!(bytes, expected);
                 stream.write_all(&GRANTED).unwrap();
-                assert_eq!(read_all(&mut stream), b"", "behind the request");
+                assert_eq!(read_all(&mut stream), b"", "after the request");
             });
             let client = client(address).user(user);
             match command {
-                1 => drop(client.connect(target).unwrap()),
-                _ => drop(client.bind(target).unwrap()),
+                1 => drop(client.connect(target.clone()).unwrap()),
+                _ => drop(client.bind(target.clone()).unwrap()),
             }
             asking.join().unwrap();
         }
@@ -360,9 +397,9 @@ fn what_is_sent_is_the_request_to_the_byte_and_at_the_limits_too() {
 }
 
 #[test]
-fn an_error_tells_a_person_what_is_wrong() {
-    let proxy = "127.0.0.1:1080".parse().unwrap();
-    let io = |doing, kind: ErrorKind| Error::Io { doing, proxy, error: kind.into() };
+fn each_error_has_a_text_that_says_what_is_wrong() {
+    let proxy = ProxyAddress::from("127.0.0.1:1080");
+    let io = |doing, kind: ErrorKind| Error::Io { doing, proxy: proxy.clone(), error: kind.into() };
     let cases = [
         (Error::Request(EncodeError::User), "the user id holds a NUL or exceeds 512 bytes"),
         (Error::Rejected, "the SOCKS proxy refused, or could not make the connection (reply 91)"),
@@ -387,69 +424,4 @@ fn an_error_tells_a_person_what_is_wrong() {
     for (error, text) in cases {
         assert_eq!(error.to_string(), text);
     }
-}
-
-/// Builds an example, which may take its time and wait for another cargo; the program.
-fn example(name: &str) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--quiet", "--offline", "--message-format", "json", "--example", name]);
-    let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let messages = String::from_utf8(output.stdout).unwrap();
-    let program = messages.rsplit("\"executable\":\"").next().unwrap().split('"').next();
-    Command::new(program.unwrap())
-}
-
-#[test]
-fn the_example_fetch_prints_the_page() {
-    let mut fetch = example("fetch");
-    let proxy = Proxy::start("permit c *.*.*.* user bob\n", &[]);
-    let (listener, address) = listener();
-    let server = thread::spawn(move || {
-        let mut stream = accept(&listener);
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            request.push(byte[0]);
-        }
-        stream.write_all(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\nthe\npage\n").unwrap();
-        String::from_utf8(request).unwrap()
-    });
-    let (proxy_text, url) = (proxy.address.to_string(), format!("http://{address}/a/b"));
-    let output = fetch.args(["--proxy", &proxy_text, "--user", "bob", &url]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(output.stdout, b"the\npage\n");
-    assert!(server.join().unwrap().starts_with("GET /a/b HTTP/1.0\r\nHost: "));
-
-    let output = example("fetch").args(["--proxy", &proxy_text, &url]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(text, format!("fetch: {}\n", Error::Rejected));
-}
-
-#[test]
-fn the_example_bind_transfers_a_file() {
-    let proxy = Proxy::start(PERMIT_ALL, &[]);
-    let proxy_text = proxy.address.to_string();
-    let output = example("bind").args(["--proxy", &proxy_text]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(output.stdout, b"hello from behind the proxy\n");
-    let access = proxy.wait_log("command=bind");
-    assert!(access.contains(" reply=90 reason=done up=0 down=28 "), "{access}");
-}
-
-#[test]
-fn the_readme_shows_the_example_that_is_compiled() {
-    let readme = include_str!("../README.md");
-    let documentation = include_str!("../src/client.rs");
-    let example = documentation.split("```").nth(1).unwrap();
-    let lines = example.lines().skip(1).filter_map(|line| line.strip_prefix("//!"));
-    let block: String = lines
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| format!("    {}\n", line.strip_prefix(' ').unwrap()))
-        .collect();
-    let without_blanks: String =
-        readme.lines().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
-    assert!(without_blanks.contains(&block), "{block}");
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 /// it makes the proxy stop listening.
 ///
 /// ```no_run
-/// # fn tell_the_server(address: std::net::SocketAddr) {}
+/// # fn send_to_server(address: std::net::SocketAddr) {}
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use socku::client::Client;
 ///
-/// let client = Client::new("127.0.0.1:1080".parse()?);
+/// let client = Client::new("127.0.0.1:1080");
 /// let bound = client.bind(("192.0.2.7", 21))?;
-/// tell_the_server(bound.address()); // FTP: the PORT command
+/// send_to_server(bound.address()); // FTP: the PORT command
 /// let (stream, peer) = bound.accept()?;
 /// # Ok(())
 /// # }
@@ -44,20 +44,20 @@ impl Bound {
         Ok(Bound { proxy, address: SocketAddr::new(ip, address.port()), reply_timeout })
     }
 
-    /// The address to tell the peer: that of the first reply, with the proxy's own address in
-    /// place of 0.0.0.0. It is an IPv6 address only if the proxy said 0.0.0.0 and was itself
-    /// reached over IPv6.
+    /// The address to pass on to the peer: that of the first reply, with the proxy's own address in
+    /// place of 0.0.0.0. It is an IPv6 address only if the proxy replied with 0.0.0.0 and was
+    /// itself reached over IPv6.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Waits for the peer, at most for the client's reply time-out from now on. Gives the stream
-    /// and the address the peer came from (as the proxy tells it).
+    /// and the peer's address as the proxy reports it.
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] when the proxy says that somebody else than the expected peer came, or
-    /// that nobody did in its own time. Any other [`Error`] but [`Error::Request`].
+    /// [`Error::Rejected`] when another peer than the expected one connected to the proxy, or none
+    /// within the proxy's own time. [`Error::Protocol`] and [`Error::Io`] as for the first reply.
     pub fn accept(mut self) -> Result<(TcpStream, SocketAddrV4), Error> {
         self.proxy.set_deadline(self.reply_timeout);
         let peer = self.proxy.granted(Doing::Peer)?;

@@ -1,14 +1,19 @@
 //! Why there is no connection, for programs and for the person who sees it.
 
+use super::address::ProxyAddress;
 use crate::wire::{EncodeError, NAME_BYTES_MAX, REPLY_BYTES, USER_BYTES_MAX};
+use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 
 /// Why there is no connection. The text that `Display` gives is complete, the operating system's
 /// words included; so there is no `source` that would say it again.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
+    /// The target, given here, is no IPv4 address and not of the form `HOST:PORT`. Nothing has
+    /// been sent.
+    Target(String),
     /// The request cannot be put into bytes: the user id or the name is too long or holds a
     /// NUL, the name is empty, or the address is 0.0.0.x. Nothing has been sent.
     Request(EncodeError),
@@ -19,23 +24,26 @@ pub enum Error {
     NoIdent,
     /// Reply 93: this host's identd gave the proxy another user than the user id.
     OtherUser,
-    /// What came is no SOCKS4 reply. These are its bytes: eight, or fewer (maybe none) if the
-    /// connection ended behind them.
+    /// The proxy's answer is no SOCKS4 reply. These are its bytes: eight, or fewer (maybe none) if
+    /// the connection ended after them.
     Protocol(Vec<u8>),
     /// A system call failed, or a time-out ([`ErrorKind::TimedOut`]) has passed.
     Io {
-        /// What was being done.
+        /// The step that failed.
         doing: Doing,
-        /// The proxy it was done with.
-        proxy: SocketAddr,
-        /// What went wrong.
+        /// The proxy, as the caller named it.
+        proxy: ProxyAddress,
+        /// The system's error. For a proxy with several addresses it is that of the last one.
         error: io::Error,
     },
 }
 
-/// What was being done when an [`Error::Io`] came up.
+/// The step that an [`Error::Io`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Doing {
+    /// Looking up the proxy's name.
+    LookingUp,
     /// Connecting to the proxy.
     Connecting,
     /// Sending the request.
@@ -47,8 +55,9 @@ pub enum Doing {
 }
 
 impl Error {
-    /// What blocking sockets call "would block" is their time-out.
-    pub(super) fn io(doing: Doing, proxy: SocketAddr, error: io::Error) -> Error {
+    /// Blocking sockets report their time-out as "would block".
+    pub(super) fn io(doing: Doing, proxy: &ProxyAddress, error: io::Error) -> Error {
+        let proxy = proxy.clone();
         let error = match error.kind() {
             ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
             _ => error,
@@ -60,6 +69,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Error::Target(found) => write!(
+                f,
+                "the target {found:?}: expected HOST:PORT, with a name or an IPv4 address as HOST"
+            ),
             Error::Request(EncodeError::User) => {
                 write!(f, "the user id holds a NUL or exceeds {USER_BYTES_MAX} bytes")
             }
@@ -103,6 +116,7 @@ fn protocol(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 impl fmt::Display for Doing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Doing::LookingUp => "looking up the name of",
             Doing::Connecting => "connecting to",
             Doing::Sending => "sending the request to",
             Doing::Reply => "waiting for the reply of",
@@ -112,3 +126,10 @@ impl fmt::Display for Doing {
 }
 
 impl std::error::Error for Error {}
+
+/// Never called: for the targets that cannot be wrong.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Error {
+        match never {}
+    }
+}

@@ -1,30 +1,49 @@
 //! The connection to a proxy while request and replies are under way, under one deadline.
 
+use super::address::ProxyAddress;
 use super::error::{Doing, Error};
 use crate::wire::{self, Code, REPLY_BYTES};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
 /// A connection to a proxy.
 #[derive(Debug)]
 pub(super) struct Proxy {
     stream: TcpStream,
-    /// What the caller asked for; errors name it.
-    address: SocketAddr,
+    /// As the caller named it; errors do the same.
+    address: ProxyAddress,
     /// `None`: no limit.
     deadline: Option<Instant>,
 }
 
 impl Proxy {
-    /// Connects, and gives no time for anything further: [`Proxy::set_deadline`] does.
-    pub fn dial(address: SocketAddr, most: Duration) -> Result<Proxy, Error> {
-        let failed = |error| Error::io(Doing::Connecting, address, error);
-        if most.is_zero() {
-            return Err(failed(ErrorKind::TimedOut.into()));
+    /// Tries the proxy's addresses one after the other until one can be reached. Together they have
+    /// `most` time: each has an even share of what is left, so that one that is silent cannot use
+    /// up the time of all. [`Proxy::set_deadline`] gives time for anything further.
+    pub fn dial(address: &ProxyAddress, most: Duration) -> Result<Proxy, Error> {
+        let resolved = address.resolve();
+        let resolved = resolved.map_err(|error| Error::io(Doing::LookingUp, address, error))?;
+        if resolved.is_empty() {
+            let error = ErrorKind::AddrNotAvailable.into();
+            return Err(Error::io(Doing::LookingUp, address, error));
         }
-        let stream = TcpStream::connect_timeout(&address, most).map_err(failed)?;
-        Ok(Proxy { stream, address, deadline: None })
+        let deadline = Instant::now().checked_add(most);
+        let mut failure = io::Error::from(ErrorKind::TimedOut);
+        for (tried, at) in resolved.iter().enumerate() {
+            let left = deadline.map(|until| until.saturating_duration_since(Instant::now()));
+            let share = left.map_or(Duration::MAX, |left| left / (resolved.len() - tried) as u32);
+            if share.is_zero() {
+                continue;
+            }
+            match TcpStream::connect_timeout(at, share) {
+                Ok(stream) => {
+                    return Ok(Proxy { stream, address: address.clone(), deadline: None });
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(Error::io(Doing::Connecting, address, failure))
     }
 
     /// Everything until the next call has to be done within `most`.
@@ -47,7 +66,7 @@ impl Proxy {
             match self.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io(Doing::Sending, self.address, error)),
+                Err(error) => return Err(Error::io(Doing::Sending, &self.address, error)),
             }
         }
         Ok(())
@@ -67,7 +86,7 @@ impl Proxy {
                 Ok(0) => return Err(Error::Protocol(bytes[..length].to_vec())),
                 Ok(count) => length += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io(doing, self.address, error)),
+                Err(error) => return Err(Error::io(doing, &self.address, error)),
             }
         }
         let reply =
@@ -88,7 +107,7 @@ impl Proxy {
     /// The proxy's address as the kernel has it, so never 0.0.0.0.
     pub fn ip(&self) -> Result<IpAddr, Error> {
         let peer = self.stream.peer_addr();
-        let peer = peer.map_err(|error| Error::io(Doing::Reply, self.address, error))?;
+        let peer = peer.map_err(|error| Error::io(Doing::Reply, &self.address, error))?;
         Ok(peer.ip().to_canonical())
     }
 
@@ -97,7 +116,7 @@ impl Proxy {
         let reset = self.stream.set_read_timeout(None);
         reset
             .and_then(|()| self.stream.set_write_timeout(None))
-            .map_err(|error| Error::io(Doing::Reply, self.address, error))?;
+            .map_err(|error| Error::io(Doing::Reply, &self.address, error))?;
         Ok(self.stream)
     }
 }

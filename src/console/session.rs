@@ -1,10 +1,11 @@
 //! One session: a socket, a dialogue, and pieces of the page for whoever writes it.
 
-use super::dial::{DialError, dial};
+use super::dial::dial;
 use super::dialogue::{Action, Dialogue};
 use super::page;
 use super::query::FieldError;
 use super::script::{Script, ScriptError};
+use crate::client;
 use crate::name::Classified;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -48,7 +49,7 @@ pub struct Plan<'a> {
 enum Failure {
     Field(FieldError),
     Script(ScriptError),
-    Dial(DialError),
+    Dial(client::Error),
     Broken(io::Error),
     Idle(Duration),
     TooMuch,
@@ -84,8 +85,8 @@ impl From<ScriptError> for Failure {
     }
 }
 
-impl From<DialError> for Failure {
-    fn from(error: DialError) -> Failure {
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Failure {
         Failure::Dial(error)
     }
 }
