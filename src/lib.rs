@@ -15,6 +15,8 @@ pub mod escape;
 pub mod explain;
 pub mod files;
 pub mod ident;
+#[doc(hidden)]
+pub mod internals;
 pub mod limits;
 pub mod logging;
 pub mod name;

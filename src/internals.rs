@@ -1,0 +1,67 @@
+//! The parts that the two programs, the tests and fuzzing use directly. Nothing here is part of the
+//! library's interface: it changes without notice.
+
+/// The program `socku-console`.
+pub mod console {
+    pub use crate::console::dialogue::{Action, Dialogue};
+    pub use crate::console::page;
+    pub use crate::console::query::{Form, QUERY_BYTES_MAX, parse};
+    pub use crate::console::run::{Environment, serve};
+    pub use crate::console::script::Script;
+}
+
+pub use parts::*;
+
+mod parts {
+    pub mod config {
+        pub use crate::config::{Config, Invocation, parse};
+    }
+    pub mod dns {
+        pub use crate::dns::{DnsError, Hosts, Resolver, Settings, Transport};
+    }
+    pub mod escape {
+        pub use crate::escape::{Escaped, SHOWN_BYTES_MAX};
+    }
+    pub mod explain {
+        pub use crate::explain::{explain, listing};
+    }
+    pub mod ident {
+        pub use crate::ident::{Outcome, Ports, Strictness, judge};
+    }
+    pub mod limits {
+        pub use crate::limits::raise_descriptor_limit;
+    }
+    pub mod logging {
+        pub use crate::logging::{finish_with, init};
+    }
+    pub mod name {
+        pub use crate::name::{Classified, classify};
+    }
+    pub mod net {
+        pub use crate::net::{Event, Interest, MioNet, Net};
+    }
+    pub mod reactor {
+        pub use crate::reactor::Reactor;
+    }
+    pub mod reason {
+        pub use crate::reason::CloseReason;
+    }
+    pub mod rules {
+        pub use crate::rules::{AccessRequest, RuleSet, Verdict};
+    }
+    pub mod settings {
+        pub use crate::settings::{Durations, Settings};
+    }
+    pub mod signals {
+        pub use crate::signals::survive_early_requests;
+    }
+    pub mod time {
+        pub use crate::time::Millis;
+    }
+    pub mod token {
+        pub use crate::token::{CLIENT, LISTENERS_MAX, Token};
+    }
+    pub mod wire {
+        pub use crate::wire::{Command, Host, Parsed, parse_request};
+    }
+}
