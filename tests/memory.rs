@@ -25,7 +25,7 @@ fn a_thousand_stalled_readers_take_what_is_documented_and_nobody_elses_service()
                 let set = Command::new("sysctl").args(["-qw", limit]).status().unwrap();
                 assert!(set.success(), "{limit}");
             }
-            socku::limits::raise_descriptor_limit();
+            socku::internals::limits::raise_descriptor_limit();
             for mode in MODES {
                 let proxy =
                     Proxy::start(PERMIT_ALL, &[*mode, &["--max-sessions", "1100"]].concat());
@@ -60,7 +60,7 @@ fn under_a_memory_limit_stalled_readers_and_a_flood_cost_no_session() {
             let set = Command::new("sysctl").args(["-qw", limit]).status().unwrap();
             assert!(set.success(), "{limit}");
         }
-        socku::limits::raise_descriptor_limit();
+        socku::internals::limits::raise_descriptor_limit();
         // A name server that says nothing.
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
         let nameserver = silent.local_addr().unwrap().to_string();

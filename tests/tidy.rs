@@ -1,9 +1,9 @@
 //! Conventions of the house that a reader of the source would have to check by eye.
 
-use socku::config::{self, Invocation};
-use socku::explain;
-use socku::reason::CloseReason;
-use socku::rules::RuleSet;
+use socku::internals::config::{self, Invocation};
+use socku::internals::explain;
+use socku::internals::reason::CloseReason;
+use socku::internals::rules::RuleSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -17,7 +17,7 @@ const FIXED_PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// not the fewer that it was started with. Where it may not, it says so, and fails where `CI` is
 /// set.
 pub fn can_open(descriptors: u64) -> bool {
-    let is_enough = socku::limits::raise_descriptor_limit() >= descriptors;
+    let is_enough = socku::internals::limits::raise_descriptor_limit() >= descriptors;
     assert!(is_enough || std::env::var_os("CI").is_none(), "{descriptors} descriptors are needed");
     if !is_enough {
         eprintln!("skipped: needs {descriptors} descriptors");
@@ -28,7 +28,7 @@ pub fn can_open(descriptors: u64) -> bool {
 /// This many sessions, or as many as there are descriptors for, at two a session.
 pub fn sessions(wanted: usize) -> usize {
     // Some are for pipes and the like.
-    let room = (socku::limits::raise_descriptor_limit() as usize - 200) / 2;
+    let room = (socku::internals::limits::raise_descriptor_limit() as usize - 200) / 2;
     if room < wanted {
         eprintln!("{room} sessions instead of {wanted}: too few descriptors");
     }

@@ -10,7 +10,7 @@ use crate::random::pattern;
 use crate::reloads::Basis;
 use crate::tcp::{FAR, NEAR};
 use rustix::io::Errno;
-use socku::settings::Durations;
+use socku::internals::settings::Durations;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -5,7 +5,7 @@ use crate::actors::Role;
 use crate::checks::SLACK_MS;
 use crate::kernel::Kernel;
 use crate::rules::CONNECT;
-use socku::session::ATTEMPTS_MAX;
+use socku::internals::session::ATTEMPTS_MAX;
 use std::net::Ipv4Addr;
 
 /// How far the attempts of one session have come, by what the kernel sees of them.

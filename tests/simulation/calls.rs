@@ -5,8 +5,8 @@ use crate::kernel::{Conn, Kernel, Listener};
 use crate::sim_net::PROXY;
 use crate::tcp::NEAR;
 use rustix::io::Errno;
-use socku::net::{Event, Interest};
-use socku::token::{CLIENT, FIRST_USER_TOKEN, LISTENERS_MAX, Token};
+use socku::internals::net::{Event, Interest};
+use socku::internals::token::{CLIENT, FIRST_USER_TOKEN, LISTENERS_MAX, Token};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 

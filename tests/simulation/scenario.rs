@@ -6,7 +6,7 @@ use crate::random::Random;
 use crate::reloads::Reload;
 use crate::rules::{self, Rule};
 use crate::sim_net::PROXY;
-use socku::settings::{Durations, Settings};
+use socku::internals::settings::{Durations, Settings};
 use std::fmt;
 
 /// How bytes are to be relayed.

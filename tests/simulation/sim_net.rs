@@ -3,7 +3,7 @@
 use crate::kernel::Kernel;
 use crate::tcp::NEAR;
 use rustix::io::Errno;
-use socku::net::{Event, Interest, Net};
+use socku::internals::net::{Event, Interest, Net};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::hash::Hash;

@@ -1,10 +1,10 @@
 //! What the console makes of a query and of a remote shell, read back by a decoder that shares
 //! nothing with it.
 
-use socku::console::dialogue::{Action, Dialogue};
-use socku::console::page;
-use socku::console::query::{Form, QUERY_BYTES_MAX, parse};
-use socku::console::script::Script;
+use socku::internals::console::Script;
+use socku::internals::console::page;
+use socku::internals::console::{Action, Dialogue};
+use socku::internals::console::{Form, QUERY_BYTES_MAX, parse};
 
 /// What was understood, written out anew, is understood the same, and no field leaves its place.
 pub fn query(bytes: &[u8]) {

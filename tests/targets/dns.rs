@@ -1,8 +1,8 @@
 //! A second decoder of DNS answers, plain and without any crate, and the comparison with what
 //! the resolver does.
 
-use socku::dns::{DnsError, Hosts, Resolver, Settings, Transport};
-use socku::name::{Classified, classify};
+use socku::internals::dns::{DnsError, Hosts, Resolver, Settings, Transport};
+use socku::internals::name::{Classified, classify};
 use std::net::Ipv4Addr;
 
 /// What a message does to the one query for [`NAME`].

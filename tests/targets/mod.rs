@@ -6,12 +6,12 @@ pub mod console;
 #[path = "dns.rs"]
 pub mod dns;
 
-use socku::dns::Settings;
-use socku::escape::{Escaped, SHOWN_BYTES_MAX};
-use socku::ident::{Outcome, Ports, Strictness, judge};
-use socku::name::{self, Classified};
-use socku::rules::{AccessRequest, RuleSet};
-use socku::wire::{Command, Host, Parsed, parse_request};
+use socku::internals::dns::Settings;
+use socku::internals::escape::{Escaped, SHOWN_BYTES_MAX};
+use socku::internals::ident::{Outcome, Ports, Strictness, judge};
+use socku::internals::name::{self, Classified};
+use socku::internals::rules::{AccessRequest, RuleSet};
+use socku::internals::wire::{Command, Host, Parsed, parse_request};
 use std::net::Ipv4Addr;
 
 /// What looks at some bytes.
@@ -98,7 +98,8 @@ pub fn rule_file(bytes: &[u8]) {
         for name in [None, Some(&b"a.example.com"[..])] {
             let query = AccessRequest { command, name, address, port: 80, client, user: b"bob" };
             let possible = rules.could_permit(command, name, 80, client, b"bob").is_ok();
-            let permits = matches!(rules.decide(&query), socku::rules::Verdict::Permit { .. });
+            let permits =
+                matches!(rules.decide(&query), socku::internals::rules::Verdict::Permit { .. });
             assert!(possible || !permits, "refused without asking, though permitted");
         }
     }
