@@ -1,16 +1,17 @@
-//! The command line.
+//! The settings, and the command line that they come from.
 
 use crate::dns;
 use crate::time::Millis;
-use getopts::{Matches, Options, ParsingStyle};
+use getopts::{Fail, Matches, Options, ParsingStyle};
+use std::error;
 use std::ffi::OsString;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// What the command line asks for.
+/// The request of a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invocation {
     /// Serve.
@@ -34,7 +35,7 @@ pub struct Config {
     pub rule_file: Option<PathBuf>,
     /// Source address of outgoing connections.
     pub outbound: Option<Ipv4Addr>,
-    /// Address told to BIND clients.
+    /// Address reported to BIND clients.
     pub bind_address: Option<Ipv4Addr>,
     /// Ports that BIND listens on.
     pub bind_ports: Option<RangeInclusive<u16>>,
@@ -66,14 +67,130 @@ pub struct Config {
     pub splice: bool,
     /// `NAME[:GROUP]` to become once listening.
     pub user: Option<String>,
+    /// Signals of the process are taken over.
+    pub signals: bool,
 }
 
-/// Long enough for anybody, and far from any overflow: ten years.
+/// Effectively unlimited, and cannot overflow: ten years.
 const SECONDS_MAX: u64 = 10 * 366 * 24 * 3600;
-const BUFFER_BYTES_MAX: usize = 16 << 20;
-const BUFFER_BYTES_MIN: usize = 1024;
+const BUFFER_BYTES: RangeInclusive<usize> = 1024..=16 << 20;
+const SESSIONS: RangeInclusive<usize> = 1..=1 << 20;
+const SESSIONS_PER_SOURCE: RangeInclusive<u32> = 1..=1 << 20;
+const PORTS: &str = "LOW-HIGH, ports from 1 to 65535, for example 40000-40099";
+
+/// A setting that has a value it cannot have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SettingError {
+    /// The flag that has this setting, without its dashes: `buffer-size`.
+    pub flag: &'static str,
+    /// The value.
+    pub found: String,
+    /// The values that it could have.
+    pub expected: String,
+}
+
+impl SettingError {
+    fn new(flag: &'static str, found: impl Display, expected: impl Display) -> SettingError {
+        SettingError { flag, found: found.to_string(), expected: expected.to_string() }
+    }
+}
+
+impl Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SettingError { flag, found, expected } = self;
+        write!(f, "--{flag} {found:?}: expected {expected}")
+    }
+}
+
+impl error::Error for SettingError {}
+
+/// A command line that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsageError {
+    /// A flag that is unknown, given twice, or without its value.
+    Flag(Fail),
+    /// An argument that belongs to no flag.
+    Argument(String),
+    /// The value of a flag.
+    Setting(SettingError),
+}
+
+impl Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UsageError::Flag(error) => write!(f, "{error}; see --help"),
+            UsageError::Argument(argument) => {
+                write!(f, "unexpected argument {argument:?}, expected options only; see --help")
+            }
+            UsageError::Setting(error) => error.fmt(f),
+        }
+    }
+}
+
+impl error::Error for UsageError {}
+
+impl From<SettingError> for UsageError {
+    fn from(error: SettingError) -> UsageError {
+        UsageError::Setting(error)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: vec![SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1080)],
+            rule_file: None,
+            outbound: None,
+            bind_address: None,
+            bind_ports: None,
+            max_sessions: None,
+            max_per_source: None,
+            request_timeout_ms: 30_000,
+            nameservers: Vec::new(),
+            dns_timeout_ms: 10_000,
+            ident_timeout_ms: 15_000,
+            connect_timeout_ms: 120_000,
+            bind_timeout_ms: 120_000,
+            idle_timeout_ms: Some(7_200_000),
+            half_close_timeout_ms: 300_000,
+            drain_timeout_ms: 30_000,
+            buffer_bytes: 65536,
+            splice: true,
+            user: None,
+            signals: false,
+        }
+    }
+}
 
 impl Config {
+    /// Checks the values that did not come from a command line.
+    pub fn check(&self) -> Result<(), SettingError> {
+        check("max-sessions", self.max_sessions, &SESSIONS, "a number")?;
+        check("max-per-source", self.max_per_source, &SESSIONS_PER_SOURCE, "a number")?;
+        check("buffer-size", Some(self.buffer_bytes), &BUFFER_BYTES, "bytes")?;
+        if let Some(ports) = &self.bind_ports
+            && (ports.is_empty() || *ports.start() == 0)
+        {
+            let found = format!("{}-{}", ports.start(), ports.end());
+            return Err(SettingError::new("bind-ports", found, PORTS));
+        }
+        let timeouts = [
+            ("request-timeout", Some(self.request_timeout_ms), 1),
+            ("ident-timeout", Some(self.ident_timeout_ms), 1),
+            ("dns-timeout", Some(self.dns_timeout_ms), 1),
+            ("connect-timeout", Some(self.connect_timeout_ms), 1),
+            ("bind-timeout", Some(self.bind_timeout_ms), 1),
+            ("idle-timeout", self.idle_timeout_ms, 1),
+            ("half-close-timeout", Some(self.half_close_timeout_ms), 1),
+            ("drain-timeout", Some(self.drain_timeout_ms), 0),
+        ];
+        for (flag, given, least) in timeouts {
+            check(flag, given, &(least..=SECONDS_MAX * 1000), "milliseconds")?;
+        }
+        Ok(())
+    }
+
     /// The rule files to try, in order.
     pub fn rule_files(&self) -> Vec<PathBuf> {
         match &self.rule_file {
@@ -131,11 +248,10 @@ fn options() -> Options {
     o
 }
 
-/// Reads the arguments behind the program's name. The error is one line that names the flag and
-/// what was expected.
-pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, String> {
+/// Reads the arguments after the program's name.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, UsageError> {
     let options = options();
-    let matches = options.parse(arguments).map_err(|error| format!("{error}; see --help"))?;
+    let matches = options.parse(arguments).map_err(UsageError::Flag)?;
     if matches.opt_present("help") {
         return Ok(Invocation::Help(options.usage("Usage: socku [options]")));
     }
@@ -143,7 +259,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, St
         return Ok(Invocation::Version);
     }
     if let Some(argument) = matches.free.first() {
-        return Err(format!("unexpected argument {argument:?}, expected options only; see --help"));
+        return Err(UsageError::Argument(argument.clone()));
     }
     let config = read(&matches)?;
     Ok(match matches.opt_str("explain") {
@@ -153,95 +269,110 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, St
     })
 }
 
-fn read(matches: &Matches) -> Result<Config, String> {
+fn read(matches: &Matches) -> Result<Config, SettingError> {
+    let default = Config::default();
     let seconds = |flag, default, least| {
-        let given = number(matches, flag, least..=SECONDS_MAX, "whole seconds")?;
-        Ok::<Millis, String>(given.unwrap_or(default) * 1000)
+        let given = number(matches, flag, &(least..=SECONDS_MAX), "whole seconds")?;
+        Ok::<Millis, SettingError>(given.map_or(default, |seconds| seconds * 1000))
     };
-    let mut listen = Vec::new();
-    for text in matches.opt_strs("listen") {
-        listen.push(value::<SocketAddrV4>(
-            "listen",
-            &text,
-            "ADDR:PORT, for example 127.0.0.1:1080",
-        )?);
-    }
-    if listen.is_empty() {
-        listen.push(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1080));
-    }
-    let buffer_bytes = BUFFER_BYTES_MIN..=BUFFER_BYTES_MAX;
+    let idle_ms = seconds("idle-timeout", default.idle_timeout_ms.unwrap_or(0), 0)?;
     Ok(Config {
-        listen,
+        listen: listen(matches)?.unwrap_or(default.listen),
         rule_file: matches.opt_str("config").map(PathBuf::from),
         outbound: address(matches, "outbound")?,
         bind_address: address(matches, "bind-address")?,
         bind_ports: matches.opt_str("bind-ports").map(|text| port_range(&text)).transpose()?,
-        max_sessions: number(matches, "max-sessions", 1..=1 << 20, "a number")?,
-        max_per_source: number(matches, "max-per-source", 1..=1 << 20, "a number")?,
-        request_timeout_ms: seconds("request-timeout", 30, 1)?,
+        max_sessions: number(matches, "max-sessions", &SESSIONS, "a number")?,
+        max_per_source: number(matches, "max-per-source", &SESSIONS_PER_SOURCE, "a number")?,
+        request_timeout_ms: seconds("request-timeout", default.request_timeout_ms, 1)?,
         nameservers: nameservers(matches)?,
-        dns_timeout_ms: seconds("dns-timeout", 10, 1)?,
-        ident_timeout_ms: seconds("ident-timeout", 15, 1)?,
-        connect_timeout_ms: seconds("connect-timeout", 120, 1)?,
-        bind_timeout_ms: seconds("bind-timeout", 120, 1)?,
-        idle_timeout_ms: Some(seconds("idle-timeout", 7200, 0)?).filter(|&ms| ms > 0),
-        half_close_timeout_ms: seconds("half-close-timeout", 300, 1)?,
-        drain_timeout_ms: seconds("drain-timeout", 30, 0)?,
-        buffer_bytes: number(matches, "buffer-size", buffer_bytes, "bytes")?.unwrap_or(65536),
+        dns_timeout_ms: seconds("dns-timeout", default.dns_timeout_ms, 1)?,
+        ident_timeout_ms: seconds("ident-timeout", default.ident_timeout_ms, 1)?,
+        connect_timeout_ms: seconds("connect-timeout", default.connect_timeout_ms, 1)?,
+        bind_timeout_ms: seconds("bind-timeout", default.bind_timeout_ms, 1)?,
+        idle_timeout_ms: Some(idle_ms).filter(|&ms| ms > 0),
+        half_close_timeout_ms: seconds("half-close-timeout", default.half_close_timeout_ms, 1)?,
+        drain_timeout_ms: seconds("drain-timeout", default.drain_timeout_ms, 0)?,
+        buffer_bytes: number(matches, "buffer-size", &BUFFER_BYTES, "bytes")?
+            .unwrap_or(default.buffer_bytes),
         splice: splice(matches)?,
         user: matches.opt_str("user"),
+        signals: true,
     })
 }
 
-fn splice(matches: &Matches) -> Result<bool, String> {
+fn listen(matches: &Matches) -> Result<Option<Vec<SocketAddrV4>>, SettingError> {
+    let texts = matches.opt_strs("listen");
+    let expected = "ADDR:PORT, for example 127.0.0.1:1080";
+    let addresses: Result<Vec<_>, _> =
+        texts.iter().map(|text| value("listen", text, expected)).collect();
+    Ok(Some(addresses?).filter(|addresses| !addresses.is_empty()))
+}
+
+fn splice(matches: &Matches) -> Result<bool, SettingError> {
     match matches.opt_str("splice").as_deref() {
         None | Some("auto") => Ok(true),
         Some("off") => Ok(false),
-        Some(other) => Err(format!("--splice {other:?}: expected auto or off")),
+        Some(other) => Err(SettingError::new("splice", other, "auto or off")),
     }
 }
 
-fn value<T: FromStr>(flag: &str, text: &str, expected: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("--{flag} {text:?}: expected {expected}"))
+fn value<T: FromStr>(flag: &'static str, text: &str, expected: &str) -> Result<T, SettingError> {
+    text.parse().map_err(|_| SettingError::new(flag, text, expected))
 }
 
-fn address(matches: &Matches, flag: &str) -> Result<Option<Ipv4Addr>, String> {
+fn address(matches: &Matches, flag: &'static str) -> Result<Option<Ipv4Addr>, SettingError> {
     matches.opt_str(flag).map(|text| value(flag, &text, "an IPv4 address")).transpose()
 }
 
-fn nameservers(matches: &Matches) -> Result<Vec<SocketAddr>, String> {
+fn nameservers(matches: &Matches) -> Result<Vec<SocketAddr>, SettingError> {
     let servers = matches.opt_strs("nameserver");
     let expected = "ADDR[:PORT], for example 127.0.0.1:5353";
     let read = |text: &String| {
         dns::Settings::parse_server(text)
-            .ok_or_else(|| format!("--nameserver {text:?}: expected {expected}"))
+            .ok_or_else(|| SettingError::new("nameserver", text, expected))
     };
     servers.iter().map(read).collect()
 }
 
 fn number<T: FromStr + PartialOrd + Display>(
     matches: &Matches,
-    flag: &str,
-    range: RangeInclusive<T>,
+    flag: &'static str,
+    range: &RangeInclusive<T>,
     unit: &str,
-) -> Result<Option<T>, String> {
+) -> Result<Option<T>, SettingError> {
     let Some(text) = matches.opt_str(flag) else { return Ok(None) };
-    let expected = format!("{unit} from {} to {}", range.start(), range.end());
-    let number = value(flag, &text, &expected)?;
-    match range.contains(&number) {
-        true => Ok(Some(number)),
-        false => Err(format!("--{flag} {text:?}: expected {expected}")),
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    match number {
+        Some(number) => Ok(Some(number)),
+        None => Err(SettingError::new(flag, text, numbers(range, unit))),
     }
 }
 
-fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
-    let expected = "LOW-HIGH, ports from 1 to 65535, for example 40000-40099";
-    let (low, high) = text.split_once('-').unwrap_or((text, ""));
-    let low: u16 = value("bind-ports", low, expected)?;
-    let high: u16 = value("bind-ports", high, expected)?;
-    match 0 < low && low <= high {
-        true => Ok(low..=high),
-        false => Err(format!("--bind-ports {text:?}: expected {expected}")),
+/// Checks a number that was given as such.
+fn check<T: PartialOrd + Display>(
+    flag: &'static str,
+    given: Option<T>,
+    range: &RangeInclusive<T>,
+    unit: &str,
+) -> Result<(), SettingError> {
+    match given.filter(|number| !range.contains(number)) {
+        Some(number) => Err(SettingError::new(flag, number, numbers(range, unit))),
+        None => Ok(()),
+    }
+}
+
+fn numbers<T: Display>(range: &RangeInclusive<T>, unit: &str) -> String {
+    format!("{unit} from {} to {}", range.start(), range.end())
+}
+
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, SettingError> {
+    let error = || SettingError::new("bind-ports", text, PORTS);
+    let (low, high) = text.split_once('-').ok_or_else(error)?;
+    let range = low.parse().map_err(|_| error())?..=high.parse().map_err(|_| error())?;
+    match range.is_empty() || *range.start() == 0 {
+        true => Err(error()),
+        false => Ok(range),
     }
 }
 
@@ -249,7 +380,7 @@ fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> Result<Invocation, String> {
+    fn parsed(arguments: &[&str]) -> Result<Invocation, UsageError> {
         parse(arguments.iter().map(OsString::from))
     }
 
@@ -264,6 +395,7 @@ mod tests {
     fn the_defaults_are_those_of_the_help_text() {
         let Ok(Invocation::Help(help)) = parsed(&["-h"]) else { panic!() };
         let defaults = config(&[]);
+        assert_eq!(defaults, Config { signals: true, ..Config::default() });
         assert_eq!(defaults.rule_files()[0], PathBuf::from("socks.conf"));
         assert_eq!(defaults.rule_files()[1], PathBuf::from("/etc/socku/socks.conf"));
         for shown in help.split("--").skip(1) {
@@ -337,9 +469,31 @@ mod tests {
             (&["-t", "-t"], "'test'", "see --help"),
             (&["file"], "\"file\"", "expected options only"),
         ] {
-            let error = parsed(arguments).unwrap_err();
+            let error = parsed(arguments).unwrap_err().to_string();
             assert!(error.contains(flag) && error.contains(expected), "{arguments:?}: {error}");
             assert!(!error.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn values_given_as_such_have_the_same_limits() {
+        assert_eq!(Config::default().check(), Ok(()));
+        type Change = fn(&mut Config);
+        let changes: [(Change, &str); 8] = [
+            (|c| c.max_sessions = Some(0), "--max-sessions \"0\": expected a number from 1"),
+            (|c| c.max_per_source = Some(0), "--max-per-source \"0\": expected a number from 1"),
+            (|c| c.buffer_bytes = 1023, "--buffer-size \"1023\": expected bytes from 1024"),
+            (|c| c.bind_ports = Some(0..=8), "--bind-ports \"0-8\": expected LOW-HIGH"),
+            (|c| c.bind_ports = Some(RangeInclusive::new(9, 8)), "--bind-ports \"9-8\""),
+            (|c| c.idle_timeout_ms = Some(0), "--idle-timeout \"0\": expected milliseconds from 1"),
+            (|c| c.connect_timeout_ms = Millis::MAX, "--connect-timeout"),
+            (|c| c.drain_timeout_ms = Millis::MAX, "expected milliseconds from 0"),
+        ];
+        for (change, expected) in changes {
+            let mut config = Config::default();
+            change(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

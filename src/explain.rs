@@ -1,10 +1,11 @@
-//! What `-t` and `-e` print.
+//! The output of `-t` and `-e`.
 
 use crate::name;
 use crate::rules::{AccessRequest, Refusal, Rule, RuleSet, TargetPattern, Verdict};
 use crate::wire::Command;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::{error, fmt};
 
 /// The rules as understood, a line each: the line in the file, and the rule.
 pub fn listing(rules: &RuleSet) -> String {
@@ -25,11 +26,32 @@ struct Question<'a> {
     user: &'a str,
 }
 
+/// The answer to a question of `-e`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The verdict and its reason, for people; without a line end.
+    pub text: String,
+    /// The rules say no, whatever the address turns out to be.
+    pub is_denied: bool,
+}
+
+/// A question that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuestionError(String);
+
+impl fmt::Display for QuestionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--explain: {}", self.0)
+    }
+}
+
+impl error::Error for QuestionError {}
+
 /// Answers `c|b HOST:PORT [from ADDRESS] [user NAME]`, where HOST is an address, a name, or
-/// NAME=ADDRESS: a name and one address that it leads to. Who is not named is 127.0.0.1, without
-/// a user. The error says what was expected.
-pub fn explain(rules: &RuleSet, question: &str) -> Result<String, String> {
-    let question = parse(question)?;
+/// NAME=ADDRESS: a name and one address that it leads to. The client is 127.0.0.1 and the user
+/// empty unless they are named. The error says what was found and expected.
+pub fn explain(rules: &RuleSet, question: &str) -> Result<Answer, QuestionError> {
+    let question = parse(question).map_err(QuestionError)?;
     let Question { command, name, address, port, client, user } = question;
     let (name, user) = (name.map(str::as_bytes), user.as_bytes());
     // BIND for 0.0.0.0 is for any peer that the rules permit.
@@ -42,16 +64,23 @@ pub fn explain(rules: &RuleSet, question: &str) -> Result<String, String> {
         ));
     }
     Ok(match rules.could_permit(command, name, port, client, user) {
-        Ok(_) => depends(rules, &question),
+        Ok(_) => Answer { text: depends(rules, &question), is_denied: false },
         Err(Refusal::Denied { line }) => show(rules, Verdict::Deny { line }),
         Err(Refusal::Impossible) => show(rules, Verdict::Impossible),
-        Err(Refusal::NoRule) => {
-            "deny: no rule permits this, as it stands, for any address, so none is looked up".into()
-        }
+        Err(Refusal::NoRule) => Answer {
+            text: "deny: no rule permits this, as it stands, for any address, so none is looked up"
+                .into(),
+            is_denied: true,
+        },
     })
 }
 
-fn show(rules: &RuleSet, verdict: Verdict) -> String {
+fn show(rules: &RuleSet, verdict: Verdict) -> Answer {
+    let is_denied = !matches!(verdict, Verdict::Permit { .. });
+    Answer { text: verdict_text(rules, verdict), is_denied }
+}
+
+fn verdict_text(rules: &RuleSet, verdict: Verdict) -> String {
     let text = |line| rules.rules().iter().find(|rule| rule.line == line).map(Rule::to_string);
     match verdict {
         Verdict::Permit { line, .. } => {
@@ -147,7 +176,7 @@ mod tests {
                          permit c *.example.com port 443\npermit b *.*.*.* from 10.*.*.*\n\
                          deny cb *.denied.org\ndeny b *.*.*.* from 11.0.0.2";
 
-    fn answer(question: &str) -> Result<String, String> {
+    fn answer(question: &str) -> Result<Answer, QuestionError> {
         explain(&RuleSet::parse(RULES.as_bytes()).unwrap(), question)
     }
 
@@ -172,17 +201,18 @@ mod tests {
             ("c 0.0.0.0:80", "deny: 0/8, 224/4, 240/4 and port 0 are never"),
             ("b www.example.com=0.0.0.0:0 from 10.0.0.2", "deny: 0/8"),
         ] {
-            let answer = answer(question).unwrap();
-            assert!(answer.starts_with(expected), "{question}: {answer}");
+            let Answer { text, is_denied } = answer(question).unwrap();
+            assert!(text.starts_with(expected), "{question}: {text}");
+            assert_eq!(is_denied, expected.starts_with("deny"), "{question}");
         }
-        let by_name = answer("c www.example.com:443").unwrap();
+        let by_name = answer("c www.example.com:443").unwrap().text;
         assert!(
             by_name.contains("\n   3: permit c *.example.com port 443") && !by_name.contains("bob")
         );
     }
 
     #[test]
-    fn a_bad_question_is_told_what_was_expected() {
+    fn the_error_of_a_bad_question_says_what_was_expected() {
         for (question, expected) in [
             ("", "expected c|b"),
             ("x 1.2.3.4:80", "\"x\""),
@@ -194,8 +224,11 @@ mod tests {
             ("c 1.2.3.4:80 from home", "expected an IPv4 address"),
             ("c 1.2.3.4:80 by bob", "\"by\""),
         ] {
-            let error = answer(question).unwrap_err();
-            assert!(error.contains(expected), "{question}: {error}");
+            let error = answer(question).unwrap_err().to_string();
+            assert!(
+                error.starts_with("--explain: ") && error.contains(expected),
+                "{question}: {error}"
+            );
         }
     }
 

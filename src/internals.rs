@@ -14,7 +14,7 @@ pub use parts::*;
 
 mod parts {
     pub mod config {
-        pub use crate::config::{Config, Invocation, parse};
+        pub use crate::config::{Config, Invocation, UsageError, parse};
     }
     pub mod dns {
         pub use crate::dns::{DnsError, Hosts, Resolver, Settings, Transport};
@@ -23,7 +23,7 @@ mod parts {
         pub use crate::escape::{Escaped, SHOWN_BYTES_MAX};
     }
     pub mod explain {
-        pub use crate::explain::{explain, listing};
+        pub use crate::explain::{QuestionError, explain, listing};
     }
     pub mod ident {
         pub use crate::ident::{Outcome, Ports, Strictness, judge};
@@ -63,5 +63,16 @@ mod parts {
     }
     pub mod wire {
         pub use crate::wire::{Command, Host, Parsed, parse_request};
+    }
+    pub mod server {
+        pub use crate::server::rule_source::RuleSource;
+
+        use crate::config::Config;
+        use crate::server::{Error, Server};
+
+        /// Starts a server by a command line.
+        pub fn start(config: &Config, rules: RuleSource) -> Result<Server, Error> {
+            Server::start(config, rules)
+        }
     }
 }

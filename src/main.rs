@@ -1,78 +1,120 @@
 //! The `socku` program.
 
-use socku::config::{self, Config, Invocation};
-use socku::explain;
-use socku::logging;
-use socku::rules::RuleSet;
-use socku::server::{Server, read_rules};
-use socku::signals;
-use std::io::Write;
-use std::path::PathBuf;
+use socku::internals::config::{self, Config, Invocation, UsageError};
+use socku::internals::explain::{self, QuestionError};
+use socku::internals::server::{RuleSource, start};
+use socku::internals::{logging, signals};
+use socku::server::{self, RulesError};
+use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
-
-/// What went wrong: the exit code, and one line.
-struct Failure(u8, String);
+use std::{fmt, iter};
 
 /// An error at run time, or in the rules.
-impl From<String> for Failure {
-    fn from(message: String) -> Failure {
-        Failure(1, message)
+const RUNTIME: u8 = 1;
+/// A wrong command line, or question of `-e`.
+const USAGE: u8 = 2;
+/// `-e` says no.
+const DENIED: u8 = 3;
+
+/// An error that ends the program: the exit code, and its cause.
+struct Failure(u8, Box<dyn Error>);
+
+impl From<UsageError> for Failure {
+    fn from(error: UsageError) -> Failure {
+        Failure(USAGE, error.into())
+    }
+}
+
+impl From<QuestionError> for Failure {
+    fn from(error: QuestionError) -> Failure {
+        Failure(USAGE, error.into())
+    }
+}
+
+impl From<RulesError> for Failure {
+    fn from(error: RulesError) -> Failure {
+        Failure(RUNTIME, error.into())
+    }
+}
+
+impl From<server::Error> for Failure {
+    fn from(error: server::Error) -> Failure {
+        Failure(RUNTIME, error.into())
+    }
+}
+
+impl From<StepError> for Failure {
+    fn from(error: StepError) -> Failure {
+        Failure(RUNTIME, error.into())
+    }
+}
+
+/// A step of the program itself that the system refuses.
+#[derive(Debug)]
+struct StepError(&'static str, io::Error);
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for StepError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.1)
     }
 }
 
 fn main() -> ExitCode {
-    let invocation = config::parse(std::env::args_os().skip(1)).map_err(wrong_command_line);
+    let invocation = config::parse(std::env::args_os().skip(1)).map_err(Failure::from);
     match invocation.and_then(perform) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(code, message)) => {
-            // One line, whatever a flag or a file is called. If nobody reads standard error, the
-            // exit code still says it.
-            logging::finish_with(&message.replace(|c: char| c.is_control(), "?"));
+        Ok(code) => code,
+        Err(Failure(code, error)) => {
+            // If nobody reads standard error, the exit code still tells it.
+            logging::finish_with(&line(error.as_ref()));
             ExitCode::from(code)
         }
     }
 }
 
-fn wrong_command_line(message: String) -> Failure {
-    Failure(2, format!("socku: {message}"))
+/// One line with an error and its sources, whatever a flag or a file is called.
+fn line(error: &dyn Error) -> String {
+    let sources = iter::successors(error.source(), |&source| source.source());
+    let texts: Vec<_> =
+        iter::once(error.to_string()).chain(sources.map(|source| source.to_string())).collect();
+    format!("socku: {}", texts.join(": ")).replace(|c: char| c.is_control(), "?")
 }
 
-fn perform(invocation: Invocation) -> Result<(), Failure> {
+fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {
     match invocation {
         Invocation::Help(text) => print(&text)?,
         Invocation::Version => print(&format!("socku {}\n", env!("CARGO_PKG_VERSION")))?,
-        Invocation::Test(config) => print(&explain::listing(&load(&config)?.1))?,
-        Invocation::Explain(config, query) => {
-            let (_, rules) = load(&config)?;
-            let answer = explain::explain(&rules, &query);
-            let answer =
-                answer.map_err(|error| wrong_command_line(format!("--explain: {error}")))?;
-            print(&(answer + "\n"))?;
+        Invocation::Test(config) => print(&explain::listing(&rule_source(&config)?.read()?))?,
+        Invocation::Explain(config, question) => {
+            let answer = explain::explain(&rule_source(&config)?.read()?, &question)?;
+            print(&(answer.text + "\n"))?;
+            if answer.is_denied {
+                return Ok(ExitCode::from(DENIED));
+            }
         }
         Invocation::Run(config) => {
             logging::init();
             signals::survive_early_requests()
-                .map_err(|error| format!("taking over signals: {error}"))?;
-            let (file, rules) = load(&config)?;
-            Server::start(&config, &file, rules)?.run()?;
+                .map_err(|error| StepError("taking over signals", error))?;
+            start(&config, rule_source(&config)?)?.run()?;
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes to standard output, which may be a closed pipe or a full disk.
-fn print(text: &str) -> Result<(), String> {
-    let mut stdout = std::io::stdout();
+fn print(text: &str) -> Result<(), StepError> {
+    let mut stdout = io::stdout();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    written.map_err(|error| format!("writing to standard output: {error}"))
+    written.map_err(|error| StepError("writing to standard output", error))
 }
 
-/// Finds and reads the rule file. One that cannot be looked at is there: reading says why not.
-fn load(config: &Config) -> Result<(PathBuf, RuleSet), String> {
-    let candidates = config.rule_files();
-    let Some(file) = candidates.iter().find(|file| file.try_exists().unwrap_or(true)) else {
-        let tried: Vec<_> = candidates.iter().map(|file| file.display().to_string()).collect();
-        return Err(format!("{}: no such file, expected a rule file", tried.join(", ")));
-    };
-    Ok((file.clone(), read_rules(file)?))
+fn rule_source(config: &Config) -> Result<RuleSource, RulesError> {
+    RuleSource::find(&config.rule_files())
 }

@@ -2,8 +2,8 @@
 
 use rustix::process::{Gid, Uid};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
-use std::path::Path;
-use std::{fs, io};
+use std::path::{Path, PathBuf};
+use std::{error, fmt, fs, io};
 
 /// A user and a group as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,28 +14,61 @@ pub struct Identity {
     pub gid: u32,
 }
 
+/// Why this process cannot become another user.
+#[derive(Debug)]
+pub enum IdentityError {
+    /// One of the two files cannot be read.
+    File(PathBuf, io::Error),
+    /// There is no such user in this file.
+    NoUser(String, &'static str),
+    /// There is no such group in this file.
+    NoGroup(String, &'static str),
+    /// A user that is given by its id alone, and not in the file.
+    NoOwnGroup(u32),
+    /// The system refuses.
+    Refused(io::Error),
+}
+
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IdentityError::File(path, error) => write!(f, "reading {}: {error}", path.display()),
+            IdentityError::NoUser(user, file) => write!(f, "no user {user:?} in {file}"),
+            IdentityError::NoGroup(group, file) => write!(f, "no group {group:?} in {file}"),
+            IdentityError::NoOwnGroup(uid) => {
+                write!(f, "user id {uid} has no group of its own: expected UID:GROUP")
+            }
+            IdentityError::Refused(error) => {
+                write!(f, "{error}, expected to be started as root")
+            }
+        }
+    }
+}
+
+impl error::Error for IdentityError {}
+
+const USERS: &str = "/etc/passwd";
+const GROUPS: &str = "/etc/group";
+
 /// Finds `NAME[:GROUP]`, each a name or a number, in /etc/passwd and /etc/group. Without GROUP
-/// it is the user's own group. The error says what was looked for and where.
-pub fn find_identity(text: &str) -> Result<Identity, String> {
+/// it is the user's own group.
+pub fn find_identity(text: &str) -> Result<Identity, IdentityError> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
     };
-    let (users, groups) = (Path::new("/etc/passwd"), Path::new("/etc/group"));
-    let (uid, own_gid) = match (find_in(users, user, &[2, 3])?.as_deref(), user.parse()) {
+    let (uid, own_gid) = match (find_in(USERS, user, &[2, 3])?.as_deref(), user.parse()) {
         (Some(&[uid, gid]), _) => (uid, Some(gid)),
         // The kernel takes the last number for "leave it as it is": root would stay root.
         (_, Ok(uid)) if uid != u32::MAX => (uid, None),
-        _ => return Err(format!("no user {user:?} in {}", users.display())),
+        _ => return Err(IdentityError::NoUser(user.into(), USERS)),
     };
     let gid = match group {
-        None => {
-            own_gid.ok_or(format!("user id {uid} has no group of its own: expected UID:GROUP"))?
-        }
-        Some(group) => match (find_in(groups, group, &[2])?.as_deref(), group.parse()) {
+        None => own_gid.ok_or(IdentityError::NoOwnGroup(uid))?,
+        Some(group) => match (find_in(GROUPS, group, &[2])?.as_deref(), group.parse()) {
             (Some(&[gid]), _) => gid,
             (_, Ok(gid)) if gid != u32::MAX => gid,
-            _ => return Err(format!("no group {group:?} in {}", groups.display())),
+            _ => return Err(IdentityError::NoGroup(group.into(), GROUPS)),
         },
     };
     Ok(Identity { uid, gid })
@@ -43,9 +76,10 @@ pub fn find_identity(text: &str) -> Result<Identity, String> {
 
 /// The numeric fields of the line of `file` that begins with `name`, or, of a user, has it as
 /// its id.
-fn find_in(file: &Path, name: &str, fields: &[usize]) -> Result<Option<Vec<u32>>, String> {
-    let text = fs::read(file).map_err(|error| format!("reading {}: {error}", file.display()))?;
-    // Real names may be in any character set; nobody asks for them.
+fn find_in(file: &str, name: &str, fields: &[usize]) -> Result<Option<Vec<u32>>, IdentityError> {
+    let file = Path::new(file);
+    let text = fs::read(file).map_err(|error| IdentityError::File(file.into(), error))?;
+    // Real names may be in any character set; they are not used.
     let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let found = lines.find(|line| line.first() == Some(&name) || line.get(2) == Some(&name));
@@ -56,12 +90,17 @@ fn find_in(file: &Path, name: &str, fields: &[usize]) -> Result<Option<Vec<u32>>
 
 /// Becomes this user for good: no supplementary groups, no capabilities, and no program that is
 /// executed later can gain any. Only sound while the process has one thread.
-pub fn drop_to(identity: Identity) -> io::Result<()> {
+pub fn drop_to(identity: Identity) -> Result<(), IdentityError> {
+    try_drop_to(identity).map_err(IdentityError::Refused)
+}
+
+fn try_drop_to(identity: Identity) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     thread::set_thread_groups(&[])?;
     thread::set_thread_res_gid(gid, gid, gid)?;
     thread::set_thread_res_uid(uid, uid, uid)?;
-    // Leaving user id 0 drops every capability; this is for whoever had some without being root.
+    // Leaving user id 0 drops every capability; this is for a process that had some without being
+    // root.
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     thread::set_capabilities(None, sets)?;
@@ -75,15 +114,17 @@ mod tests {
 
     #[test]
     fn users_are_found_by_name_and_number() {
-        assert_eq!(find_identity("root"), Ok(Identity { uid: 0, gid: 0 }));
-        assert_eq!(find_identity("0"), Ok(Identity { uid: 0, gid: 0 }));
-        assert_eq!(find_identity("54321:12345"), Ok(Identity { uid: 54321, gid: 12345 }));
-        assert_eq!(find_identity("root:12345"), Ok(Identity { uid: 0, gid: 12345 }));
-        assert!(find_identity("54321").unwrap_err().contains("expected UID:GROUP"));
+        for (text, uid, gid) in
+            [("root", 0, 0), ("0", 0, 0), ("54321:12345", 54321, 12345), ("root:12345", 0, 12345)]
+        {
+            assert_eq!(find_identity(text).unwrap(), Identity { uid, gid }, "{text}");
+        }
+        let error = |text| find_identity(text).unwrap_err().to_string();
+        assert!(error("54321").contains("expected UID:GROUP"));
         for minus_one in ["4294967295:1", "1:4294967295"] {
             assert!(find_identity(minus_one).is_err(), "{minus_one} would leave root as it is");
         }
-        assert!(find_identity("no-such-user").unwrap_err().contains("no user \"no-such-user\""));
-        assert!(find_identity("root:no-such").unwrap_err().contains("no group \"no-such\""));
+        assert!(error("no-such-user").contains("no user \"no-such-user\""));
+        assert!(error("root:no-such").contains("no group \"no-such\""));
     }
 }

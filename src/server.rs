@@ -1,4 +1,39 @@
-//! The proxy as a whole: sockets, files, signals and the loop.
+//! The proxy as a whole: sockets, files, signals and the loop, for programs that embed it.
+//!
+//! [`Builder`] has the settings, [`Server`] listens and serves, and a [`Handle`] stops it or makes
+//! it read its files again, from any thread.
+//!
+//! ```
+//! use socku::server::Builder;
+//! use std::error::Error;
+//! use std::thread;
+//!
+//! fn main() -> Result<(), Box<dyn Error>> {
+//!     let server = Builder::with_rules("permit c 127.*.*.*")
+//!         .listen("127.0.0.1:0".parse()?)
+//!         .start()?;
+//!     println!("listening on {}", server.addresses()[0]);
+//!     let handle = server.handle();
+//!     let running = thread::spawn(move || server.run());
+//!     // Later, from any thread:
+//!     handle.stop();
+//!     running.join().expect("the server does not panic")?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A server is one thread: the one that calls [`Server::run`]. It writes its log through the crate
+//! `log`, and installs no logger. PIPE must be ignored, as it is in every Rust program.
+
+mod builder;
+mod error;
+mod handle;
+pub(crate) mod rule_source;
+
+pub use crate::config::SettingError;
+pub use builder::Builder;
+pub use error::{Error, RulesError, Step};
+pub use handle::Handle;
 
 use crate::config::Config;
 use crate::dns::{self, Resolver};
@@ -9,28 +44,27 @@ use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
 use crate::reactor::{Dump, Reactor};
 use crate::reload::{self, Loaded, Reload, Source};
-use crate::rules::RuleSet;
 use crate::settings::{Durations, SESSION_BYTES_MAX, Settings};
-use crate::signals::{Request, Signals};
+use crate::signals::{Control, Signals};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
 use log::{debug, error, info, warn};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
+use rule_source::RuleSource;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
-pub use crate::reload::read_rules;
-
-/// Descriptors kept for what is not a session: standard input and the like, poll, signals, the
-/// rule file, and a third one that some sessions need for a moment. Listeners are added.
+/// Descriptors kept for other uses than sessions: standard input and the like, poll, signals, the
+/// waker, the rule file, and a third one that some sessions need for a moment. Listeners are added.
 const RESERVED_DESCRIPTORS: u64 = 24;
-/// Enough for any machine; the links of sessions are counted in 32 bits.
+/// Effectively unlimited; the links of sessions are counted in 32 bits.
 const SESSIONS_MAX: u64 = 1 << 20;
-/// A client that closed its side while its target is being reached may have half-closed: it is
-/// given longer than a lost SYN or two take.
+/// A client that closed its side while its target is being reached may have half-closed: it has
+/// longer than a lost SYN or two take.
 const LEAVE_MS: Millis = 10_000;
 /// A refused client has this long to close its side.
 const LINGER_MS: Millis = 2000;
@@ -51,17 +85,22 @@ const RESOLVE_SLACK_MS: Millis = 1000;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";
 
-// What wakes the loop besides sockets.
+// The sources besides sockets that wake the loop.
 const SIGNALS: usize = 0;
 const FILES: usize = 1;
 const LOG: usize = 2;
+const HANDLE: usize = 3;
 
-/// A proxy that listens.
+/// A proxy that listens. [`Builder::start`] makes one, [`Server::run`] serves.
+///
+/// Dropping it closes its sockets.
 pub struct Server {
     reactor: Reactor<MioNet>,
-    signals: Signals,
+    handle: Handle,
+    signals: Option<Signals>,
     reload: Reload,
-    rule_file: PathBuf,
+    /// The file, as messages about the rules name it.
+    rules_name: String,
     dns_timeout_ms: Millis,
     addresses: Vec<SocketAddrV4>,
     /// Standard error, while the loop watches it for room.
@@ -72,73 +111,80 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, then gives up root if asked to. Errors are one line that names the flag.
-    pub fn start(config: &Config, rule_file: &Path, rules: RuleSet) -> Result<Server, String> {
+    /// Listens, then gives up root if asked to.
+    pub(crate) fn start(config: &Config, source: RuleSource) -> Result<Server, Error> {
+        let rules = source.read()?;
         let descriptors = limits::raise_descriptor_limit();
         let identity = config.user.as_deref().map(privileges::find_identity).transpose();
-        let identity = identity.map_err(|error| format!("--user: {error}"))?;
-        let net = MioNet::new().map_err(|error| format!("starting the event loop: {error}"))?;
+        let identity = identity.map_err(|error| Error::step(Step::User, error))?;
+        let net = MioNet::new().map_err(|error| Error::step(Step::EventLoop, error))?;
         let token = |which| FIRST_USER_TOKEN + which;
-        let signals = Signals::new(net.registry(), token(SIGNALS))
-            .map_err(|error| format!("taking over signals: {error}"))?;
-        let reload = Reload::new(files(config, rule_file), net.registry(), token(FILES));
+        let handle = Handle::new(net.registry(), token(HANDLE))
+            .map_err(|error| Error::step(Step::EventLoop, error))?;
+        let signals = config.signals.then(|| Signals::new(net.registry(), token(SIGNALS)));
+        let signals = signals.transpose().map_err(|error| Error::step(Step::Signals, error))?;
+        let reload = Reload::new(files(config, &source), net.registry(), token(FILES));
         let resolver = Resolver::new(
             dns_settings(config),
             or_empty(reload::read_hosts(Path::new(HOSTS))),
             Box::new(unpredictable()),
         );
         let settings = settings(config, descriptors);
-        let (process_bytes, pipe_bytes) = settings.memory_max_bytes();
-        let max_sessions = settings.max_sessions;
+        let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
         let mut reactor = Reactor::new(net, settings, rules, resolver);
         let mut addresses = Vec::new();
-        for &at in &config.listen {
-            addresses.push(reactor.listen(at).map_err(|error| format!("--listen {at}: {error}"))?);
+        for &address in &config.listen {
+            let listening = reactor.listen(address);
+            addresses.push(listening.map_err(|source| Error::Listen { address, source })?);
         }
         if let Some(identity) = identity {
-            privileges::drop_to(identity)
-                .map_err(|error| format!("--user: {error}, expected to be started as root"))?;
-            if let Err(error) = reload::open_rules(rule_file) {
-                warn!("{error}; changes will not be read as --user");
-            }
+            privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
+            source.warn_if_unreadable();
         }
         let server = Server {
             reactor,
+            handle,
             signals,
             reload,
-            rule_file: rule_file.to_path_buf(),
+            rules_name: source.name(),
             dns_timeout_ms: config.dns_timeout_ms,
             addresses,
             watched_log: None,
             dump_requested: false,
             dump: None,
         };
-        debug!(
-            "{max_sessions} sessions, which with what they hold take at most {} KiB, and {} KiB in \
-             the kernel's pipes",
-            process_bytes / 1024,
-            pipe_bytes / 1024,
-        );
+        log_limits(max_sessions, max_bytes);
         server.warn_about_rules();
         Ok(server)
     }
 
-    /// The addresses listened on, with the ports that were chosen.
+    /// The addresses listened on, in the order of [`Builder::listen`], with the ports that the
+    /// kernel chose in place of 0.
     pub fn addresses(&self) -> &[SocketAddrV4] {
         &self.addresses
     }
 
-    /// Serves until a signal ends it.
-    pub fn run(&mut self) -> Result<(), String> {
+    /// A handle to stop and reload this server from any thread.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves in this thread until a [`Handle`], or a signal if [`Builder::signals`] is on, stops
+    /// it and every session has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Step`] with [`Step::Wait`], when the system fails to wait for events. All sessions
+    /// have ended then.
+    pub fn run(mut self) -> Result<(), Error> {
         for address in &self.addresses {
             info!("listening on {address}");
         }
         self.write_log();
         while !self.reactor.is_drained() {
-            let woken =
-                self.reactor.turn().map_err(|error| format!("waiting for events: {error}"))?;
-            if woken & 1 << SIGNALS != 0 {
-                self.handle_signals();
+            let woken = self.reactor.turn().map_err(|error| Error::step(Step::Wait, error))?;
+            if woken & (1 << SIGNALS | 1 << HANDLE) != 0 {
+                self.handle_requests();
             }
             if woken & 1 << FILES != 0 {
                 self.reload.request_changed();
@@ -154,14 +200,15 @@ impl Server {
         Ok(())
     }
 
-    fn handle_signals(&mut self) {
-        let requests: Vec<Request> = self.signals.pending().collect();
+    fn handle_requests(&mut self) {
+        let mut requests = self.handle.pending();
+        requests.extend(self.signals.iter_mut().flat_map(Signals::pending));
         for request in requests {
             match request {
-                Request::Reload => self.reload.request_all(),
-                Request::Dump => self.dump_requested = true,
-                Request::Stop if self.reactor.is_draining() => self.stop(),
-                Request::Stop => {
+                Control::Reload => self.reload.request_all(),
+                Control::Dump => self.dump_requested = true,
+                Control::Stop if self.reactor.is_draining() => self.stop(),
+                Control::Stop => {
                     info!("stopping; {} sessions may finish", self.reactor.session_count());
                     self.reactor.drain();
                 }
@@ -169,15 +216,15 @@ impl Server {
         }
     }
 
-    /// Ends every session. They may be thousands, with a line each, and nobody is left to be held
-    /// up by the log.
+    /// Ends every session. They may be thousands, with a line each. No session is left that the log
+    /// could block.
     fn stop(&mut self) {
         logging::hold_for_reader();
         self.reactor.stop();
     }
 
-    /// Writes what has been logged. What the log's reader has no room for waits, and so does the
-    /// rest of a dump; then room wakes the loop.
+    /// Writes the lines logged in this turn. Those that the log's reader has no room for wait, and
+    /// so does the rest of a dump; then room wakes the loop.
     fn write_log(&mut self) {
         logging::flush();
         self.continue_dump();
@@ -231,7 +278,7 @@ impl Server {
     fn put_in_force(&mut self, loaded: Loaded) {
         match loaded {
             Loaded::Rules(rules) => {
-                info!("{}: {} rules in force", self.rule_file.display(), rules.rules().len());
+                info!("{}: {} rules in force", self.rules_name, rules.rules().len());
                 self.reactor.set_rules(rules);
                 self.warn_about_rules();
             }
@@ -250,18 +297,36 @@ impl Server {
     fn warn_about_rules(&self) {
         let beyond_loopback = self.addresses.iter().any(|address| !address.ip().is_loopback());
         for warning in self.reactor.rules().open_proxy_warnings(beyond_loopback) {
-            warn!("{}: {warning}", self.rule_file.display());
+            warn!("{}: {warning}", self.rules_name);
         }
     }
 }
 
-/// What is watched, and read again when it changes.
-fn files(config: &Config, rule_file: &Path) -> Vec<(Source, PathBuf)> {
-    let mut files = vec![(Source::Rules, rule_file.into()), (Source::Hosts, HOSTS.into())];
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// The files that are watched, and read again when they change.
+fn files(config: &Config, rules: &RuleSource) -> Vec<(Source, PathBuf)> {
+    let mut files = vec![(Source::Hosts, HOSTS.into())];
+    if let RuleSource::File(path) = rules {
+        files.insert(0, (Source::Rules, path.clone()));
+    }
     if config.nameservers.is_empty() {
         files.push((Source::ResolvConf, RESOLV_CONF.into()));
     }
     files
+}
+
+fn log_limits(max_sessions: usize, (process_bytes, pipe_bytes): (usize, usize)) {
+    debug!(
+        "{max_sessions} sessions, which with what they hold take at most {} KiB, and {} KiB in \
+         the kernel's pipes",
+        process_bytes / 1024,
+        pipe_bytes / 1024,
+    );
 }
 
 fn dns_settings(config: &Config) -> dns::Settings {
@@ -278,12 +343,12 @@ fn dns_settings(config: &Config) -> dns::Settings {
     }
 }
 
-/// Without a text, this host's own server is asked, as others do.
+/// Without a text, this host's own server is asked, as other resolvers do.
 fn resolv_conf_settings(text: &[u8], total_timeout_ms: Millis) -> dns::Settings {
     dns::Settings { total_timeout_ms, ..dns::Settings::from_resolv_conf(text) }
 }
 
-/// What was read at the start of a file that the proxy can do without.
+/// The content of a file that the proxy can start without.
 fn or_empty<T: Default>(read: Result<T, String>) -> T {
     read.unwrap_or_else(|error| {
         warn!("{error}; taken as empty");
@@ -291,7 +356,7 @@ fn or_empty<T: Default>(read: Result<T, String>) -> T {
     })
 }
 
-/// Numbers that nobody outside can guess: SipHash of a counter, with a key of the system's.
+/// Numbers that others cannot guess: SipHash of a counter, with a key of the system's.
 fn unpredictable() -> impl FnMut() -> u16 + Send {
     let keys = RandomState::new();
     let mut count = 0u64;

@@ -6,9 +6,9 @@ use signal_hook::flag;
 use std::io;
 use std::sync::Arc;
 
-/// What the operator asks for.
+/// A request of the operator, or of the embedding program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum Control {
     /// HUP: read the rules again.
     Reload,
     /// TERM, INT: finish; a second one: at once.
@@ -20,8 +20,8 @@ pub enum Request {
 /// The signals that are handled. PIPE is ignored by the Rust runtime.
 pub struct Signals(signal_hook_mio::v1_0::Signals);
 
-/// Keeps HUP and USR1 from ending the process until [`Signals`] takes them over. What they ask
-/// for is done anyway by a start, or there is nothing yet to be told.
+/// Keeps HUP and USR1 from ending the process until [`Signals`] takes them over. Nothing is lost:
+/// a start reads all files anyway, and there is no session yet to be listed.
 pub fn survive_early_requests() -> io::Result<()> {
     for signal in [SIGHUP, SIGUSR1] {
         flag::register(signal, Arc::default())?;
@@ -38,14 +38,14 @@ impl Signals {
         Ok(Signals(signals))
     }
 
-    /// What has been asked for since the last call.
-    pub fn pending(&mut self) -> impl Iterator<Item = Request> + '_ {
+    /// The requests since the last call.
+    pub fn pending(&mut self) -> impl Iterator<Item = Control> + '_ {
         self.0.pending().filter_map(|signal| match signal {
-            SIGHUP => Some(Request::Reload),
-            SIGUSR1 => Some(Request::Dump),
-            // A log file may grow no more: the write has failed, which is all there is to do.
+            SIGHUP => Some(Control::Reload),
+            SIGUSR1 => Some(Control::Dump),
+            // A log file may grow no more: the write has failed, and there is nothing else to do.
             SIGXFSZ => None,
-            _ => Some(Request::Stop),
+            _ => Some(Control::Stop),
         })
     }
 }

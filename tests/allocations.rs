@@ -1,14 +1,10 @@
 //! What the loop allocates. One test alone in its program: the counter counts every thread.
 
-use socku::config::{self, Config, Invocation};
-use socku::rules::RuleSet;
-use socku::server::Server;
+use socku::server::Builder;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
-use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
@@ -25,13 +21,13 @@ fn allocations() -> usize {
 }
 
 /// The proxy in a thread of this program, where nothing is logged.
-fn start(splice: &str) -> SocketAddrV4 {
-    let arguments = ["-l", "127.0.0.1:0", "--nameserver", "127.0.0.1:1", "--splice", splice];
-    let arguments = arguments.map(OsString::from);
-    let Ok(Invocation::Run(config)) = config::parse(arguments.into_iter()) else { panic!() };
-    let rules = RuleSet::parse(b"permit c 127.*.*.*\n").unwrap();
-    let config: Config = config;
-    let mut server = Server::start(&config, Path::new("socks.conf"), rules).unwrap();
+fn start(splice: bool) -> SocketAddrV4 {
+    let server = Builder::with_rules("permit c 127.*.*.*\n")
+        .listen(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))
+        .nameserver("127.0.0.1:1".parse().unwrap())
+        .splice(splice)
+        .start()
+        .unwrap();
     let address = server.addresses()[0];
     thread::spawn(move || server.run().unwrap());
     address
@@ -102,7 +98,7 @@ fn once_warm_a_relay_allocates_nothing_and_a_session_one_list() {
     let before = allocations();
     drop(std::hint::black_box(Box::new(7)));
     assert!(allocations() > before);
-    for splice in ["auto", "off"] {
+    for splice in [true, false] {
         let proxy = start(splice);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (client, target) = connect(proxy, &listener);

@@ -58,18 +58,19 @@ fn the_example_bind_transfers_a_file() {
     assert!(access.contains(" reply=90 reason=done up=0 down=24 "), "{access}");
 }
 
-/// The README's block is the first example of the module's documentation, which is compiled.
+/// The README's blocks are the first examples of the modules' documentation, which are compiled.
 #[test]
 fn the_readme_shows_the_examples_that_are_compiled() {
-    let readme = include_str!("../README.md");
-    let documentation = include_str!("../src/client.rs");
-    let example = documentation.split("```").nth(1).unwrap();
-    let lines = example.lines().skip(1).filter_map(|line| line.strip_prefix("//!"));
-    let block: String = lines
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| format!("    {}\n", line.strip_prefix(' ').unwrap()))
-        .collect();
-    let without_blanks: String =
-        readme.lines().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
-    assert!(without_blanks.contains(&block), "{block}");
+    let readme = without_blanks(include_str!("../README.md"));
+    for documentation in [include_str!("../src/client.rs"), include_str!("../src/server.rs")] {
+        let example = documentation.split("```").nth(1).unwrap();
+        let lines = example.lines().skip(1).filter_map(|line| line.strip_prefix("//!"));
+        let block: String =
+            lines.map(|line| format!("    {}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
+        assert!(readme.contains(&without_blanks(&block)), "{block}");
+    }
+}
+
+fn without_blanks(text: &str) -> String {
+    text.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("{line}\n")).collect()
 }

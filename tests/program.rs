@@ -48,7 +48,12 @@ fn the_examples_of_the_readme_print_what_it_shows() {
         };
         let (code, out, error) = outcome(socku(&arguments).current_dir(&directory));
         assert_eq!((out + &error).lines().collect::<Vec<_>>(), shown, "{command}");
-        assert_eq!(code, i32::from(command.contains("bad.conf")), "{command}");
+        let expected = match shown[0].split(':').next() {
+            Some("socku") => 1,
+            Some("deny") => 3,
+            _ => 0,
+        };
+        assert_eq!(code, expected, "{command}");
     }
 }
 
@@ -67,6 +72,7 @@ fn complaint(code: i32, arguments: &[&str]) -> String {
     let (found, out, error) = outcome(socku(arguments).current_dir(&directory));
     assert_eq!((found, out.as_str()), (code, ""), "{arguments:?}: {error}");
     assert!(error.ends_with('\n') && error.lines().count() == 1, "{arguments:?}: {error:?}");
+    assert!(error.starts_with("socku: "), "{arguments:?}: {error}");
     error
 }
 
@@ -129,17 +135,32 @@ fn an_error_at_run_time_is_exit_code_1_and_one_line_with_flag_or_file() {
 }
 
 #[test]
-fn a_bad_rule_file_is_told_by_file_and_line_wherever_it_is_read() {
+fn the_error_of_a_bad_rule_file_names_file_and_line_wherever_it_is_read() {
     let file = scratch_directory().join("rules");
     fs::write(&file, "\u{feff}# first\r\npermit c 1.2.3.4\r\npermit c 1.2.3\r\n").unwrap();
     let file = file.to_str().unwrap();
-    let expected = format!("{file}:3: found `1.2.3`, expected four octets");
+    let expected = format!("socku: {file}:3: found `1.2.3`, expected four octets");
     for arguments in [&["-t"][..], &["-e", "c 1.2.3.4:80"], &[], &["-l", "127.0.0.1:0"]] {
         let error = complaint(1, &[arguments, &["-c", file]].concat());
         assert!(error.starts_with(&expected), "{error}");
     }
     fs::write(file, vec![b'x'; 1 << 20]).unwrap();
     assert!(complaint(1, &["-t", "-c", file]).len() < 400, "a long line is not repeated");
+}
+
+#[test]
+fn explain_exits_with_3_for_a_no_and_with_0_otherwise() {
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/socks.conf");
+    for (question, expected) in [
+        ("c 140.113.1.1:80", 0),
+        ("c 127.0.0.1:80 from 10.0.0.2", 3),
+        ("c 224.1.1.1:80", 3),
+        ("c www.example.com:80", 0),
+        ("c www.example.com:0", 3),
+    ] {
+        let (code, out, error) = outcome(&mut socku(&["-c", rules, "-e", question]));
+        assert_eq!((code, error.as_str()), (expected, ""), "{question}: {out}");
+    }
 }
 
 #[test]
@@ -150,7 +171,7 @@ fn standard_output_that_takes_nothing_is_an_error_and_no_panic() {
         let output = socku(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
-        assert!(error.starts_with("writing to standard output: "), "{error}");
+        assert!(error.starts_with("socku: writing to standard output: "), "{error}");
         assert_eq!(error.lines().count(), 1);
     }
     let full = File::options().write(true).open("/dev/full").unwrap();
@@ -167,7 +188,7 @@ fn the_rule_file_is_socks_conf_of_the_directory_when_none_is_named() {
 }
 
 #[test]
-fn the_listening_lines_tell_the_ports_that_were_chosen_and_all_of_them_answer() {
+fn the_listening_lines_name_the_ports_that_were_chosen_and_all_of_them_answer() {
     let flags = ["-l", "127.0.0.1:0", "--listen", "127.0.0.2:0", "-l", "127.0.0.1:0"];
     let proxy = Proxy::start(PERMIT_ALL, &flags);
     let mut addresses = Vec::new();

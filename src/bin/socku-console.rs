@@ -1,6 +1,6 @@
 //! The `socku-console` program: CGI/1.1, one process per request.
 
-use socku::console::run::{Environment, serve};
+use socku::internals::console::{Environment, serve};
 use std::io;
 use std::process::ExitCode;
 

@@ -1,0 +1,178 @@
+//! The settings of a server, for programs that embed it.
+
+use super::rule_source::RuleSource;
+use super::{Error, Server};
+use crate::config::Config;
+use crate::time::Millis;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The settings of a [`Server`]. Each method but the first two and the last sets what the flag of
+/// the same name sets for the program, with the same default.
+///
+/// Values are checked by [`start`](Builder::start).
+#[derive(Clone, Debug)]
+#[must_use = "only `start` makes a server of it"]
+pub struct Builder {
+    config: Config,
+    rules: RuleSource,
+    listen: Vec<SocketAddrV4>,
+}
+
+impl Builder {
+    /// A server by the rules of this file. They are read by [`start`](Builder::start) and again
+    /// when the file changes.
+    pub fn with_rule_file(path: impl Into<PathBuf>) -> Builder {
+        Builder::new(RuleSource::File(path.into()))
+    }
+
+    /// A server by these rules, which have the form of a rule file and stay as they are.
+    pub fn with_rules(text: impl Into<Vec<u8>>) -> Builder {
+        Builder::new(RuleSource::Text(text.into()))
+    }
+
+    fn new(rules: RuleSource) -> Builder {
+        Builder { config: Config::default(), rules, listen: Vec::new() }
+    }
+
+    /// Listens on this address. May be called up to 32 times. With port 0 the kernel chooses one;
+    /// [`Server::addresses`] has it. \[127.0.0.1:1080\]
+    pub fn listen(mut self, address: SocketAddrV4) -> Builder {
+        self.listen.push(address);
+        self
+    }
+
+    /// Source address of outgoing connections, and the address that BIND listens on. \[chosen by
+    /// the kernel\]
+    pub fn outbound(mut self, address: Ipv4Addr) -> Builder {
+        self.config.outbound = Some(address);
+        self
+    }
+
+    /// Address reported to BIND clients, for a gateway behind NAT. \[the address listened on\]
+    pub fn bind_address(mut self, address: Ipv4Addr) -> Builder {
+        self.config.bind_address = Some(address);
+        self
+    }
+
+    /// Ports that BIND listens on, from 1. \[chosen by the kernel\]
+    pub fn bind_ports(mut self, ports: RangeInclusive<u16>) -> Builder {
+        self.config.bind_ports = Some(ports);
+        self
+    }
+
+    /// Asks this DNS server in place of those of /etc/resolv.conf. May be called several times.
+    pub fn nameserver(mut self, address: SocketAddr) -> Builder {
+        self.config.nameservers.push(address);
+        self
+    }
+
+    /// At most so many sessions, from 1 to 1,048,576. The open-file limit and memory limits lower
+    /// it. \[as many as they allow\]
+    pub fn max_sessions(mut self, count: usize) -> Builder {
+        self.config.max_sessions = Some(count);
+        self
+    }
+
+    /// At most so many sessions of one client address, from 1 to 1,048,576. \[no limit\]
+    pub fn max_per_source(mut self, count: u32) -> Builder {
+        self.config.max_per_source = Some(count);
+        self
+    }
+
+    /// Time for the whole request to arrive. \[30 s\]
+    pub fn request_timeout(mut self, most: Duration) -> Builder {
+        self.config.request_timeout_ms = millis(most);
+        self
+    }
+
+    /// Time for the client's identd to answer. \[15 s\]
+    pub fn ident_timeout(mut self, most: Duration) -> Builder {
+        self.config.ident_timeout_ms = millis(most);
+        self
+    }
+
+    /// Time for a name to be resolved. \[10 s\]
+    pub fn dns_timeout(mut self, most: Duration) -> Builder {
+        self.config.dns_timeout_ms = millis(most);
+        self
+    }
+
+    /// Time for the target to be reached. \[120 s\]
+    pub fn connect_timeout(mut self, most: Duration) -> Builder {
+        self.config.connect_timeout_ms = millis(most);
+        self
+    }
+
+    /// Time for the peer of a BIND to connect. \[120 s\]
+    pub fn bind_timeout(mut self, most: Duration) -> Builder {
+        self.config.bind_timeout_ms = millis(most);
+        self
+    }
+
+    /// Ends a relay that has carried no byte either way for so long; `None` is never. \[two hours\]
+    pub fn idle_timeout(mut self, most: Option<Duration>) -> Builder {
+        self.config.idle_timeout_ms = most.map(millis);
+        self
+    }
+
+    /// Ends a relay with one direction closed and the other silent for so long. \[300 s\]
+    pub fn half_close_timeout(mut self, most: Duration) -> Builder {
+        self.config.half_close_timeout_ms = millis(most);
+        self
+    }
+
+    /// Time for sessions to finish after the first [`Handle::stop`](super::Handle::stop); zero ends
+    /// them at once. \[30 s\]
+    pub fn drain_timeout(mut self, most: Duration) -> Builder {
+        self.config.drain_timeout_ms = millis(most);
+        self
+    }
+
+    /// Size of one relay buffer, in bytes, from 1024 to 16 MiB. \[65,536\]
+    pub fn buffer_size(mut self, bytes: usize) -> Builder {
+        self.config.buffer_bytes = bytes;
+        self
+    }
+
+    /// Whether sustained flows go through pipes, uncopied (splice). \[true\]
+    pub fn splice(mut self, auto: bool) -> Builder {
+        self.config.splice = auto;
+        self
+    }
+
+    /// Whether the server takes over HUP, TERM, INT, USR1 and XFSZ of the process, as the program
+    /// does. Otherwise no signal handler is installed, and only a
+    /// [`Handle`](super::Handle) stops the server. \[false\]
+    ///
+    /// The handlers stay installed when the server has ended, and do nothing from then on.
+    pub fn signals(mut self, take_over: bool) -> Builder {
+        self.config.signals = take_over;
+        self
+    }
+
+    /// Reads the rules and listens. Clients may connect from then on; they are served by
+    /// [`Server::run`].
+    ///
+    /// It raises the process's limit of open files as far as it goes.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`] but one of [`Step::Wait`](super::Step::Wait) and
+    /// [`Step::User`](super::Step::User).
+    pub fn start(mut self) -> Result<Server, Error> {
+        if !self.listen.is_empty() {
+            self.config.listen = self.listen;
+        }
+        self.config.check()?;
+        Server::start(&self.config, self.rules)
+    }
+}
+
+/// A time too long for this is too long for [`Config::check`].
+fn millis(time: Duration) -> Millis {
+    // No session may wait for less than nothing: a part of a millisecond is a whole one.
+    Millis::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(Millis::MAX)
+}

@@ -1,0 +1,122 @@
+//! Errors of starting and running a server.
+
+use crate::config::SettingError;
+use std::error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddrV4;
+
+/// Why a server did not start, or stopped running.
+///
+/// The text that `Display` gives names the setting, the file or the step. The system's words are
+/// in [`source`](error::Error::source), and are not repeated in the text.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting has a value that it cannot have.
+    Setting(SettingError),
+    /// The rules cannot be read, or are wrong.
+    Rules(RulesError),
+    /// An address cannot be listened on.
+    #[non_exhaustive]
+    Listen {
+        /// The address, as it was given.
+        address: SocketAddrV4,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A step of starting or running failed.
+    #[non_exhaustive]
+    Step {
+        /// The step.
+        step: Step,
+        /// The error that it failed with.
+        source: Box<dyn error::Error + Send + Sync>,
+    },
+}
+
+/// A step of starting or running a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Starting the event loop.
+    EventLoop,
+    /// Taking over the process's signals.
+    Signals,
+    /// Becoming another user. Only the program does that.
+    User,
+    /// Waiting for events.
+    Wait,
+}
+
+/// Rules that cannot be read, or are wrong. The text that `Display` gives is one line with the
+/// file, the line where there is one, and what was found and expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RulesError(String);
+
+impl RulesError {
+    pub(super) fn new(message: String) -> RulesError {
+        RulesError(message)
+    }
+}
+
+impl Error {
+    pub(super) fn step(
+        step: Step,
+        source: impl Into<Box<dyn error::Error + Send + Sync>>,
+    ) -> Error {
+        Error::Step { step, source: source.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Setting(error) => error.fmt(f),
+            Error::Rules(error) => error.fmt(f),
+            Error::Listen { address, .. } => write!(f, "--listen {address}"),
+            Error::Step { step, .. } => step.fmt(f),
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Error::Setting(_) | Error::Rules(_) => None,
+            Error::Listen { source, .. } => Some(source),
+            Error::Step { source, .. } => Some(source.as_ref()),
+        }
+    }
+}
+
+impl From<SettingError> for Error {
+    fn from(error: SettingError) -> Error {
+        Error::Setting(error)
+    }
+}
+
+impl From<RulesError> for Error {
+    fn from(error: RulesError) -> Error {
+        Error::Rules(error)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::EventLoop => "starting the event loop",
+            Step::Signals => "taking over signals",
+            Step::User => "--user",
+            Step::Wait => "waiting for events",
+        })
+    }
+}
+
+impl fmt::Display for RulesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl error::Error for RulesError {}
