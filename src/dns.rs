@@ -33,7 +33,9 @@ pub use hosts::{Hosts, HostsParser};
 pub use message::DATAGRAM_BYTES_MAX;
 pub use query::{Transmit, Transport};
 pub use resolver::{Lookup, QUERIES_MAX, Resolver};
-pub use settings::{Settings, TOTAL_TIMEOUT_MS};
+pub use settings::Settings;
+#[cfg(test)]
+use settings::TOTAL_TIMEOUT_MS;
 
 /// Most addresses kept of one name.
 pub const ADDRESSES_MAX: usize = 16;

@@ -2,6 +2,7 @@
 //! library's interface: it changes without notice.
 
 /// The program `socku-console`.
+#[cfg(feature = "console")]
 pub mod console {
     pub use crate::console::dialogue::{Action, Dialogue};
     pub use crate::console::page;
@@ -10,8 +11,10 @@ pub mod console {
     pub use crate::console::script::Script;
 }
 
+#[cfg(feature = "server")]
 pub use parts::*;
 
+#[cfg(feature = "server")]
 mod parts {
     pub mod config {
         pub use crate::config::{Config, Invocation, UsageError, parse};

@@ -15,8 +15,6 @@ pub const USER_BYTES_MAX: usize = 512;
 pub const NAME_BYTES_MAX: usize = 255;
 /// Bytes of the fixed head: VN, CD, DSTPORT, DSTIP.
 pub const HEAD_BYTES: usize = 8;
-/// Bytes of the longest valid request.
-pub const REQUEST_BYTES_MAX: usize = HEAD_BYTES + USER_BYTES_MAX + 1 + NAME_BYTES_MAX + 1;
 /// Bytes of every reply.
 pub const REPLY_BYTES: usize = 8;
 

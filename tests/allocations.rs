@@ -1,5 +1,7 @@
 //! What the loop allocates. One test alone in its program: the counter counts every thread.
 
+#![cfg(feature = "server")]
+
 use socku::server::Builder;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;

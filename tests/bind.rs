@@ -1,5 +1,7 @@
 //! BIND through the program itself.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::{Stopwatch, two_free_ports};

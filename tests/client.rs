@@ -1,6 +1,8 @@
 //! The client library against the program itself, and against proxies that answer slowly, badly
 //! or not at all.
 
+#![cfg(all(feature = "server", feature = "client"))]
+
 mod common;
 
 use common::machine::CLOSED;

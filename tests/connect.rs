@@ -1,5 +1,7 @@
 //! CONNECT through the program itself.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::CLOSED;

@@ -1,6 +1,8 @@
 //! The console as a web server runs it, through the proxy, against shells whose every byte is
 //! written here.
 
+#![cfg(all(feature = "server", feature = "console"))]
+
 mod common;
 
 use common::machine::CLOSED;

@@ -1,6 +1,8 @@
 //! Which requests run scripts: the console as a web server starts it, with the headers of browsers,
 //! hostile pages and command-line programs.
 
+#![cfg(all(feature = "server", feature = "console"))]
+
 mod common;
 
 use common::{listener, scratch_directory};

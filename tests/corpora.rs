@@ -1,5 +1,7 @@
 //! The seeds of fuzzing, as they are and damaged, through the functions that fuzzing calls.
 
+#![cfg(all(feature = "server", feature = "console"))]
+
 mod targets;
 
 use std::fs;

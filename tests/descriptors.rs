@@ -1,5 +1,7 @@
 //! Descriptors: when they run out, and that none is passed on to other programs.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::{Stopwatch, replace};

@@ -1,5 +1,7 @@
 //! The examples, run against the program; and those of the README.
 
+#![cfg(all(feature = "server", feature = "client"))]
+
 mod common;
 
 use common::*;

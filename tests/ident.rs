@@ -1,6 +1,8 @@
 //! Rules with `ident`, against identds that lie, stall and die. Each test has clients of its own
 //! address of loopback, where its identd listens.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::{Stopwatch, own_address as ip};

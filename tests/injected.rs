@@ -1,5 +1,7 @@
 //! Errors of the kernel, put in place of its answers by strace.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::replace;

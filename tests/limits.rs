@@ -1,5 +1,7 @@
 //! Limits, fairness and what many sessions cost.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::can_open;

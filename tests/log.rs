@@ -1,6 +1,8 @@
 //! The log and its reader: one that is slow, late, stalled or gone never holds up the proxy, and
 //! one that reads gets every line.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::{own_address, sessions};

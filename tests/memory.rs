@@ -1,5 +1,7 @@
 //! Memory: what stalled readers take, and what happens when there is none.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::namespace::in_namespace;

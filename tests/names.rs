@@ -1,5 +1,7 @@
 //! SOCKS4A through the program itself, against name servers that fail, lie and stall.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::{CLOSED, own_address, sessions};

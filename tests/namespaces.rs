@@ -1,5 +1,7 @@
 //! Faults of the network, in network namespaces of their own.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::Stopwatch;

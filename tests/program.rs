@@ -1,6 +1,8 @@
 //! The program's command line: flags, output, errors and exit codes; and what the README says
 //! of them.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::{PERMIT_ALL, Proxy, echo_server, scratch_directory, socku};

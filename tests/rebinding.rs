@@ -1,6 +1,8 @@
 //! Names that somebody else controls: only permitted addresses are tried, and never looked up
 //! again.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::{Stopwatch, replace};

@@ -1,5 +1,7 @@
 //! The relay through the program itself, in every mode.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::traffic::{self, End};

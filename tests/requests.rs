@@ -1,5 +1,7 @@
 //! Requests in pieces, out of bounds and out of their mind.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::traffic::ping;

@@ -1,5 +1,7 @@
 //! A client may be reset at any point of the protocol; nothing may be left of it.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::traffic::{self, full_listener};

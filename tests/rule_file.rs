@@ -1,6 +1,8 @@
 //! Changes of the rule file, by every way they come about: each takes effect, or the log says why
 //! not. And nothing else wakes the proxy.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::tools::{can_run, status_field};

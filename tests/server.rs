@@ -1,5 +1,7 @@
 //! The library's server, embedded in this program and controlled by its handle from another thread.
 
+#![cfg(all(feature = "server", feature = "client"))]
+
 mod common;
 
 use common::machine::replace;

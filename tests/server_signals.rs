@@ -1,6 +1,8 @@
 //! The signals of a program that embeds the server. One test alone in its program: handlers are the
 //! process's.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::wait_until;

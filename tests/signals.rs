@@ -1,5 +1,7 @@
 //! Signals, and changes of the rule file.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::own_address;

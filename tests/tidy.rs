@@ -1,5 +1,7 @@
 //! Conventions of the house that a reader of the source would have to check by eye.
 
+#![cfg(feature = "server")]
+
 use socku::internals::config::{self, Invocation};
 use socku::internals::explain;
 use socku::internals::reason::CloseReason;

@@ -2,6 +2,8 @@
 //! due together must not hold up other sessions. And deadlines that no flag sets, shortened. The
 //! loop runs here, turn by turn.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::machine::can_open;

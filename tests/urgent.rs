@@ -1,5 +1,7 @@
 //! Urgent data: part of the stream, never lost, never late, and urgent at the other end.
 
+#![cfg(feature = "server")]
+
 mod common;
 
 use common::traffic::{self, End};

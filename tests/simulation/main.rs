@@ -5,6 +5,8 @@
 //! `SOCKU_FRESH_SEEDS=N` as many that no commit before has run. Of a seed that fails, the smallest
 //! scenario that fails alike is printed, with the variables that replay it.
 
+#![cfg(feature = "server")]
+
 mod actors;
 mod attempts;
 mod calls;
