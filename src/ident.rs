@@ -122,7 +122,7 @@ fn without_blank(user: &[u8]) -> &[u8] {
 /// How asking ended. Owned, because it outlives the buffer and goes into the access line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The identd named a user (the bytes of [`Answer::User`]).
+    /// The identd named a user (the bytes of `Answer::User`).
     User(Box<[u8]>),
     /// The identd answered ERROR with this reason.
     Error(Box<[u8]>),

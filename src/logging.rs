@@ -72,7 +72,7 @@ pub fn finish() {
     log().finish();
 }
 
-/// Like [`finish`], with a last line that is written as it is.
+/// Like `finish`, with a last line that is written as it is.
 pub fn finish_with(line: &str) {
     let mut log = log();
     log.hold_for_reader();

@@ -33,7 +33,7 @@ pub enum Token {
     Connection {
         /// The connection's slot.
         slot: usize,
-        /// Which of its sockets: [`CLIENT`], or [`TARGET`] and those after it.
+        /// Which of its sockets: [`CLIENT`], or `TARGET` and those after it.
         place: usize,
     },
 }
