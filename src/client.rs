@@ -145,3 +145,7 @@ impl Client {
         Ok((proxy, address))
     }
 }
+
+#[cfg(test)]
+#[path = "client/client_test.rs"]
+mod tests;

@@ -1,57 +1,18 @@
 //! A SOCKS4 and SOCKS4A proxy to embed, and a client for such proxies.
 //!
-//! | feature | what it has | dependencies |
+//! | feature | it has | dependencies |
 //! | --- | --- | --- |
-//! | `server` | [`server`], and the program `socku` | mio and others |
-//! | `client` | [`client`] | none |
-//! | `console` | the CGI program `socku-console`; includes `client` | rustix |
+//! | `server` | the module `server`, and the program `socku` | mio and others |
+//! | `client` | the module `client` | none |
+//! | `console` | the CGI program `socku-console`; it includes `client` | rustix |
 //!
 //! All of them are on by default. For the client alone:
 //!
 //! ```toml
 //! socku = { version = "0.1", default-features = false, features = ["client"] }
 //! ```
-//!
-//! # Server
-//!
-//! A server runs in the thread that calls [`run`](server::Server::run). A
-//! [`Handle`](server::Handle) stops it from any other.
-//!
-#![cfg_attr(feature = "server", doc = "```")]
-#![cfg_attr(not(feature = "server"), doc = "```ignore")]
-//! use socku::server::Builder;
-//! use std::thread;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let server = Builder::with_rules("permit c 127.*.*.*").listen("127.0.0.1:0".parse()?).start()?;
-//! let port = server.addresses()[0].port();
-//! let handle = server.handle();
-//! let running = thread::spawn(move || server.run());
-//!
-//! println!("listening on port {port}");
-//! handle.stop();
-//! running.join().expect("the server does not panic")?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # Client
-//!
-#![cfg_attr(feature = "client", doc = "```no_run")]
-#![cfg_attr(not(feature = "client"), doc = "```ignore")]
-//! use socku::client::Client;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::new("proxy.example:1080").user("alice");
-//! // CONNECT: a stream to the target.
-//! let (stream, _) = client.connect("www.example.com:80")?;
-//! // BIND: a stream from the peer, which has to connect to this address.
-//! let bound = client.bind("ftp.example.com:21")?;
-//! println!("the proxy listens on {}", bound.address());
-//! let (stream, peer) = bound.accept()?;
-//! # Ok(())
-//! # }
-//! ```
+#![cfg_attr(feature = "server", doc = include_str!("server/example.md"))]
+#![cfg_attr(feature = "client", doc = include_str!("client/example.md"))]
 
 #[cfg(feature = "client")]
 pub mod client;

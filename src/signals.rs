@@ -20,7 +20,7 @@ pub enum Control {
 /// The signals that are handled. PIPE is ignored by the Rust runtime.
 pub struct Signals(signal_hook_mio::v1_0::Signals);
 
-/// Keeps HUP and USR1 from ending the process until [`Signals`] takes them over. Nothing is lost:
+/// Keeps HUP and USR1 from ending the process until `Signals` takes them over. Nothing is lost:
 /// a start reads all files anyway, and there is no session yet to be listed.
 pub fn survive_early_requests() -> io::Result<()> {
     for signal in [SIGHUP, SIGUSR1] {

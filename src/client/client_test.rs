@@ -1,0 +1,67 @@
+//! The client alone, against a proxy of a few lines: this runs without any other feature. More is in
+//! tests/client.rs.
+
+use super::*;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread;
+
+const SECONDS: Duration = Duration::from_secs(20);
+const GRANTED: [u8; 8] = [0, 90, 0, 80, 127, 0, 0, 1];
+
+/// A proxy for one client, which checks the request and answers with these bytes.
+fn proxy(request: &'static [u8], answer: &'static [u8]) -> Client {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut found = vec![0; request.len()];
+        stream.read_exact(&mut found).unwrap();
+        if found == request {
+            stream.write_all(answer).unwrap();
+        }
+    });
+    Client::new(address).connect_timeout(SECONDS).reply_timeout(SECONDS)
+}
+
+fn read_all(mut stream: TcpStream) -> Vec<u8> {
+    stream.set_read_timeout(Some(SECONDS)).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_connect_gives_the_stream_after_the_reply() {
+    let client = proxy(b"\x04\x01\0\x50\0\0\0\x01bob\0a.test\0", b"\0\x5a\0\x50\x7f\0\0\x01hello");
+    let (stream, address) = client.user("bob").connect("a.test:80").unwrap();
+    assert_eq!(address, "127.0.0.1:80".parse().unwrap());
+    assert_eq!(read_all(stream), b"hello");
+}
+
+#[test]
+fn a_bind_gives_the_address_and_then_the_peer() {
+    let answer = b"\0\x5a\0\x15\x7f\0\0\x01\0\x5a\0\x16\x7f\0\0\x02hello";
+    let bound = proxy(b"\x04\x02\0\x15\x01\x02\x03\x04\0", answer).bind("1.2.3.4:21").unwrap();
+    assert_eq!(bound.address(), "127.0.0.1:21".parse::<SocketAddr>().unwrap());
+    let (stream, peer) = bound.accept().unwrap();
+    assert_eq!(peer, "127.0.0.2:22".parse().unwrap());
+    assert_eq!(read_all(stream), b"hello");
+}
+
+#[test]
+fn a_refusal_is_an_error() {
+    let refusing = proxy(b"\x04\x01\0\x50\x01\x02\x03\x04\0", b"\0\x5b\0\0\0\0\0\0");
+    assert!(matches!(refusing.connect("1.2.3.4:80"), Err(Error::Rejected)));
+}
+
+#[test]
+fn the_second_of_two_addresses_is_tried_when_the_first_refuses() {
+    // Where localhost is ::1 as well, that address comes first and refuses.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answering = thread::spawn(move || listener.accept().unwrap().0.write_all(&GRANTED));
+    let client = Client::new(("localhost", port)).connect_timeout(SECONDS).reply_timeout(SECONDS);
+    client.connect((Ipv4Addr::LOCALHOST, 80)).unwrap();
+    answering.join().unwrap().unwrap();
+}
