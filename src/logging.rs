@@ -169,7 +169,11 @@ impl Log {
 
     /// Writes piece by piece, as far as there is room or patience.
     fn write(&mut self) {
-        if self.is_torn && !self.bytes.is_empty() {
+        // A program that embeds the server logs elsewhere: its standard error is not even opened.
+        if self.bytes.is_empty() {
+            return;
+        }
+        if self.is_torn {
             // The next line begins on its own.
             self.bytes.insert(0, b'\n');
             self.is_torn = false;
