@@ -1,0 +1,319 @@
+//! The command line.
+
+use super::{BUFFER_BYTES, Config, PORTS, SECONDS_MAX, SESSIONS, SESSIONS_PER_SOURCE};
+use super::{SettingError, numbers};
+use crate::dns;
+use crate::time::Millis;
+use getopts::{Fail, Matches, Options, ParsingStyle};
+use std::error;
+use std::ffi::OsString;
+use std::fmt::{self, Display};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The request of a command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    /// Serve.
+    Run(Config),
+    /// `-t`: print the rules as understood.
+    Test(Config),
+    /// `-e`: explain a decision.
+    Explain(Config, String),
+    /// `-V`.
+    Version,
+    /// `-h`: this text.
+    Help(String),
+}
+
+/// A command line that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsageError {
+    /// A flag that is unknown, given twice, or without its value.
+    Flag(Fail),
+    /// An argument that belongs to no flag.
+    Argument(String),
+    /// The value of a flag.
+    Setting(SettingError),
+}
+
+impl Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UsageError::Flag(error) => write!(f, "{error}; see --help"),
+            UsageError::Argument(argument) => {
+                write!(f, "unexpected argument {argument:?}, expected options only; see --help")
+            }
+            UsageError::Setting(error) => error.fmt(f),
+        }
+    }
+}
+
+impl error::Error for UsageError {}
+
+impl From<SettingError> for UsageError {
+    fn from(error: SettingError) -> UsageError {
+        UsageError::Setting(error)
+    }
+}
+
+fn options() -> Options {
+    let mut o = Options::new();
+    o.parsing_style(ParsingStyle::FloatingFrees);
+    o.optmulti(
+        "l",
+        "listen",
+        "listen here; may be given several times [127.0.0.1:1080]",
+        "ADDR:PORT",
+    );
+    o.optopt("c", "config", "rule file [./socks.conf, else /etc/socku/socks.conf]", "FILE");
+    o.optflag(
+        "t",
+        "test",
+        "read the rules, print them as understood, exit 0; 1 with FILE:LINE: message if bad",
+    );
+    o.optopt("e", "explain", "print the verdict and the rule that gives it, e.g. -e \"c 140.113.1.1:80 from 10.0.0.2 user bob\"; a host may be a name", "QUERY");
+    o.optopt("o", "outbound", "source address of outgoing connections", "ADDR");
+    o.optopt("", "bind-address", "address reported to BIND clients (a gateway behind NAT)", "ADDR");
+    o.optopt("", "bind-ports", "ports that BIND listens on [chosen by the kernel]", "LOW-HIGH");
+    o.optmulti(
+        "",
+        "nameserver",
+        "DNS server; may be given several times [/etc/resolv.conf]",
+        "ADDR[:PORT]",
+    );
+    o.optopt("", "max-sessions", "at most N sessions [from the open-file limit]", "N");
+    o.optopt("", "max-per-source", "at most N sessions of one client address [no limit]", "N");
+    o.optopt("", "request-timeout", "whole request must have arrived [30]", "S");
+    o.optopt("", "ident-timeout", "identd must have answered [15]", "S");
+    o.optopt("", "dns-timeout", "a name must have been resolved [10]", "S");
+    o.optopt("", "connect-timeout", "target must have been reached [120]", "S");
+    o.optopt("", "bind-timeout", "the peer of a BIND must have come [120]", "S");
+    o.optopt("", "idle-timeout", "relay with no byte either way; 0: never [7200]", "S");
+    o.optopt(
+        "",
+        "half-close-timeout",
+        "relay with one direction closed and the other silent [300]",
+        "S",
+    );
+    o.optopt("", "drain-timeout", "after the first TERM or INT [30]", "S");
+    o.optopt("", "buffer-size", "size of one relay buffer [65536]", "BYTES");
+    o.optopt("", "splice", "zero-copy relay for sustained flows [auto]", "auto|off");
+    o.optopt("u", "user", "drop to this user once listening", "NAME[:GROUP]");
+    o.optflag("V", "version", "print the version");
+    o.optflag("h", "help", "print this help");
+    o
+}
+
+/// Reads the arguments after the program's name.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, UsageError> {
+    let options = options();
+    let matches = options.parse(arguments).map_err(UsageError::Flag)?;
+    if matches.opt_present("help") {
+        return Ok(Invocation::Help(options.usage("Usage: socku [options]")));
+    }
+    if matches.opt_present("version") {
+        return Ok(Invocation::Version);
+    }
+    if let Some(argument) = matches.free.first() {
+        return Err(UsageError::Argument(argument.clone()));
+    }
+    let config = read(&matches)?;
+    Ok(match matches.opt_str("explain") {
+        Some(query) => Invocation::Explain(config, query),
+        None if matches.opt_present("test") => Invocation::Test(config),
+        None => Invocation::Run(config),
+    })
+}
+
+fn read(matches: &Matches) -> Result<Config, SettingError> {
+    let default = Config::default();
+    let seconds = |flag, default, least| {
+        let given = number(matches, flag, &(least..=SECONDS_MAX), "whole seconds")?;
+        Ok::<Millis, SettingError>(given.map_or(default, |seconds| seconds * 1000))
+    };
+    let idle_ms = seconds("idle-timeout", default.idle_timeout_ms.unwrap_or(0), 0)?;
+    Ok(Config {
+        listen: listen(matches)?.unwrap_or(default.listen),
+        rule_file: matches.opt_str("config").map(PathBuf::from),
+        outbound: address(matches, "outbound")?,
+        bind_address: address(matches, "bind-address")?,
+        bind_ports: matches.opt_str("bind-ports").map(|text| port_range(&text)).transpose()?,
+        max_sessions: number(matches, "max-sessions", &SESSIONS, "a number")?,
+        max_per_source: number(matches, "max-per-source", &SESSIONS_PER_SOURCE, "a number")?,
+        request_timeout_ms: seconds("request-timeout", default.request_timeout_ms, 1)?,
+        nameservers: nameservers(matches)?,
+        dns_timeout_ms: seconds("dns-timeout", default.dns_timeout_ms, 1)?,
+        ident_timeout_ms: seconds("ident-timeout", default.ident_timeout_ms, 1)?,
+        connect_timeout_ms: seconds("connect-timeout", default.connect_timeout_ms, 1)?,
+        bind_timeout_ms: seconds("bind-timeout", default.bind_timeout_ms, 1)?,
+        idle_timeout_ms: Some(idle_ms).filter(|&ms| ms > 0),
+        half_close_timeout_ms: seconds("half-close-timeout", default.half_close_timeout_ms, 1)?,
+        drain_timeout_ms: seconds("drain-timeout", default.drain_timeout_ms, 0)?,
+        buffer_bytes: number(matches, "buffer-size", &BUFFER_BYTES, "bytes")?
+            .unwrap_or(default.buffer_bytes),
+        splice: splice(matches)?,
+        user: matches.opt_str("user"),
+        signals: true,
+    })
+}
+
+fn listen(matches: &Matches) -> Result<Option<Vec<SocketAddrV4>>, SettingError> {
+    let texts = matches.opt_strs("listen");
+    let expected = "ADDR:PORT, for example 127.0.0.1:1080";
+    let addresses: Result<Vec<_>, _> =
+        texts.iter().map(|text| value("listen", text, expected)).collect();
+    Ok(Some(addresses?).filter(|addresses| !addresses.is_empty()))
+}
+
+fn splice(matches: &Matches) -> Result<bool, SettingError> {
+    match matches.opt_str("splice").as_deref() {
+        None | Some("auto") => Ok(true),
+        Some("off") => Ok(false),
+        Some(other) => Err(SettingError::new("splice", other, "auto or off")),
+    }
+}
+
+fn value<T: FromStr>(flag: &'static str, text: &str, expected: &str) -> Result<T, SettingError> {
+    text.parse().map_err(|_| SettingError::new(flag, text, expected))
+}
+
+fn address(matches: &Matches, flag: &'static str) -> Result<Option<Ipv4Addr>, SettingError> {
+    matches.opt_str(flag).map(|text| value(flag, &text, "an IPv4 address")).transpose()
+}
+
+fn nameservers(matches: &Matches) -> Result<Vec<SocketAddr>, SettingError> {
+    let servers = matches.opt_strs("nameserver");
+    let expected = "ADDR[:PORT], for example 127.0.0.1:5353";
+    let read = |text: &String| {
+        dns::Settings::parse_server(text)
+            .ok_or_else(|| SettingError::new("nameserver", text, expected))
+    };
+    servers.iter().map(read).collect()
+}
+
+fn number<T: FromStr + PartialOrd + Display>(
+    matches: &Matches,
+    flag: &'static str,
+    range: &RangeInclusive<T>,
+    unit: &str,
+) -> Result<Option<T>, SettingError> {
+    let Some(text) = matches.opt_str(flag) else { return Ok(None) };
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    match number {
+        Some(number) => Ok(Some(number)),
+        None => Err(SettingError::new(flag, text, numbers(range, unit))),
+    }
+}
+
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, SettingError> {
+    let error = || SettingError::new("bind-ports", text, PORTS);
+    let (low, high) = text.split_once('-').ok_or_else(error)?;
+    let range = low.parse().map_err(|_| error())?..=high.parse().map_err(|_| error())?;
+    match range.is_empty() || *range.start() == 0 {
+        true => Err(error()),
+        false => Ok(range),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Invocation, UsageError> {
+        parse(arguments.iter().map(OsString::from))
+    }
+
+    fn config(arguments: &[&str]) -> Config {
+        match parsed(arguments) {
+            Ok(Invocation::Run(config)) => config,
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_help_text() {
+        let Ok(Invocation::Help(help)) = parsed(&["-h"]) else { panic!() };
+        let defaults = config(&[]);
+        assert_eq!(defaults, Config { signals: true, ..Config::default() });
+        assert_eq!(defaults.rule_files()[0], PathBuf::from("socks.conf"));
+        assert_eq!(defaults.rule_files()[1], PathBuf::from("/etc/socku/socks.conf"));
+        for shown in help.split("--").skip(1) {
+            let (flag, rest) = shown.split_once(' ').unwrap();
+            let Some((_, rest)) = rest.split_once('[').filter(|_| flag != "user") else { continue };
+            let (default, _) = rest.split_once(']').unwrap();
+            if default.parse::<u64>().is_ok() || flag == "listen" {
+                assert_eq!(config(&[&format!("--{flag}"), default]), defaults, "--{flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_read() {
+        let config = config(&[
+            "-l",
+            "0.0.0.0:0",
+            "--listen",
+            "127.0.0.2:9",
+            "-c",
+            "x.conf",
+            "-o",
+            "127.0.0.3",
+            "--bind-address",
+            "9.9.9.9",
+            "--bind-ports",
+            "40000-40001",
+            "--max-sessions",
+            "7",
+            "--max-per-source",
+            "3",
+            "--idle-timeout",
+            "0",
+            "--buffer-size",
+            "1024",
+            "--splice",
+            "off",
+            "-u",
+            "nobody:daemon",
+        ]);
+        assert_eq!(config.listen.len(), 2);
+        assert_eq!(config.rule_files(), [PathBuf::from("x.conf")]);
+        assert_eq!(config.outbound, Some(Ipv4Addr::new(127, 0, 0, 3)));
+        assert_eq!(config.bind_address, Some(Ipv4Addr::new(9, 9, 9, 9)));
+        assert_eq!(config.bind_ports, Some(40000..=40001));
+        assert_eq!((config.max_sessions, config.max_per_source), (Some(7), Some(3)));
+        assert_eq!((config.idle_timeout_ms, config.buffer_bytes), (None, 1024));
+        assert!(!config.splice);
+        assert_eq!(config.user.as_deref(), Some("nobody:daemon"));
+    }
+
+    #[test]
+    fn errors_name_the_flag_and_what_was_expected() {
+        for (arguments, flag, expected) in [
+            (&["--listen", "1080"][..], "--listen \"1080\"", "expected ADDR:PORT"),
+            (&["--listen", "[::1]:1080"], "--listen", "expected ADDR:PORT"),
+            (&["-o", "eth0"], "--outbound \"eth0\"", "expected an IPv4 address"),
+            (&["--bind-ports", "9"], "--bind-ports", "expected LOW-HIGH"),
+            (&["--bind-ports", "9-8"], "--bind-ports", "expected LOW-HIGH"),
+            (&["--bind-ports", "0-8"], "--bind-ports", "expected LOW-HIGH"),
+            (&["--max-sessions", "0"], "--max-sessions", "expected a number from 1"),
+            (&["--request-timeout", "0"], "--request-timeout", "expected whole seconds from 1"),
+            (&["--connect-timeout", "-1"], "--connect-timeout", "expected whole seconds from 1"),
+            (&["--idle-timeout", "1.5"], "--idle-timeout", "expected whole seconds from 0"),
+            (&["--drain-timeout", "99999999999"], "--drain-timeout", "expected whole seconds"),
+            (&["--buffer-size", "1023"], "--buffer-size", "expected bytes from 1024 to 16777216"),
+            (&["--nameserver", "ns.example"], "--nameserver", "expected ADDR[:PORT]"),
+            (&["--splice", "on"], "--splice \"on\"", "expected auto or off"),
+            (&["--status", "127.0.0.1:1"], "status", "see --help"),
+            (&["-c"], "'c'", "see --help"),
+            (&["-t", "-t"], "'test'", "see --help"),
+            (&["file"], "\"file\"", "expected options only"),
+        ] {
+            let error = parsed(arguments).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains(expected), "{arguments:?}: {error}");
+            assert!(!error.contains('\n'));
+        }
+    }
+}
