@@ -218,6 +218,7 @@ pub fn parse_reply(bytes: [u8; REPLY_BYTES]) -> Result<Reply, ReplyError> {
 
 /// Why a request cannot be put on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EncodeError {
     /// USERID holds a NUL or exceeds [`USER_BYTES_MAX`].
     User,

@@ -372,6 +372,7 @@ fn exactly_the_bytes_of_the_request_are_sent_even_at_the_limits() {
         let (address_4, name_4a) = match &target {
             Target::Address(address) => (*address, None),
             Target::Name(name, _) => (TARGET, Some(name)),
+            other => panic!("{other:?}"),
         };
         for command in [1, 2] {
             let expected = match name_4a {

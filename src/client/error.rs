@@ -1,4 +1,4 @@
-//! Why there is no connection, for programs and for the person who sees it.
+//! Errors of a request, for programs and for people.
 
 use super::address::ProxyAddress;
 use crate::wire::{EncodeError, NAME_BYTES_MAX, REPLY_BYTES, USER_BYTES_MAX};
@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-/// Why there is no connection. The text that `Display` gives is complete, the operating system's
-/// words included; so there is no `source` that would say it again.
+/// Why there is no connection. The text that `Display` gives is complete and includes the operating
+/// system's words, so there is no `source` to repeat them.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -50,7 +50,7 @@ pub enum Doing {
     Sending,
     /// Waiting for the reply, of a BIND the first one.
     Reply,
-    /// Waiting for the second reply of a BIND, which tells the peer.
+    /// Waiting for the second reply of a BIND, which has the peer's address.
     Peer,
 }
 

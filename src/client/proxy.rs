@@ -51,7 +51,7 @@ impl Proxy {
         self.deadline = Instant::now().checked_add(most);
     }
 
-    /// What is left of the time; `None` for no limit.
+    /// The time left; `None` for no limit.
     fn left(&self) -> io::Result<Option<Duration>> {
         let Some(deadline) = self.deadline else { return Ok(None) };
         match deadline.saturating_duration_since(Instant::now()) {

@@ -36,6 +36,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 /// [`Client::connect`]: super::Client::connect
 /// [`Client::bind`]: super::Client::bind
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Target<'a> {
     /// An address: a SOCKS4 request. 0.0.0.x with x not 0 cannot be asked for: it is the mark of
     /// SOCKS4A.
