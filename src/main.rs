@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     match invocation.and_then(perform) {
         Ok(code) => code,
         Err(Failure(code, error)) => {
-            // If nobody reads standard error, the exit code still tells it.
+            // The exit code remains even if standard error has no reader.
             logging::finish_with(&line(error.as_ref()));
             ExitCode::from(code)
         }

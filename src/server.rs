@@ -224,7 +224,7 @@ impl Server {
     }
 
     /// Writes the lines logged in this turn. Those that the log's reader has no room for wait, and
-    /// so does the rest of a dump; then room wakes the loop.
+    /// so does the rest of a dump. The loop wakes as soon as the reader makes room.
     fn write_log(&mut self) {
         logging::flush();
         self.continue_dump();
@@ -237,7 +237,7 @@ impl Server {
                 self.watched_log = watched.is_ok().then_some(log);
             }
             (None, Some(log)) => {
-                // A closed pipe would be ready for ever.
+                // A closed pipe would always be ready.
                 let _ = registry.deregister(&mut SourceFd(&log));
                 self.watched_log = None;
             }

@@ -19,7 +19,7 @@ use std::thread::{self, JoinHandle};
 
 /// A step of a shell.
 enum Step {
-    /// Send these bytes, byte by byte if told so.
+    /// Send these bytes, byte by byte if the flag is set.
     Say(Vec<u8>),
     Dribble(Vec<u8>),
     /// Read exactly this line.
@@ -77,7 +77,7 @@ struct Console {
     ended: bool,
 }
 
-/// The lines of a pipe as they come. Once nobody takes them, the pipe is closed at the next one.
+/// The lines of a pipe as they come. Once they are taken no more, the pipe is closed at the next one.
 fn lines_of(pipe: ChildStdout) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
@@ -170,7 +170,7 @@ impl Drop for Console {
     }
 }
 
-/// What a browser makes of a piece: the string literal, then HTML with `<b>` and `<em>`.
+/// A piece as a browser shows it: the string literal, then HTML with `<b>` and `<em>`.
 fn read(literal: &str) -> String {
     let mut html = String::new();
     let mut source = literal.chars();
@@ -267,7 +267,7 @@ fn five_sessions_run_at_once_and_none_waits_for_another() {
 #[test]
 fn nothing_is_sent_ahead_of_a_prompt() {
     let proxy = Proxy::start(PERMIT_ALL, &[]);
-    // What arrives behind the one line that is due makes the shell fail.
+    // Bytes after the one line that is due make the shell fail.
     let steps = vec![say("% "), Step::Hear("a\n"), say("50% \ndone\n %\n"), Step::Bye];
     let (address, shell) = shell(steps);
     let scripts = scripts(&[("t.txt", "a\nb\nc\n")]);
@@ -342,7 +342,7 @@ fn request_for(host: &str, reply: &[u8], length: usize) -> (Vec<u8>, TcpStream, 
 
 #[test]
 fn a_name_goes_to_the_proxy_as_socks4a_and_an_address_as_socks4() {
-    // What follows the reply in one packet belongs to the session.
+    // The bytes after the reply in one packet belong to the session.
     let granted = b"\0\x5a\0\0\0\0\0\0hello\n% ";
     let expected = request_4a(1, b"shell.example", 7001, b"");
     let (asked, mut stream, mut console) = request_for("Shell.Example", granted, expected.len());
@@ -367,7 +367,7 @@ fn a_name_goes_to_the_proxy_as_socks4a_and_an_address_as_socks4() {
 }
 
 #[test]
-fn what_is_no_socks_server_and_one_that_is_not_there_are_told_apart() {
+fn a_server_without_socks_and_one_that_is_not_there_give_different_reasons() {
     let asked = request(1, "127.0.0.1:7001".parse().unwrap(), b"").len();
     let (_, stream, mut console) = request_for("127.0.0.1", b"HTTP/1.1 400 <b>", asked);
     console.finish();

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum Answered {
     /// Sessions: the proxy was asked.
     Runs,
     /// The panel, filled in.
@@ -55,7 +55,7 @@ fn answer(variables: &[(&str, &str)], scripts: &PathBuf) -> String {
 }
 
 /// Sends a request for one session, with these variables.
-fn outcome(variables: &[(&str, &str)], scripts: &PathBuf) -> Outcome {
+fn outcome(variables: &[(&str, &str)], scripts: &PathBuf) -> Answered {
     let (proxy, connections) = closing_proxy();
     let query = format!("h0=127.0.0.1&p0=7001&f0=login.txt&sh=127.0.0.1&sp={}", proxy.port());
     let answer = answer(&[variables, &[("QUERY_STRING", &query)]].concat(), scripts);
@@ -63,19 +63,19 @@ fn outcome(variables: &[(&str, &str)], scripts: &PathBuf) -> Outcome {
         answer.strip_prefix("Status: ").and_then(|answer| answer.split_once(' '))
     {
         let statuses = ["403", "503"];
-        Outcome::Refused(statuses.into_iter().find(|known| *known == status).unwrap())
+        Answered::Refused(statuses.into_iter().find(|known| *known == status).unwrap())
     } else if answer.contains("<pre id=\"s0\"") {
-        Outcome::Runs
+        Answered::Runs
     } else {
         for part in
             ["value=\"7001\"", "<option value=\"login.txt\" selected>", "class=\"notice\"", "Run"]
         {
             assert!(answer.contains(part), "{part}: {answer}");
         }
-        Outcome::Panel
+        Answered::Panel
     };
-    assert_eq!(connections.load(Ordering::SeqCst), usize::from(outcome == Outcome::Runs));
-    if let Outcome::Refused(_) = outcome {
+    assert_eq!(connections.load(Ordering::SeqCst), usize::from(outcome == Answered::Runs));
+    if let Answered::Refused(_) = outcome {
         assert!(!answer.contains("login.txt"), "{answer}");
     }
     outcome
@@ -88,23 +88,26 @@ fn only_the_user_and_the_panel_run_scripts() {
     const SITE: &str = "HTTP_SEC_FETCH_SITE";
     const REFERER: &str = "HTTP_REFERER";
     let scripts = scripts();
-    let rows: &[(&[(&str, &str)], Outcome)] = &[
-        (&[HOST, MOZILLA, (SITE, "same-origin")], Outcome::Runs),
-        (&[HOST, MOZILLA, (SITE, "none")], Outcome::Runs),
-        (&[HOST, MOZILLA, (SITE, "cross-site")], Outcome::Panel),
-        (&[HOST, MOZILLA, (SITE, "same-site")], Outcome::Panel),
+    let rows: &[(&[(&str, &str)], Answered)] = &[
+        (&[HOST, MOZILLA, (SITE, "same-origin")], Answered::Runs),
+        (&[HOST, MOZILLA, (SITE, "none")], Answered::Runs),
+        (&[HOST, MOZILLA, (SITE, "cross-site")], Answered::Panel),
+        (&[HOST, MOZILLA, (SITE, "same-site")], Answered::Panel),
         (
             &[HOST, MOZILLA, (SITE, "none"), ("HTTP_SEC_PURPOSE", "prefetch")],
-            Outcome::Refused("503"),
+            Answered::Refused("503"),
         ),
-        (&[HOST, MOZILLA, (REFERER, "http://127.0.0.1:8080/cgi-bin/socku-console")], Outcome::Runs),
-        (&[HOST, MOZILLA, (REFERER, "http://evil.example/")], Outcome::Panel),
-        (&[HOST, MOZILLA, ("HTTP_ORIGIN", "http://127.0.0.1:8080")], Outcome::Runs),
-        (&[HOST, MOZILLA, ("HTTP_ORIGIN", "null")], Outcome::Panel),
-        (&[HOST, MOZILLA], Outcome::Panel),
-        (&[HOST, ("HTTP_ACCEPT_LANGUAGE", "en")], Outcome::Panel),
-        (&[HOST, ("HTTP_USER_AGENT", "curl/8.5.0")], Outcome::Runs),
-        (&[], Outcome::Runs),
+        (
+            &[HOST, MOZILLA, (REFERER, "http://127.0.0.1:8080/cgi-bin/socku-console")],
+            Answered::Runs,
+        ),
+        (&[HOST, MOZILLA, (REFERER, "http://evil.example/")], Answered::Panel),
+        (&[HOST, MOZILLA, ("HTTP_ORIGIN", "http://127.0.0.1:8080")], Answered::Runs),
+        (&[HOST, MOZILLA, ("HTTP_ORIGIN", "null")], Answered::Panel),
+        (&[HOST, MOZILLA], Answered::Panel),
+        (&[HOST, ("HTTP_ACCEPT_LANGUAGE", "en")], Answered::Panel),
+        (&[HOST, ("HTTP_USER_AGENT", "curl/8.5.0")], Answered::Runs),
+        (&[], Answered::Runs),
     ];
     for (variables, expected) in rows {
         assert_eq!(outcome(variables, &scripts), *expected, "{variables:?}");
@@ -117,18 +120,18 @@ fn a_host_name_that_is_not_listed_gets_no_page() {
     const HOSTS: (&str, &str) = ("SOCKU_CONSOLE_HOSTS", "gateway.lan, gw");
     const EVIL: (&str, &str) = ("HTTP_HOST", "evil.example:8080");
     let scripts = scripts();
-    let refused = Outcome::Refused("403");
-    let rows: &[(&[(&str, &str)], Outcome)] = &[
+    let refused = Answered::Refused("403");
+    let rows: &[(&[(&str, &str)], Answered)] = &[
         (&[SITE, EVIL], refused),
         (&[SITE, EVIL, HOSTS], refused),
         // A web server may copy the header.
         (&[SITE, EVIL, ("SERVER_NAME", "evil.example")], refused),
         (&[EVIL, ("HTTP_USER_AGENT", "curl/8.5.0")], refused),
         (&[SITE, ("HTTP_HOST", "gateway.lan")], refused),
-        (&[SITE, ("HTTP_HOST", "gateway.lan"), HOSTS], Outcome::Runs),
-        (&[SITE, ("HTTP_HOST", "GW:8080"), HOSTS], Outcome::Runs),
-        (&[SITE, ("HTTP_HOST", "localhost:8080")], Outcome::Runs),
-        (&[SITE, ("HTTP_HOST", "[::1]:8080")], Outcome::Runs),
+        (&[SITE, ("HTTP_HOST", "gateway.lan"), HOSTS], Answered::Runs),
+        (&[SITE, ("HTTP_HOST", "GW:8080"), HOSTS], Answered::Runs),
+        (&[SITE, ("HTTP_HOST", "localhost:8080")], Answered::Runs),
+        (&[SITE, ("HTTP_HOST", "[::1]:8080")], Answered::Runs),
     ];
     for (variables, expected) in rows {
         assert_eq!(outcome(variables, &scripts), *expected, "{variables:?}");

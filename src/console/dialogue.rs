@@ -10,7 +10,7 @@ use super::script::Script;
 use super::text::Decoder;
 use std::collections::VecDeque;
 
-/// What to do next, in this order.
+/// The next thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Show what the remote shell sent.
@@ -30,7 +30,7 @@ enum Place {
     Middle,
     /// `%` elsewhere.
     MiddlePercent,
-    /// `% ` elsewhere, and nothing behind it yet.
+    /// `% ` elsewhere, and nothing after it yet.
     MiddlePrompt,
 }
 
@@ -59,10 +59,10 @@ impl Dialogue {
     /// Takes what arrived, in pieces of any size.
     pub fn handle_bytes(&mut self, mut bytes: &[u8]) {
         while let Some(end) = self.find_prompt(bytes) {
-            let (through, behind) = bytes.split_at(end);
+            let (through, rest) = bytes.split_at(end);
             self.show(through);
             self.answer();
-            bytes = behind;
+            bytes = rest;
         }
         self.show(bytes);
     }
@@ -86,7 +86,7 @@ impl Dialogue {
         self.place == Place::MiddlePrompt
     }
 
-    /// What to do next; `None`: wait for more.
+    /// The next thing to do; `None`: wait for more.
     pub fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a dialogue does with these pieces: `text`, `<line>`, and `.` for the close. `~` as a
+/// The actions of a dialogue on these pieces: `text`, `<line>`, and `.` for the close. `~` as a
 /// piece is quiet.
 fn run(script: &str, pieces: &[&[u8]]) -> String {
     let mut dialogue = Dialogue::new(Script::new(script));
@@ -58,7 +58,7 @@ fn one_line_goes_out_for_each_prompt_and_none_ahead_of_it() {
 }
 
 #[test]
-fn a_prompt_behind_text_counts_once_nothing_follows_it() {
+fn a_prompt_after_text_counts_once_nothing_follows_it() {
     assert_eq!(run("a\nb\n", &[b"no line end% ", b"~"]), "no line end% <a>");
     assert_eq!(run("a\nb\n", &[b"no line end%", b" ", b"~", b"~"]), "no line end% <a>");
     assert_eq!(run("a\nb\n", &[b"100% ", b"done", b"~"]), "100% done");

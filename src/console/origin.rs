@@ -8,7 +8,7 @@
 use crate::name::{self, Classified};
 use std::net::Ipv6Addr;
 
-/// What a request says about where it comes from; `None`: the header is missing.
+/// The headers of a request that tell its origin; `None`: the header is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// Host: the authority that the browser believes to talk to.
@@ -27,9 +27,9 @@ pub struct Origin {
     pub language: Option<String>,
 }
 
-/// What a request may do.
+/// The permission of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Permission {
     /// Run what it asks for.
     Run,
     /// Show what it asks for and run it after a click; with the reason.
@@ -45,26 +45,26 @@ const UNKNOWN_SITE: &str = "The browser does not say which site asked for this, 
 
 impl Origin {
     /// Judges a request that asks for sessions.
-    pub fn verdict(&self) -> Verdict {
+    pub fn permission(&self) -> Permission {
         if self.purpose.as_deref().is_some_and(|purpose| purpose.contains("prefetch")) {
-            return Verdict::Prefetch;
+            return Permission::Prefetch;
         }
         match self.site.as_deref() {
             // `none` is the user: typed, bookmarked, or a link in a program that is no browser.
-            Some("same-origin" | "none") => Verdict::Run,
-            Some(_) => Verdict::Confirm(OTHER_SITE),
-            None => self.verdict_by_address(),
+            Some("same-origin" | "none") => Permission::Run,
+            Some(_) => Permission::Confirm(OTHER_SITE),
+            None => self.permission_by_address(),
         }
     }
 
     /// Without Sec-Fetch-Site. A site can make its visitors' browsers leave out Referer, so that
     /// a missing one permits nothing.
-    fn verdict_by_address(&self) -> Verdict {
+    fn permission_by_address(&self) -> Permission {
         match self.origin.as_deref().or(self.referer.as_deref()) {
-            Some(address) if self.is_own(address) => Verdict::Run,
-            Some(_) => Verdict::Confirm(OTHER_SITE),
-            None if self.is_browser() => Verdict::Confirm(UNKNOWN_SITE),
-            None => Verdict::Run,
+            Some(address) if self.is_own(address) => Permission::Run,
+            Some(_) => Permission::Confirm(OTHER_SITE),
+            None if self.is_browser() => Permission::Confirm(UNKNOWN_SITE),
+            None => Permission::Run,
         }
     }
 
@@ -87,7 +87,7 @@ impl Origin {
     /// Any other name may belong to a hostile site that had its name lead here (DNS rebinding):
     /// for the browser its pages and ours are then of the same origin. SERVER_NAME is no help:
     /// lighttpd and Apache copy it from the Host header. All browsers send Host.
-    pub fn is_known_host(&self, hosts: &Hosts) -> bool {
+    pub fn is_known_host(&self, hosts: &KnownHosts) -> bool {
         let Some(host) = self.host.as_deref() else { return true };
         let (host, port) = match host.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port),
@@ -109,16 +109,16 @@ impl Origin {
     }
 }
 
-/// The names that the server is reached by.
+/// The names of the console's server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hosts(Vec<String>);
+pub struct KnownHosts(Vec<String>);
 
-impl Hosts {
+impl KnownHosts {
     /// Reads names between blanks or commas.
-    pub fn parse(text: &str) -> Hosts {
+    pub fn parse(text: &str) -> KnownHosts {
         let is_between = |letter: char| letter == ',' || letter.is_whitespace();
         let names = text.split(is_between).filter(|name| !name.is_empty());
-        Hosts(names.map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect())
+        KnownHosts(names.map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect())
     }
 
     /// `name` is in lower case, without a final dot.

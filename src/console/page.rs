@@ -1,4 +1,4 @@
-//! What the console writes: CGI header, panel, columns, and the pieces that fill them.
+//! The console's output: CGI header, panel, columns, and the pieces that fill them.
 
 use super::query::{Form, ROWS, Row};
 use super::text::{escape_html, escape_streamed};
@@ -20,8 +20,8 @@ pub fn refusal(status: &str, why: &str) -> String {
 
 /// The header of every page.
 ///
-/// The policy lets nothing be loaded from anywhere, and nobody put the page into a frame, where a
-/// click meant for something else would press Run. Scripts are permitted as elements only: markup
+/// The policy lets nothing be loaded from anywhere. It keeps the page out of frames, where a click
+/// meant for something else would press Run. Scripts are permitted as elements only: markup
 /// that somehow came into a column could not run anything. The pieces have a fixed form without a nonce.
 /// Referer goes to this site and no other: over plain HTTP browsers send no Sec-Fetch-Site, and
 /// only Referer tells that the panel was used. `X-Accel-Buffering` asks proxies in front of the web

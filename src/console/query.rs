@@ -1,4 +1,4 @@
-//! What the query string asks for: five rows and the proxy.
+//! The query string: five rows and the proxy.
 //!
 //! Sources: RFC 3986 section 2.1 (percent encoding) and the form encoding of HTML (`+` is a
 //! blank). Decoding never fails: what is not an escape stands for itself, as in browsers.
@@ -69,12 +69,12 @@ impl fmt::Display for FieldError {
 impl std::error::Error for FieldError {}
 
 impl Row {
-    /// Whether somebody wants a session here; a script alone is a list left as it stood.
+    /// Whether a session is wanted here; a script alone is a list left as it stood.
     pub fn is_used(&self) -> bool {
         !(self.host.is_empty() && self.port.is_empty())
     }
 
-    /// Whom to ask the proxy for.
+    /// The target to ask the proxy for.
     pub fn target(&self) -> Result<(Classified, u16), FieldError> {
         if !fits(&self.host) {
             return Err(FieldError::Host);
@@ -127,8 +127,8 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&port| digits && port != 0)
 }
 
-/// Reads a query string. Blanks around a value are dropped, fields nobody knows are passed over
-/// and of two fields with one name the first counts. `None` when it exceeds
+/// Reads a query string. Blanks around a value are dropped and unknown fields are ignored. Of two
+/// fields with one name the first counts. `None` when it exceeds
 /// [`QUERY_BYTES_MAX`].
 pub fn parse(query: &[u8]) -> Option<Form> {
     if query.len() > QUERY_BYTES_MAX {
@@ -154,13 +154,13 @@ pub fn parse(query: &[u8]) -> Option<Form> {
 pub fn decode(text: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((&first, behind)) = rest.split_first() {
-        rest = behind;
-        let digit = |at: usize| behind.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+    while let Some((&first, next)) = rest.split_first() {
+        rest = next;
+        let digit = |at: usize| next.get(at).and_then(|&byte| char::from(byte).to_digit(16));
         match (first, digit(0), digit(1)) {
             (b'%', Some(high), Some(low)) => {
                 bytes.push((high * 16 + low) as u8);
-                rest = &behind[2..];
+                rest = &next[2..];
             }
             (b'+', ..) => bytes.push(b' '),
             _ => bytes.push(first),

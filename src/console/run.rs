@@ -1,6 +1,6 @@
 //! One request from its environment to the end of its page.
 
-use super::origin::{Hosts, Origin, Verdict};
+use super::origin::{KnownHosts, Origin, Permission};
 use super::page;
 use super::query::{self, Form, QUERY_BYTES_MAX};
 use super::script::Directory;
@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// What the web server and its administrator say.
+/// The settings by the web server and its administrator.
 #[derive(Clone, Debug)]
 pub struct Environment {
     /// REQUEST_METHOD; unset outside of a web server.
@@ -22,7 +22,7 @@ pub struct Environment {
     /// HTTP_HOST, HTTP_SEC_FETCH_SITE and the like.
     pub origin: Origin,
     /// SOCKU_CONSOLE_HOSTS.
-    pub hosts: Hosts,
+    pub hosts: KnownHosts,
     /// SOCKU_SCRIPTS.
     pub scripts: Directory,
     /// SOCKU_CONNECT_TIMEOUT and SOCKU_IDLE_TIMEOUT.
@@ -34,11 +34,11 @@ pub struct Environment {
 const CONNECT_SECONDS: u64 = 200;
 /// Commands may take their time.
 const IDLE_SECONDS: u64 = 600;
-/// Why a request is refused that names another host.
+/// The reason for refusing a request that names another host.
 const FOREIGN_HOST: &str = "This console does not know the host name in the address of this page. \
                             If the name is right, add it to SOCKU_CONSOLE_HOSTS; \
                             an IP address and localhost work without.";
-/// What a browser gets that prefetches.
+/// The answer to a browser that prefetches.
 const PREFETCH: &str = "scripts are not prefetched";
 /// How soon a browser that has left is noticed while nothing else is written.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -63,7 +63,7 @@ impl Environment {
                 agent: text("HTTP_USER_AGENT"),
                 language: text("HTTP_ACCEPT_LANGUAGE"),
             },
-            hosts: Hosts::parse(&text("SOCKU_CONSOLE_HOSTS").unwrap_or_default()),
+            hosts: KnownHosts::parse(&text("SOCKU_CONSOLE_HOSTS").unwrap_or_default()),
             scripts: Directory(variable("SOCKU_SCRIPTS").unwrap_or("test_case".into()).into()),
             timeouts: Timeouts {
                 connect: seconds("SOCKU_CONNECT_TIMEOUT", CONNECT_SECONDS),
@@ -73,7 +73,7 @@ impl Environment {
     }
 }
 
-/// Answers one request on `out`. An error means that nobody reads any more; sessions may still
+/// Answers one request on `out`. An error means that the reader has gone; sessions may still
 /// be running then, and the caller ends them by ending the process.
 pub fn serve(environment: &Environment, out: &mut impl Write) -> io::Result<()> {
     match environment.method.as_ref().map_or(Some("GET"), |method| method.to_str()) {
@@ -97,12 +97,12 @@ pub fn serve(environment: &Environment, out: &mut impl Write) -> io::Result<()> 
     if form.sessions().next().is_none() {
         return panel(&form, &scripts, "Nothing to connect to: fill in a row.", out);
     }
-    match environment.origin.verdict() {
-        Verdict::Confirm(why) => return panel(&form, &scripts, why, out),
-        Verdict::Prefetch => {
+    match environment.origin.permission() {
+        Permission::Confirm(why) => return panel(&form, &scripts, why, out),
+        Permission::Prefetch => {
             return write(out, &page::refusal("503 Service Unavailable", PREFETCH));
         }
-        Verdict::Run => {}
+        Permission::Run => {}
     }
     write(out, &page::header())?;
     write(out, &page::session_page(&form, &scripts))?;
@@ -117,8 +117,8 @@ fn panel(form: &Form, scripts: &[String], notice: &str, out: &mut impl Write) ->
 
 /// One thread per session, and this one writes.
 ///
-/// A session hands its piece over and waits until it is taken (a channel without room), and
-/// whoever waits longest is served first. So a session that floods the page delays another by no more
+/// A session hands its piece over and waits until it is taken (a channel without a buffer). The one
+/// that has waited longest is served first. So a session that floods the page delays another by no more
 /// than one piece, and when the browser is slow the remote shells are slowed down.
 fn run_sessions(form: Form, environment: &Environment, out: &mut impl Write) -> io::Result<()> {
     let (sender, pieces) = mpsc::sync_channel(0);
@@ -126,7 +126,7 @@ fn run_sessions(form: Form, environment: &Environment, out: &mut impl Write) -> 
         let (form, scripts, timeouts) =
             (form.clone(), environment.scripts.clone(), environment.timeouts);
         let sender = sender.clone();
-        // Not scoped: when the browser has left, nobody waits for them.
+        // Not scoped: when the browser has left, they are not waited for.
         thread::Builder::new().spawn(move || {
             let row = &form.rows[at];
             let (proxy, target) = (form.proxy(), row.target());

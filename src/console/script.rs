@@ -71,8 +71,8 @@ impl Directory {
     /// Reads a script.
     ///
     /// The name is a single component, and the last component is not followed if it is a symbolic
-    /// link. What is checked is the open file, so nobody can swap it in between; opening
-    /// does not wait for the other end of a FIFO.
+    /// link. The open file is checked, so that it cannot be swapped in between. Opening does not
+    /// wait for the other end of a FIFO.
     pub fn read(&self, name: &str) -> Result<Script, ScriptError> {
         if name.is_empty() {
             return Err(ScriptError::Missing);

@@ -1,4 +1,4 @@
-//! What counts as a script, on real files, and how its lines go out.
+//! Which files count as scripts, and how their lines go out.
 
 use super::*;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! One session: a socket, a dialogue, and pieces of the page for whoever writes it.
+//! One session: a socket, a dialogue, and pieces of the page for its writer.
 
 use super::dial::dial;
 use super::dialogue::{Action, Dialogue};
@@ -15,7 +15,7 @@ use std::{error, fmt};
 
 /// `% ` in the middle of a line is a prompt once nothing has followed it for this long.
 const QUIET: Duration = Duration::from_millis(300);
-/// Most bytes of one read; bounds the pieces, too.
+/// Most bytes of one read; it also bounds the pieces.
 const READ_BYTES: usize = 16 << 10;
 /// Most bytes that one column gets: a browser would choke on more.
 pub const OUTPUT_BYTES_MAX: u64 = 256 << 20;
@@ -38,7 +38,7 @@ pub struct Plan<'a> {
     pub proxy: Result<(&'a str, u16), FieldError>,
     /// The remote shell.
     pub target: Result<(Classified, u16), FieldError>,
-    /// What to send.
+    /// The lines to send.
     pub script: Result<Script, ScriptError>,
     /// Its time-outs.
     pub timeouts: Timeouts,
@@ -53,7 +53,7 @@ enum Failure {
     Broken(io::Error),
     Idle(Duration),
     TooMuch,
-    /// Nobody takes the pieces any more.
+    /// The pieces are taken no more.
     Unwatched,
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for Failure {
             Failure::Broken(error) => write!(f, "the connection broke: {error}"),
             Failure::Idle(idle) => write!(f, "nothing for {} seconds: given up", idle.as_secs()),
             Failure::TooMuch => write!(f, "more than {OUTPUT_BYTES_MAX} bytes: given up"),
-            Failure::Unwatched => f.write_str("nobody is watching"),
+            Failure::Unwatched => f.write_str("the browser has left"),
         }
     }
 }

@@ -150,10 +150,10 @@ proptest! {
         let (mut decoder, mut out) = (Decoder::default(), String::new());
         let (mut rest, mut sizes) = (&bytes[..], sizes.iter().cycle());
         while !rest.is_empty() {
-            let (piece, behind) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
+            let (piece, left) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
             decoder.decode(piece, &mut out);
             prop_assert!(decoder.held.len() <= 3);
-            rest = behind;
+            rest = left;
         }
         decoder.finish(&mut out);
         prop_assert_eq!(out, String::from_utf8_lossy(&bytes));

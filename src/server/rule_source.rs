@@ -17,7 +17,7 @@ pub enum RuleSource {
 
 impl RuleSource {
     /// The first of these files that is there. One that cannot be looked at counts as there:
-    /// reading it tells the reason.
+    /// the error of reading it has the reason.
     pub fn find(candidates: &[PathBuf]) -> Result<RuleSource, RulesError> {
         match candidates.iter().find(|file| file.try_exists().unwrap_or(true)) {
             Some(file) => Ok(RuleSource::File(file.clone())),
