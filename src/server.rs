@@ -132,11 +132,10 @@ impl Server {
         let settings = settings(config, descriptors);
         let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
         let mut reactor = Reactor::new(net, settings, rules, resolver);
-        let mut addresses = Vec::new();
-        for &address in &config.listen {
-            let listening = reactor.listen(address);
-            addresses.push(listening.map_err(|source| Error::Listen { address, source })?);
-        }
+        let addresses = config.listen.iter().map(|&address| {
+            reactor.listen(address).map_err(|source| Error::Listen { address, source })
+        });
+        let addresses = addresses.collect::<Result<_, _>>()?;
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
             source.warn_if_unreadable();

@@ -4,7 +4,7 @@ use super::address::ProxyAddress;
 use super::error::{Doing, Error};
 use crate::wire::{self, Code, REPLY_BYTES};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
 /// A connection to a proxy.
@@ -18,9 +18,8 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Tries the proxy's addresses one after the other until one can be reached. Together they have
-    /// `most` time: each has an even share of what is left, so that one that is silent cannot use
-    /// up the time of all. [`Proxy::set_deadline`] gives time for anything further.
+    /// Connects, by whichever of the proxy's addresses can be reached within `most` time.
+    /// [`Proxy::set_deadline`] gives time for anything further.
     pub fn dial(address: &ProxyAddress, most: Duration) -> Result<Proxy, Error> {
         let resolved = address.resolve();
         let resolved = resolved.map_err(|error| Error::io(Doing::LookingUp, address, error))?;
@@ -28,22 +27,9 @@ impl Proxy {
             let error = ErrorKind::AddrNotAvailable.into();
             return Err(Error::io(Doing::LookingUp, address, error));
         }
-        let deadline = Instant::now().checked_add(most);
-        let mut failure = io::Error::from(ErrorKind::TimedOut);
-        for (tried, at) in resolved.iter().enumerate() {
-            let left = deadline.map(|until| until.saturating_duration_since(Instant::now()));
-            let share = left.map_or(Duration::MAX, |left| left / (resolved.len() - tried) as u32);
-            if share.is_zero() {
-                continue;
-            }
-            match TcpStream::connect_timeout(at, share) {
-                Ok(stream) => {
-                    return Ok(Proxy { stream, address: address.clone(), deadline: None });
-                }
-                Err(error) => failure = error,
-            }
-        }
-        Err(Error::io(Doing::Connecting, address, failure))
+        let stream = reach(&resolved, most);
+        let stream = stream.map_err(|error| Error::io(Doing::Connecting, address, error))?;
+        Ok(Proxy { stream, address: address.clone(), deadline: None })
     }
 
     /// Everything until the next call has to be done within `most`.
@@ -118,5 +104,76 @@ impl Proxy {
             .and_then(|()| self.stream.set_write_timeout(None))
             .map_err(|error| Error::io(Doing::Reply, &self.address, error))?;
         Ok(self.stream)
+    }
+}
+
+/// Tries addresses one after the other until one can be reached. Each has an even share of the time
+/// left, so that one that is silent cannot use up the time of all. The error is that of the last
+/// one tried.
+fn reach(addresses: &[SocketAddr], most: Duration) -> io::Result<TcpStream> {
+    let deadline = Instant::now().checked_add(most);
+    let mut failure = io::Error::from(ErrorKind::TimedOut);
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.map(|until| until.saturating_duration_since(Instant::now()));
+        let share = left.map_or(Duration::MAX, |left| left / (addresses.len() - tried) as u32);
+        if share.is_zero() {
+            break;
+        }
+        match TcpStream::connect_timeout(address, share) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    const SECONDS: Duration = Duration::from_secs(20);
+    /// A port that the kernel never hands out, so no other test comes to listen there.
+    const CLOSED: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[test]
+    fn an_address_that_refuses_makes_way_for_the_next_one() {
+        let (_listener, open) = listener();
+        for most in [SECONDS, Duration::MAX] {
+            let stream = reach(&[CLOSED, CLOSED, open], most).unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), open);
+        }
+        let error = reach(&[CLOSED, CLOSED], SECONDS).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn without_time_no_address_is_tried() {
+        let (_listener, open) = listener();
+        let error = reach(&[open, open], Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_silent_address_uses_up_its_share_of_the_time_only() {
+        // With its queue full, a listener on Linux answers no further SYN.
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let silent = socket.local_addr().unwrap().as_socket().unwrap();
+        let _waiting = TcpStream::connect(silent).unwrap();
+        let (_listener, open) = listener();
+        let (most, started) = (Duration::from_secs(2), Instant::now());
+        let stream = reach(&[silent, open], most).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        assert!((most / 2..most).contains(&started.elapsed()), "{:?}", started.elapsed());
     }
 }

@@ -9,12 +9,26 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The settings of a [`Server`]. Each method but the first two and the last sets what the flag of
-/// the same name sets for the program, with the same default.
+/// The settings of a [`Server`]. Most methods correspond to the program's flag of the same name.
+/// Defaults are in brackets.
 ///
-/// Values are checked by [`start`](Builder::start).
+/// [`start`](Builder::start) checks all values.
+///
+/// ```no_run
+/// use socku::server::Builder;
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), socku::server::Error> {
+/// let server = Builder::with_rule_file("/etc/socku/socks.conf")
+///     .listen("192.0.2.1:1080".parse().expect("an address"))
+///     .max_per_source(100)
+///     .idle_timeout(Some(Duration::from_secs(600)))
+///     .start()?;
+/// server.run()
+/// # }
+/// ```
 #[derive(Clone, Debug)]
-#[must_use = "only `start` makes a server of it"]
+#[must_use = "only `start` starts a server"]
 pub struct Builder {
     config: Config,
     rules: RuleSource,
