@@ -52,6 +52,9 @@ mod parts {
     pub mod rules {
         pub use crate::rules::{AccessRequest, RuleSet, Verdict};
     }
+    pub mod session {
+        pub use crate::session::ATTEMPTS_MAX;
+    }
     pub mod settings {
         pub use crate::settings::{Durations, Settings};
     }
@@ -62,7 +65,7 @@ mod parts {
         pub use crate::time::Millis;
     }
     pub mod token {
-        pub use crate::token::{CLIENT, LISTENERS_MAX, Token};
+        pub use crate::token::{CLIENT, FIRST_USER_TOKEN, LISTENERS_MAX, Token};
     }
     pub mod wire {
         pub use crate::wire::{Command, Host, Parsed, parse_request};

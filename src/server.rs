@@ -36,7 +36,7 @@ pub use error::{Error, RulesError, Step};
 pub use handle::Handle;
 
 use crate::config::Config;
-use crate::dns::{self, Resolver};
+use crate::dns::{self, QUERIES_MAX, Resolver};
 use crate::limits;
 use crate::logging;
 use crate::net::MioNet;
@@ -124,11 +124,12 @@ impl Server {
         let signals = config.signals.then(|| Signals::new(net.registry(), token(SIGNALS)));
         let signals = signals.transpose().map_err(|error| Error::step(Step::Signals, error))?;
         let reload = Reload::new(files(config, &source), net.registry(), token(FILES));
-        let resolver = Resolver::new(
+        let mut resolver = Resolver::new(
             dns_settings(config),
             or_empty(reload::read_hosts(Path::new(HOSTS))),
             Box::new(unpredictable()),
         );
+        resolver.set_queries_max(queries_max(descriptors));
         let settings = settings(config, descriptors);
         let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
         let mut reactor = Reactor::new(net, settings, rules, resolver);
@@ -365,11 +366,18 @@ fn unpredictable() -> impl FnMut() -> u16 + Send {
     }
 }
 
+/// Most questions to name servers in flight. Their sockets are not counted among those of the
+/// sessions that wait for them, which may hold two others meanwhile: client and identd.
+fn queries_max(descriptors: u64) -> usize {
+    QUERIES_MAX.min(descriptors as usize / 16).max(1)
+}
+
 fn settings(config: &Config, descriptors: u64) -> Settings {
     // With few descriptors, they are for sessions rather than for pipes.
     let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
     let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
-    let reserved = RESERVED_DESCRIPTORS + (config.listen.len() + pipe_ends) as u64;
+    let others = config.listen.len() + pipe_ends + queries_max(descriptors);
+    let reserved = RESERVED_DESCRIPTORS + others as u64;
     let by_descriptors = descriptors.saturating_sub(reserved) / 2;
     let memory = limits::memory_left().unwrap_or(u64::MAX);
     // A quarter for relay buffers, half for everything else of sessions, and the rest is slack.

@@ -7,9 +7,12 @@ mod common;
 
 use common::machine::{Stopwatch, own_address as ip};
 use common::servers::*;
+use common::tools::can_run;
 use common::*;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -252,4 +255,44 @@ fn whatever_the_network_says_leaves_one_bounded_line() {
     assert!(proxy.access(1).0.contains("ident=\"\\x01\\x02"));
     assert!(proxy.access(3).0.contains(" ident=ident-malformed "));
     assert!(proxy.access(4).0.contains(" target=a\\x0d\\x0aid=9\\x20\\x1b[31m"));
+}
+
+/// Such a session holds client and identd while its name is resolved.
+#[test]
+fn with_few_descriptors_names_and_identd_at_once_refuse_no_client() {
+    if !is_root() || !can_run(&["prlimit"]) {
+        return;
+    }
+    let server = NameServer::start(|question| {
+        thread::sleep(Duration::from_millis(20));
+        addresses(question, &[[127, 0, 0, 1]])
+    });
+    let source = ip(40);
+    identd(source, |asked| {
+        let (stream, question) = (asked.stream.try_clone().unwrap(), asked.question.clone());
+        let mut asked = Asked { stream, question };
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(400));
+            asked.answer(b" : USERID : UNIX : bob\r\n");
+        });
+    });
+    let rule_file = scratch_directory().join("socks.conf");
+    fs::write(&rule_file, STRICT).unwrap();
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=128:128").arg(env!("CARGO_BIN_EXE_socku")).arg("-c").arg(&rule_file);
+    command.args(["-l", "127.0.0.1:0", "--nameserver", &server.address.to_string()]);
+    command.args(["--splice", "off"]);
+    let proxy = Proxy::spawn(command, rule_file);
+    let target = echo_server();
+    let clients: Vec<TcpStream> = (0..120)
+        .map(|number| {
+            let mut stream = dial_from(source, proxy.address);
+            let name = format!("n{number}.test");
+            stream.write_all(&request_4a(1, name.as_bytes(), target.port(), b"bob")).unwrap();
+            stream
+        })
+        .collect();
+    for mut stream in clients {
+        assert_eq!(read_reply(&mut stream).0, 90);
+    }
 }

@@ -47,6 +47,8 @@ pub struct Resolver {
     /// Questions that wait for a query, and queries in flight, by source.
     shares: Shares,
     queries: BTreeMap<u64, Query>,
+    /// Most of them.
+    queries_max: usize,
     /// When each query is given up.
     expiries: BTreeSet<(u64, u64)>,
     transmits: VecDeque<u64>,
@@ -109,6 +111,7 @@ impl Resolver {
             questions: BTreeMap::new(),
             shares: Shares::default(),
             queries: BTreeMap::new(),
+            queries_max: QUERIES_MAX,
             expiries: BTreeSet::new(),
             transmits: VecDeque::new(),
             closes: VecDeque::new(),
@@ -128,6 +131,12 @@ impl Resolver {
         let names: Vec<Name> = self.questions.keys().cloned().collect();
         names.into_iter().for_each(|name| self.restart(name));
         self.restarted = true;
+    }
+
+    /// Allows so many queries in flight, at least one and at most [`QUERIES_MAX`]: where sockets are
+    /// few, questions wait for each other.
+    pub fn set_queries_max(&mut self, queries_max: usize) {
+        self.queries_max = queries_max.clamp(1, QUERIES_MAX);
     }
 
     /// Replaces the hosts file.

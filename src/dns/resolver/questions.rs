@@ -6,7 +6,7 @@ use super::super::DnsError;
 use super::super::message::Reading;
 use super::super::query::{Query, Transport};
 use super::super::shares::Shares;
-use super::{QUERIES_MAX, Question, Resolver};
+use super::{Question, Resolver};
 use crate::name::Name;
 
 /// Of the sources of one question, as many are compared for the one it is charged to.
@@ -16,7 +16,7 @@ impl Resolver {
     /// Asks what is queued, as far as queries are free or have to make way.
     pub(super) fn ask_queued(&mut self, now: u64) {
         loop {
-            if self.queries.len() >= QUERIES_MAX {
+            if self.queries.len() >= self.queries_max {
                 let Some(key) = self.shares.victim() else { return };
                 self.make_way(key);
             }
