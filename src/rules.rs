@@ -1,7 +1,7 @@
-//! The rules of socks.conf and the one function that decides by them.
+//! The rules of socks.conf, and the only function that applies them.
 //!
-//! The first rule that matches decides; when none matches the answer is no. The grammar is in
-//! [`parse`]; nothing here knows a file, a socket or a clock.
+//! The first rule that matches decides; when none matches, the request is refused. The grammar is
+//! in [`parse`]. Nothing here uses a file, a socket or a clock.
 
 pub mod parse;
 mod show;
@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 pub struct AddressPattern {
     /// The bits that are compared.
     pub mask: u32,
-    /// What they have to be; no bit outside the mask is set.
+    /// Their value; no bit outside the mask is set.
     pub value: u32,
 }
 
@@ -26,78 +26,78 @@ impl AddressPattern {
     pub const LOOPBACK: AddressPattern = AddressPattern { mask: 0xff00_0000, value: 0x7f00_0000 };
     /// Every address.
     const ALL: AddressPattern = AddressPattern { mask: 0, value: 0 };
-    /// Link-local addresses: 169.254/16, where clouds keep their secrets.
+    /// Link-local addresses: 169.254/16, where clouds serve instance credentials.
     pub const LINK_LOCAL: AddressPattern = AddressPattern { mask: 0xffff_0000, value: 0xa9fe_0000 };
 
     /// Whether `address` is one of them.
-    pub fn contain(self, address: Ipv4Addr) -> bool {
+    pub fn contains(self, address: Ipv4Addr) -> bool {
         u32::from(address) & self.mask == self.value
     }
 
     /// Whether every address of `other` is one of them.
-    fn cover(self, other: AddressPattern) -> bool {
+    fn covers(self, other: AddressPattern) -> bool {
         self.mask & !other.mask == 0 && other.value & self.mask == self.value
     }
 
     /// Whether some address is in both.
-    fn meet(self, other: AddressPattern) -> bool {
+    fn overlaps(self, other: AddressPattern) -> bool {
         let both = self.mask & other.mask;
         self.value & both == other.value & both
     }
 }
 
-/// Whom a rule is about.
+/// The targets that a rule matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetPattern {
-    /// Addresses, also those that a name was resolved to.
+    /// Addresses, including those that a name resolved to.
     Addresses(AddressPattern),
-    /// The SOCKS4A requests that ask for a name. In lower case, without a final dot.
+    /// The name of a SOCKS4A request. In lower case, without a final dot.
     Name {
         /// The name.
         name: Box<str>,
-        /// `*.name`: names that end in it count as well.
+        /// `*.name`: names below it match as well.
         subdomains: bool,
     },
 }
 
-/// Whether the client's identd is asked.
+/// Whether the client's identd is queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ident {
-    /// It is not.
+    /// No query.
     No,
-    /// No answer is reply 92, another user reply 93.
+    /// No answer is refused with reply 92, another user with reply 93.
     Strict,
-    /// No answer is let through, another user is reply 93.
+    /// No answer is accepted; another user is refused with reply 93.
     Lax,
 }
 
-/// One rule, as understood.
+/// One parsed rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Its line in the file, counted from 1.
     pub line: u32,
     /// `permit`, or else `deny`.
     pub permit: bool,
-    /// It is about CONNECT.
+    /// It matches CONNECT.
     pub connect: bool,
-    /// It is about BIND.
+    /// It matches BIND.
     pub bind: bool,
-    /// Whom it is about.
+    /// The targets it matches.
     pub target: TargetPattern,
-    /// The ports it is about; empty is all.
+    /// The ports it matches; empty means all.
     pub ports: Vec<RangeInclusive<u16>>,
-    /// The clients it is about.
+    /// The clients it matches.
     pub from: Option<AddressPattern>,
-    /// The USERID it is about.
+    /// The USERID it matches.
     pub user: Option<Box<[u8]>>,
-    /// Whether identd is asked once it has matched.
+    /// Whether identd is queried when it matches.
     pub ident: Ident,
 }
 
-/// What is to be decided: a request, and one address it may lead to.
+/// A request to decide, with one of the addresses it may lead to.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessRequest<'a> {
-    /// What is asked for.
+    /// CONNECT or BIND.
     pub command: Command,
     /// The name of a SOCKS4A request.
     pub name: Option<&'a [u8]>,
@@ -111,37 +111,37 @@ pub struct AccessRequest<'a> {
     pub user: &'a [u8],
 }
 
-/// What the rules say.
+/// The decision of the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Yes, by the rule of this line, if the client's identd agrees.
+    /// Permitted by the rule on this line, if the client's identd agrees.
     Permit {
         /// The rule's line.
         line: u32,
-        /// Whether identd is asked.
+        /// Whether identd is queried.
         ident: Ident,
     },
-    /// No, by the rule of this line.
+    /// Denied by the rule on this line.
     Deny {
         /// The rule's line.
         line: u32,
     },
-    /// No rule matches: no.
+    /// Denied: no rule matches.
     NoRule,
-    /// Never the target of a TCP connection: no, before any rule.
+    /// Never the target of a TCP connection: denied before any rule.
     Impossible,
 }
 
-/// Why no address will be permitted, whichever it is.
+/// Why no address at all will be permitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A deny rule is why: it is about the name, about every address, or about those that a
-    /// permit rule behind it is for.
+    /// By a deny rule that matches the name, every address, or all addresses of a later permit
+    /// rule.
     Denied {
         /// The rule's line.
         line: u32,
     },
-    /// No permit rule is about such a request, and no deny rule decides.
+    /// No permit rule matches such a request, and no deny rule decides.
     NoRule,
     /// Port 0 of a CONNECT.
     Impossible,
@@ -153,8 +153,8 @@ pub struct RuleSet {
     rules: Vec<Rule>,
 }
 
-/// A query without its target.
-struct Asked<'a> {
+/// A request without its target.
+struct PartialRequest<'a> {
     command: Command,
     port: u16,
     client: Ipv4Addr,
@@ -162,7 +162,7 @@ struct Asked<'a> {
 }
 
 impl RuleSet {
-    /// These rules, in this order.
+    /// A set of these rules, in this order.
     pub fn of(rules: Vec<Rule>) -> RuleSet {
         RuleSet { rules }
     }
@@ -172,17 +172,16 @@ impl RuleSet {
         &self.rules
     }
 
-    /// Decides one query.
-    pub fn decide(&self, query: &AccessRequest<'_>) -> Verdict {
-        let AccessRequest { command, name, address, port, client, user } = *query;
+    /// Decides one request.
+    pub fn decide(&self, request: &AccessRequest<'_>) -> Verdict {
+        let AccessRequest { command, name, address, port, client, user } = *request;
         if is_impossible(command, address, port) {
             return Verdict::Impossible;
         }
-        let asked = Asked { command, port, client, user };
-        let matching = self
-            .rules
-            .iter()
-            .find(|rule| rule.matches_except_target(&asked) && rule.target.matches(name, address));
+        let partial = PartialRequest { command, port, client, user };
+        let matching = self.rules.iter().find(|rule| {
+            rule.matches_except_target(&partial) && rule.target.matches(name, address)
+        });
         match matching {
             Some(rule) if rule.permit => Verdict::Permit { line: rule.line, ident: rule.ident },
             Some(rule) => Verdict::Deny { line: rule.line },
@@ -191,11 +190,11 @@ impl RuleSet {
     }
 
     /// Whether there may be an address for which [`RuleSet::decide`] permits this, and if so
-    /// whether the client's identd will be asked: `Strict` means for certain, `Lax` perhaps,
-    /// `No` never. An error is a certain "no".
+    /// whether the client's identd will be queried: `Strict` means always, `Lax` perhaps, `No`
+    /// never. An error is certain.
     ///
-    /// A "yes" may be wrong where several deny rules cover the addresses of a permit rule only
-    /// together; the addresses are judged one by one later anyway.
+    /// `Ok` may be wrong where several deny rules cover the addresses of a permit rule only
+    /// together; each address is evaluated later anyway.
     pub fn could_permit(
         &self,
         command: Command,
@@ -207,17 +206,17 @@ impl RuleSet {
         if command == Command::Connect && port == 0 {
             return Err(Refusal::Impossible);
         }
-        let asked = Asked { command, port, client, user };
-        let (mut denied, mut refusal) = (Denied::default(), None);
+        let partial = PartialRequest { command, port, client, user };
+        let (mut denies, mut refusal) = (DenyRules::default(), None);
         let (mut with_ident, mut without) = (false, false);
-        let is_about =
-            |rule: &&Rule| rule.matches_except_target(&asked) && rule.target.may_match(name);
-        for rule in self.rules.iter().filter(is_about) {
+        let applies =
+            |rule: &&Rule| rule.matches_except_target(&partial) && rule.target.may_match(name);
+        for rule in self.rules.iter().filter(applies) {
             if !rule.permit {
-                denied.add(rule);
+                denies.add(rule);
                 continue;
             }
-            match denied.deciding(&rule.target) {
+            match denies.line_denying(&rule.target) {
                 Some(line) => refusal = refusal.or(Some(line)),
                 None if rule.target.is_impossible() => {}
                 None if rule.ident == Ident::No => without = true,
@@ -228,15 +227,15 @@ impl RuleSet {
             (true, false) => Ok(Ident::Strict),
             (true, true) => Ok(Ident::Lax),
             (false, true) => Ok(Ident::No),
-            (false, false) => Err(match refusal.or(denied.everything()) {
+            (false, false) => Err(match refusal.or(denies.line_denying_all()) {
                 Some(line) => Refusal::Denied { line },
                 None => Refusal::NoRule,
             }),
         }
     }
 
-    /// What is to be said once about these rules when a listening address is not loopback: that
-    /// they make an open proxy, or let clients of other hosts reach 127/8.
+    /// Warnings for a proxy that listens on more than loopback: the rules make it an open proxy, or
+    /// let clients of other hosts reach 127/8.
     pub fn open_proxy_warnings(&self, beyond_loopback: bool) -> Vec<String> {
         if !beyond_loopback {
             return Vec::new();
@@ -244,12 +243,13 @@ impl RuleSet {
         let is_open = |rule: &&Rule| rule.permit && rule.from.is_none_or(|from| from.mask == 0);
         let open = self.rules.iter().find(is_open).map(|rule| {
             format!(
-                "line {}: permits every client (`{rule}`); add `from` unless that is meant",
+                "line {}: permits every client (`{rule}`); add `from` unless this is intended",
                 rule.line
             )
         });
         let commands: [fn(&Rule) -> bool; 2] = [|rule| rule.connect, |rule| rule.bind];
-        let exposing = commands.into_iter().filter_map(|command| self.exposing(command));
+        let exposing =
+            commands.into_iter().filter_map(|command| self.rule_exposing_loopback(command));
         let exposed = exposing.min_by_key(|rule| rule.line).map(|rule| {
             format!("line {}: lets other hosts reach services of this one (`{rule}`)", rule.line)
         });
@@ -257,37 +257,37 @@ impl RuleSet {
     }
 
     /// The first permit rule for this command that lets other hosts reach 127/8, unless a rule
-    /// before it denies that to everybody whom it permits.
-    fn exposing(&self, is_about: fn(&Rule) -> bool) -> Option<&Rule> {
+    /// before it denies that to every client it permits.
+    fn rule_exposing_loopback(&self, applies: fn(&Rule) -> bool) -> Option<&Rule> {
         let mut shields: Vec<Option<AddressPattern>> = Vec::new();
-        self.rules.iter().filter(|rule| is_about(rule)).find(|rule| {
-            if rule.shields_loopback() && shields.len() < DENIED_MAX {
+        self.rules.iter().filter(|rule| applies(rule)).find(|rule| {
+            if rule.shields_loopback() && shields.len() < DENY_RULES_MAX {
                 shields.push(rule.from);
             }
             let covers = |from: &Option<AddressPattern>| {
-                from.is_none_or(|from| rule.from.is_some_and(|permitted| from.cover(permitted)))
+                from.is_none_or(|from| rule.from.is_some_and(|permitted| from.covers(permitted)))
             };
             rule.permit && rule.exposes_loopback() && !shields.iter().any(covers)
         })
     }
 }
 
-/// Deny rules that a permit rule is compared with: all of any sane file, and a bound on
-/// its time with any other.
-const DENIED_MAX: usize = 64;
+/// Most deny rules that a permit rule is compared with: all of any sane file, and a bound on the
+/// time taken by any other.
+const DENY_RULES_MAX: usize = 64;
 
-/// The deny rules that a request has met so far.
+/// The deny rules before the current one that apply to a request.
 #[derive(Default)]
-struct Denied {
+struct DenyRules {
     addresses: Vec<(AddressPattern, u32)>,
-    /// The line of the first that is about the name asked for.
+    /// The line of the first that matches the requested name.
     named: Option<u32>,
 }
 
-impl Denied {
+impl DenyRules {
     fn add(&mut self, rule: &Rule) {
         match rule.target {
-            TargetPattern::Addresses(addresses) if self.addresses.len() < DENIED_MAX => {
+            TargetPattern::Addresses(addresses) if self.addresses.len() < DENY_RULES_MAX => {
                 self.addresses.push((addresses, rule.line));
             }
             TargetPattern::Addresses(_) => {}
@@ -297,29 +297,30 @@ impl Denied {
 
     /// The line of the first rule that covers all of these addresses.
     fn covering(&self, addresses: AddressPattern) -> Option<u32> {
-        let (_, line) = self.addresses.iter().find(|(denied, _)| denied.cover(addresses))?;
+        let (_, line) = self.addresses.iter().find(|(denied, _)| denied.covers(addresses))?;
         Some(*line)
     }
 
-    /// The line of the rule because of which a rule behind it with this target permits nothing.
-    /// After a deny rule with the name asked for there are only 127/8 and 169.254/16 left, which
-    /// host-name rules do not cover.
-    fn deciding(&self, target: &TargetPattern) -> Option<u32> {
-        let TargetPattern::Addresses(addresses) = *target else { return self.everything() };
-        let is_left = |&own: &AddressPattern| addresses.meet(own) && self.covering(own).is_none();
-        let is_named = !OWN.iter().any(|own| own.cover(addresses) || is_left(own));
+    /// The line of the rule because of which a later rule with this target permits nothing. After a
+    /// deny rule with the requested name, only 127/8 and 169.254/16 are left, which host-name rules
+    /// do not cover.
+    fn line_denying(&self, target: &TargetPattern) -> Option<u32> {
+        let TargetPattern::Addresses(addresses) = *target else { return self.line_denying_all() };
+        let is_left =
+            |&own: &AddressPattern| addresses.overlaps(own) && self.covering(own).is_none();
+        let is_named = !NEVER_BY_NAME.iter().any(|own| own.covers(addresses) || is_left(own));
         let named = self.named.filter(|_| is_named);
         [self.covering(addresses), named].into_iter().flatten().min()
     }
 
     /// The line of the rule that decides for every address that a name may lead to.
-    fn everything(&self) -> Option<u32> {
+    fn line_denying_all(&self) -> Option<u32> {
         [self.covering(AddressPattern::ALL), self.named].into_iter().flatten().min()
     }
 }
 
 /// What host-name rules do not cover.
-const OWN: [AddressPattern; 2] = [AddressPattern::LOOPBACK, AddressPattern::LINK_LOCAL];
+const NEVER_BY_NAME: [AddressPattern; 2] = [AddressPattern::LOOPBACK, AddressPattern::LINK_LOCAL];
 
 /// 0/8, and 224/4 with 240/4.
 const IMPOSSIBLE: [AddressPattern; 2] = [
@@ -328,66 +329,68 @@ const IMPOSSIBLE: [AddressPattern; 2] = [
 ];
 
 fn is_impossible(command: Command, address: Ipv4Addr, port: u16) -> bool {
-    IMPOSSIBLE.iter().any(|addresses| addresses.contain(address))
+    IMPOSSIBLE.iter().any(|addresses| addresses.contains(address))
         || (command == Command::Connect && port == 0)
 }
 
 impl Rule {
     /// Whether everything but the target matches.
-    fn matches_except_target(&self, asked: &Asked<'_>) -> bool {
-        let command = match asked.command {
+    fn matches_except_target(&self, request: &PartialRequest<'_>) -> bool {
+        let command = match request.command {
             Command::Connect => self.connect,
             Command::Bind => self.bind,
         };
         command
-            && (self.ports.is_empty() || self.ports.iter().any(|ports| ports.contains(&asked.port)))
-            && self.from.is_none_or(|from| from.contain(asked.client))
-            && self.user.as_deref().is_none_or(|user| user == asked.user)
+            && (self.ports.is_empty()
+                || self.ports.iter().any(|ports| ports.contains(&request.port)))
+            && self.from.is_none_or(|from| from.contains(request.client))
+            && self.user.as_deref().is_none_or(|user| user == request.user)
     }
 
-    /// Whether its target meets 127/8 and its clients may be other hosts.
+    /// Whether its target overlaps 127/8 and its clients may be other hosts.
     fn exposes_loopback(&self) -> bool {
-        let reaches = matches!(self.target, TargetPattern::Addresses(addresses) if addresses.meet(AddressPattern::LOOPBACK));
-        reaches && self.from.is_none_or(|from| !AddressPattern::LOOPBACK.cover(from))
+        let reaches = matches!(self.target, TargetPattern::Addresses(addresses) if addresses.overlaps(AddressPattern::LOOPBACK));
+        reaches && self.from.is_none_or(|from| !AddressPattern::LOOPBACK.covers(from))
     }
 
-    /// Whether it denies all of 127/8, to whomever it is about.
+    /// Whether it denies all of 127/8 to the clients it matches.
     fn shields_loopback(&self) -> bool {
         !self.permit
             && self.ports.is_empty()
             && self.user.is_none()
-            && matches!(self.target, TargetPattern::Addresses(a) if a.cover(AddressPattern::LOOPBACK))
+            && matches!(self.target, TargetPattern::Addresses(a) if a.covers(AddressPattern::LOOPBACK))
     }
 }
 
 impl TargetPattern {
-    /// Whether no connection can go to any of it.
+    /// Whether no TCP connection can go to any of it.
     fn is_impossible(&self) -> bool {
-        matches!(self, TargetPattern::Addresses(own) if IMPOSSIBLE.iter().any(|all| all.cover(*own)))
+        matches!(self, TargetPattern::Addresses(own) if IMPOSSIBLE.iter().any(|all| all.covers(*own)))
     }
 
     /// Whether it matches for some address.
     fn may_match(&self, name: Option<&[u8]>) -> bool {
-        matches!(self, TargetPattern::Addresses(_)) || self.names(name)
+        matches!(self, TargetPattern::Addresses(_)) || self.covers_name(name)
     }
 
     fn matches(&self, name: Option<&[u8]>, address: Ipv4Addr) -> bool {
         match self {
-            TargetPattern::Addresses(addresses) => addresses.contain(address),
-            // A name that somebody else controls must not lead to this host's own services.
+            TargetPattern::Addresses(addresses) => addresses.contains(address),
+            // A name controlled by a third party must not lead to this host's own services.
             TargetPattern::Name { .. } => {
-                self.names(name) && !OWN.iter().any(|own| own.contain(address))
+                self.covers_name(name) && !NEVER_BY_NAME.iter().any(|own| own.contains(address))
             }
         }
     }
 
-    /// Whether this is a host-name target that covers the name asked for.
-    fn names(&self, asked: Option<&[u8]>) -> bool {
-        let (TargetPattern::Name { name, subdomains }, Some(asked)) = (self, asked) else {
+    /// Whether this is a host-name target that covers the requested name.
+    fn covers_name(&self, requested: Option<&[u8]>) -> bool {
+        let (TargetPattern::Name { name, subdomains }, Some(requested)) = (self, requested) else {
             return false;
         };
-        let asked = asked.strip_suffix(b".").unwrap_or(asked);
-        let Some((front, end)) = asked.split_at_checked(asked.len().wrapping_sub(name.len()))
+        let requested = requested.strip_suffix(b".").unwrap_or(requested);
+        let Some((front, end)) =
+            requested.split_at_checked(requested.len().wrapping_sub(name.len()))
         else {
             return false;
         };

@@ -5,7 +5,7 @@
 //!             { "port" PORTS | "from" ADDRESSES | "user" NAME | "ident" | "ident-lax" }
 //! TARGET    = ADDRESSES | host name | "*." host name
 //! ADDRESSES = four octets, each a number or "*", or a network in CIDR form
-//! PORTS     = PORT or LOW-HIGH, several with "," between
+//! PORTS     = PORT or LOW-HIGH, several separated by ","
 //! ```
 //!
 //! `#` at the start of a line or after a blank begins a comment; within a word it is like any other
@@ -24,17 +24,17 @@ pub const LINE_BYTES_MAX: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What is wrong with a rule file, and where.
+/// An error in a rule file, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    /// The line, counted from 1; `None` when it is the file as a whole.
+    /// The line, counted from 1; `None` for the file as a whole.
     pub line: Option<u32>,
-    /// What was found and what was expected.
+    /// The text found, and what was expected instead.
     pub message: String,
 }
 
 impl RuleSet {
-    /// Reads the text of a rule file: all of it is right, or nothing counts.
+    /// Parses a whole rule file. One error rejects all of it.
     pub fn parse(text: &[u8]) -> Result<RuleSet, ParseError> {
         let mut parser = Parser::default();
         parser.feed(text)?;
@@ -42,19 +42,19 @@ impl RuleSet {
     }
 }
 
-/// Reads a rule file that comes in pieces, so that a long one can be read a little at a time.
+/// Parses a rule file in pieces, so that a long one can be read a little at a time.
 #[derive(Debug, Default)]
 pub struct Parser {
     rules: Vec<Rule>,
-    /// The line that is being read, as far as it has come.
+    /// The start of the current line, as far as it has been read.
     line: Vec<u8>,
-    /// How many lines were complete.
+    /// How many lines are complete.
     lines: u32,
 }
 
 impl Parser {
-    /// Takes in the next piece, which may be cut anywhere. After an error the file is wrong,
-    /// whatever else it holds.
+    /// Parses the next piece, which may be cut anywhere. After an error the file is invalid,
+    /// whatever follows.
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), ParseError> {
         for part in piece.split_inclusive(|&byte| byte == b'\n') {
             self.line.extend_from_slice(part);
@@ -70,8 +70,8 @@ impl Parser {
         Ok(())
     }
 
-    /// The rules, once the last piece was taken in. A file without any is an error: it was
-    /// probably caught while it was being written.
+    /// The rules, after the last piece. A file without any is an error: it was probably read while
+    /// it was being written.
     pub fn finish(mut self) -> Result<RuleSet, ParseError> {
         self.end_line()?;
         if self.rules.is_empty() {
@@ -94,13 +94,13 @@ impl Parser {
         Ok(())
     }
 
-    /// An error in the line that is being read.
+    /// An error in the current line.
     fn error(&self, message: String) -> ParseError {
         ParseError { line: Some(self.lines + 1), message }
     }
 }
 
-/// What is to be read of a line.
+/// The part of a line before its comment.
 fn before_comment(line: &[u8]) -> &[u8] {
     let begins = |&at: &usize| {
         line[at] == b'#'
@@ -155,17 +155,17 @@ fn parse_option(
         return Err(format!("`{word}` is given twice, expected once"));
     }
     match word {
-        "port" => rule.ports = parse_ports(next(words, "ports behind `port`")?)?,
-        "from" => rule.from = Some(parse_addresses(next(words, "addresses behind `from`")?)?),
+        "port" => rule.ports = parse_ports(next(words, "ports after `port`")?)?,
+        "from" => rule.from = Some(parse_addresses(next(words, "addresses after `from`")?)?),
         "user" => {
-            let user = next(words, "a name behind `user`")?;
+            let user = next(words, "a name after `user`")?;
             if user.len() > USER_BYTES_MAX {
                 return Err(found(user.as_bytes(), "a user of at most 512 bytes"));
             }
             rule.user = Some(user.as_bytes().into());
         }
         _ if !rule.permit => {
-            return Err(format!("`{word}` is for permit rules, expected none behind `deny`"));
+            return Err(format!("`{word}` is for permit rules, expected none after `deny`"));
         }
         "ident" => rule.ident = Ident::Strict,
         _ => rule.ident = Ident::Lax,
@@ -178,7 +178,7 @@ fn parse_target(word: &str) -> Result<TargetPattern, String> {
         Some(name) => (name, true),
         None => (word, false),
     };
-    // `*.com` is a name and `*.1.2.3` an address: the last label tells.
+    // `*.com` is a name and `*.1.2.3` an address: the last label decides.
     if let Ok(name::Classified::Name(name)) = name::classify(name.as_bytes()) {
         return Ok(TargetPattern::Name { name: name.as_str().into(), subdomains });
     }
@@ -222,7 +222,10 @@ fn parse_network(word: &str, network: &str, bits: &str) -> Result<AddressPattern
     let value = u32::from(address) & mask;
     if value != u32::from(address) {
         let network = Ipv4Addr::from(value);
-        return Err(found(word.as_bytes(), &format!("{network}/{bits}, the network it lies in")));
+        return Err(found(
+            word.as_bytes(),
+            &format!("{network}/{bits}, the network that contains it"),
+        ));
     }
     Ok(AddressPattern { mask, value })
 }
@@ -239,7 +242,7 @@ fn parse_ports(word: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
         .collect()
 }
 
-/// A decimal number without sign and leading zeros, which some programs would read as octal.
+/// A decimal number without a sign or leading zeros, which some programs would read as octal.
 pub fn parse_number<T: str::FromStr>(word: &str) -> Option<T> {
     let is_plain = word == "0" || !word.starts_with(['0', '+']);
     if is_plain { word.parse().ok() } else { None }

@@ -7,7 +7,7 @@ fn rules(text: &str) -> RuleSet {
     RuleSet::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error:?}"))
 }
 
-fn query(address: &str) -> AccessRequest<'static> {
+fn request(address: &str) -> AccessRequest<'static> {
     AccessRequest {
         command: Command::Connect,
         name: None,
@@ -18,8 +18,8 @@ fn query(address: &str) -> AccessRequest<'static> {
     }
 }
 
-fn decided_by(rules: &RuleSet, query: &AccessRequest<'_>) -> Option<(bool, u32)> {
-    match rules.decide(query) {
+fn decided_by(rules: &RuleSet, request: &AccessRequest<'_>) -> Option<(bool, u32)> {
+    match rules.decide(request) {
         Verdict::Permit { line, .. } => Some((true, line)),
         Verdict::Deny { line } => Some((false, line)),
         Verdict::NoRule | Verdict::Impossible => None,
@@ -27,7 +27,7 @@ fn decided_by(rules: &RuleSet, query: &AccessRequest<'_>) -> Option<(bool, u32)>
 }
 
 #[test]
-fn what_is_understood_is_shown_in_the_form_that_is_read() {
+fn a_parsed_rule_is_shown_in_a_form_that_parses_to_the_same() {
     for (text, shown) in [
         ("permit c 140.113.*.*", "permit c 140.113.*.*"),
         ("  deny\tb 10.0.0.0/8 # comment", "deny b 10.*.*.*"),
@@ -48,7 +48,7 @@ fn what_is_understood_is_shown_in_the_form_that_is_read() {
     ] {
         let once = rules(text);
         assert_eq!(once.rules()[0].to_string(), shown);
-        assert_eq!(rules(shown), once, "what is shown is read as the same");
+        assert_eq!(rules(shown), once, "the shown form parses to the same rule");
     }
 }
 
@@ -69,7 +69,7 @@ fn a_file_without_any_rule_is_an_error() {
 }
 
 #[test]
-fn a_line_has_a_greatest_length() {
+fn the_length_of_a_line_is_limited() {
     let rule = "permit c 1.2.3.4 #";
     let longest = format!("{rule:x<0$}\n", parse::LINE_BYTES_MAX - 1);
     assert_eq!(rules(&longest).rules().len(), 1);
@@ -78,9 +78,9 @@ fn a_line_has_a_greatest_length() {
 }
 
 proptest! {
-    /// Wherever the pieces of a file end, what is read is the same, errors too.
+    /// Wherever the pieces of a file end, the result is the same, including errors.
     #[test]
-    fn a_file_in_pieces_is_read_as_a_whole(
+    fn a_file_read_in_pieces_parses_as_it_does_whole(
         lines in proptest::collection::vec(0usize..5, 0..12),
         lengths in proptest::collection::vec(1usize..30, 1..20),
     ) {
@@ -92,9 +92,9 @@ proptest! {
         let (mut rest, mut lengths) = (text.as_bytes(), lengths.iter().cycle());
         let mut fed = Ok(());
         while fed.is_ok() && !rest.is_empty() {
-            let (piece, behind) = rest.split_at(rest.len().min(*lengths.next().unwrap()));
+let (piece, tail) = rest.split_at(rest.len().min(*lengths.next().unwrap()));
             fed = parser.feed(piece);
-            rest = behind;
+rest = tail;
         }
         prop_assert_eq!(fed.and_then(|()| parser.finish()), RuleSet::parse(text.as_bytes()));
     }
@@ -118,26 +118,27 @@ fn errors_name_the_line_what_was_found_and_what_was_expected() {
         ("permit c exa*mple.com", "`exa*mple.com`", "host name"),
         ("permit c 10.0.0.0/33", "`10.0.0.0/33`", "0 to 32 bits"),
         ("permit c 10.0.0.0/", "`10.0.0.0/`", "0 to 32 bits"),
-        ("permit c 10.1.0.0/8", "`10.1.0.0/8`", "10.0.0.0/8, the network it lies in"),
+        ("permit c 10.1.0.0/8", "`10.1.0.0/8`", "10.0.0.0/8, the network that contains it"),
         ("permit c 1.2.3.4 80", "`80`", "`port`"),
-        ("permit c 1.2.3.4 port", "ends", "ports behind `port`"),
+        ("permit c 1.2.3.4 port", "ends", "ports after `port`"),
         ("permit c 1.2.3.4 port 80,", "`80,`", "ports like"),
         ("permit c 1.2.3.4 port 65536", "`65536`", "ports like"),
         ("permit c 1.2.3.4 port 9-8", "`9-8`", "ports like"),
         ("permit c 1.2.3.4 port 8 port 9", "`port` is given twice", "once"),
         ("permit c 1.2.3.4 from host.example", "`host.example`", "four octets"),
         ("permit c 1.2.3.4 from 1.2.3.4 from 1.2.3.4", "`from` is given twice", "once"),
-        ("permit c 1.2.3.4 user", "ends", "a name behind `user`"),
+        ("permit c 1.2.3.4 user", "ends", "a name after `user`"),
         ("permit c 1.2.3.4 user a user b", "`user` is given twice", "once"),
         ("permit c 1.2.3.4 ident ident-lax", "`ident-lax` is given twice", "once"),
-        ("deny c 1.2.3.4 ident", "`ident` is for permit rules", "none behind `deny`"),
+        ("deny c 1.2.3.4 ident", "`ident` is for permit rules", "none after `deny`"),
         ("permit c 1.2.3.4 \x1b[31m", "`\\x1b[31m`", "`port`"),
     ] {
         let text = format!("# comment\npermit c 1.1.1.1\n{text}\n");
         let error = RuleSet::parse(text.as_bytes()).unwrap_err();
         assert_eq!(error.line, Some(3), "{text}");
         assert!(error.message.contains(found), "{text}: {}", error.message);
-        let (_, tail) = error.message.split_once("expected").expect("says what was expected");
+        let (_, tail) =
+            error.message.split_once("expected").expect("the message says what was expected");
         assert!(tail.contains(expected), "{text}: {}", error.message);
     }
     let error = RuleSet::parse(b"permit c \xff\xfe\n").unwrap_err();
@@ -153,9 +154,9 @@ fn a_hundred_thousand_rules_are_read() {
     assert_eq!(rules(&text).rules().len(), 100_000);
 }
 
-/// Once a rule was compared with all before it, and this took minutes.
+/// Each rule used to be compared with all before it, which took minutes.
 #[test]
-fn warnings_about_a_long_file_take_no_time() {
+fn warnings_about_a_long_file_take_under_five_seconds() {
     let mut text = "deny c 10.1.1.1\n".repeat(50_000) + "deny c 127.*.*.*\n";
     text += &"permit c *.*.*.7 from 10.*.*.*\n".repeat(50_000);
     let (set, started) = (rules(&text), std::time::Instant::now());
@@ -164,40 +165,36 @@ fn warnings_about_a_long_file_take_no_time() {
 }
 
 #[test]
-fn the_first_rule_that_matches_decides_and_none_is_no() {
+fn the_first_matching_rule_decides_and_no_match_denies() {
     let set = rules("deny c 10.0.0.0/8\npermit c 10.1.*.*\npermit c 9.*.*.* port 80");
-    assert_eq!(decided_by(&set, &query("10.1.2.3")), Some((false, 1)));
-    assert_eq!(decided_by(&set, &query("9.1.2.3")), Some((true, 3)));
-    assert_eq!(set.decide(&query("11.1.2.3")), Verdict::NoRule);
-    assert_eq!(set.decide(&AccessRequest { port: 81, ..query("9.1.2.3") }), Verdict::NoRule);
+    assert_eq!(decided_by(&set, &request("10.1.2.3")), Some((false, 1)));
+    assert_eq!(decided_by(&set, &request("9.1.2.3")), Some((true, 3)));
+    assert_eq!(set.decide(&request("11.1.2.3")), Verdict::NoRule);
+    assert_eq!(set.decide(&AccessRequest { port: 81, ..request("9.1.2.3") }), Verdict::NoRule);
     assert_eq!(
-        set.decide(&AccessRequest { command: Command::Bind, ..query("9.1.2.3") }),
+        set.decide(&AccessRequest { command: Command::Bind, ..request("9.1.2.3") }),
         Verdict::NoRule
     );
 }
 
 #[test]
-fn impossible_targets_are_refused_before_any_rule_and_nothing_else_is() {
+fn only_impossible_targets_are_refused_before_any_rule() {
     let set = rules("permit cb *.*.*.*");
     for address in
         ["0.0.0.0", "0.1.2.3", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255"]
     {
-        assert_eq!(set.decide(&query(address)), Verdict::Impossible, "{address}");
+        assert_eq!(set.decide(&request(address)), Verdict::Impossible, "{address}");
     }
     for address in ["1.0.0.0", "127.0.0.1", "169.254.169.254", "223.255.255.255", "10.0.0.1"] {
-        assert_eq!(decided_by(&set, &query(address)), Some((true, 1)), "{address}");
+        assert_eq!(decided_by(&set, &request(address)), Some((true, 1)), "{address}");
     }
-    assert_eq!(set.decide(&AccessRequest { port: 0, ..query("1.2.3.4") }), Verdict::Impossible);
-    let bind = AccessRequest { port: 0, command: Command::Bind, ..query("1.2.3.4") };
-    assert_eq!(
-        decided_by(&set, &bind),
-        Some((true, 1)),
-        "port 0 of a BIND is the client's own affair"
-    );
+    assert_eq!(set.decide(&AccessRequest { port: 0, ..request("1.2.3.4") }), Verdict::Impossible);
+    let bind = AccessRequest { port: 0, command: Command::Bind, ..request("1.2.3.4") };
+    assert_eq!(decided_by(&set, &bind), Some((true, 1)), "port 0 of a BIND is not checked");
 }
 
 #[test]
-fn host_names_match_only_requests_by_that_name_and_never_lead_home() {
+fn host_name_rules_match_only_requests_by_that_name_and_never_loopback() {
     let set = rules("permit c *.example.com\npermit c exact.org");
     for (name, line) in [
         ("example.com", Some(1)),
@@ -209,18 +206,22 @@ fn host_names_match_only_requests_by_that_name_and_never_lead_home() {
         ("www.exact.org", None),
         ("com", None),
     ] {
-        let asked = AccessRequest { name: Some(name.as_bytes()), ..query("93.184.216.34") };
+        let asked = AccessRequest { name: Some(name.as_bytes()), ..request("93.184.216.34") };
         assert_eq!(decided_by(&set, &asked).map(|(_, line)| line), line, "{name}");
         for own in ["127.0.0.1", "169.254.169.254"] {
             let asked = AccessRequest { address: own.parse().unwrap(), ..asked };
             assert_eq!(set.decide(&asked), Verdict::NoRule, "{name} -> {own}");
         }
     }
-    assert_eq!(set.decide(&query("93.184.216.34")), Verdict::NoRule, "an address is no name");
+    assert_eq!(
+        set.decide(&request("93.184.216.34")),
+        Verdict::NoRule,
+        "a request by address has no name"
+    );
 }
 
 #[test]
-fn a_request_that_no_rule_could_permit_is_known_before_any_address() {
+fn a_request_that_no_rule_could_permit_is_refused_before_any_address_is_known() {
     let could = |text: &str, name: Option<&str>| {
         let client = Ipv4Addr::new(10, 0, 0, 2);
         rules(text)
@@ -261,7 +262,7 @@ fn a_request_that_no_rule_could_permit_is_known_before_any_address() {
 }
 
 #[test]
-fn a_certain_no_names_the_deny_rule_that_decides() {
+fn an_early_refusal_names_the_deny_rule_that_decides() {
     use Refusal::*;
     let why = |text: &str, name: Option<&str>, port| {
         let client = Ipv4Addr::new(10, 0, 0, 2);
@@ -293,7 +294,7 @@ fn a_certain_no_names_the_deny_rule_that_decides() {
 }
 
 #[test]
-fn warnings_tell_of_open_proxies_and_of_exposed_loopback() {
+fn open_proxies_and_exposed_loopback_are_warned_about() {
     let count = |text: &str| rules(text).open_proxy_warnings(true).len();
     assert_eq!(count("permit c *.*.*.*"), 2);
     assert_eq!(count("permit c *.*.*.* from 10.0.0.0/8"), 1);
@@ -305,19 +306,19 @@ fn warnings_tell_of_open_proxies_and_of_exposed_loopback() {
     assert_eq!(count("deny cb 127.*.*.* from 10.*.*.*\npermit c *.*.*.* from 10.0.0.0/8"), 0);
     assert_eq!(count("deny cb 127.*.*.* from 10.1.*.*\npermit c *.*.*.* from 10.0.0.0/8"), 1);
     assert_eq!(count("permit c *.*.*.* from 10.0.0.0/8\ndeny cb 127.*.*.*"), 1);
-    assert_eq!(count("permit c 9.*.*.* from *.*.*.*"), 1, "everybody is no limit");
+    assert_eq!(count("permit c 9.*.*.* from *.*.*.*"), 1, "`from` every address limits nothing");
     assert_eq!(count("permit c 127.*.*.* from 127.*.*.*"), 0);
     assert_eq!(count("permit c 9.*.*.*"), 1);
     assert!(rules("permit c *.*.*.*").open_proxy_warnings(false).is_empty());
 }
 
 #[test]
-fn the_shipped_rules_do_what_they_say() {
+fn the_shipped_rules_work_as_their_comments_say() {
     let set = rules(include_str!("../../socks.conf"));
     let local = Ipv4Addr::LOCALHOST;
     let permits = |command, address, client| {
         matches!(
-            set.decide(&AccessRequest { command, client, ..query(address) }),
+            set.decide(&AccessRequest { command, client, ..request(address) }),
             Verdict::Permit { .. }
         )
     };
@@ -330,10 +331,12 @@ fn the_shipped_rules_do_what_they_say() {
     assert_eq!(set.open_proxy_warnings(true).len(), 1, "open to all clients, loopback shielded");
 }
 
-/// Decides word by word on the text, knowing nothing of the parser.
-fn reference(text: &str, query: &AccessRequest<'_>) -> Option<(bool, u32)> {
-    let octets = query.address.octets();
-    if octets[0] == 0 || octets[0] >= 224 || (query.port == 0 && query.command == Command::Connect)
+/// Decides word by word on the text, independently of the parser.
+fn reference(text: &str, request: &AccessRequest<'_>) -> Option<(bool, u32)> {
+    let octets = request.address.octets();
+    if octets[0] == 0
+        || octets[0] >= 224
+        || (request.port == 0 && request.command == Command::Connect)
     {
         return None;
     }
@@ -349,29 +352,29 @@ fn reference(text: &str, query: &AccessRequest<'_>) -> Option<(bool, u32)> {
     };
     'rules: for (line, rule) in text.lines().enumerate() {
         let words: Vec<&str> = rule.split(' ').collect();
-        let letter = if query.command == Command::Connect { 'c' } else { 'b' };
+        let letter = if request.command == Command::Connect { 'c' } else { 'b' };
         if !words[1].contains(letter) {
             continue;
         }
         let hit = if words[2].ends_with(|c: char| c.is_ascii_lowercase()) {
-            let name = String::from_utf8_lossy(query.name.unwrap_or(b"")).to_lowercase();
+            let name = String::from_utf8_lossy(request.name.unwrap_or(b"")).to_lowercase();
             let name = name.trim_end_matches('.');
             let base = words[2].trim_start_matches("*.");
             let named = name == base || (base != words[2] && name.ends_with(&format!(".{base}")));
             named && octets[0] != 127 && octets[..2] != [169, 254]
         } else {
-            covers(words[2], query.address)
+            covers(words[2], request.address)
         };
         if !hit {
             continue;
         }
         for option in words[3..].chunks(2) {
             let fits = match option[0] {
-                "from" => covers(option[1], query.client),
-                "user" => option[1].as_bytes() == query.user,
+                "from" => covers(option[1], request.client),
+                "user" => option[1].as_bytes() == request.user,
                 _ => option[1].split(',').any(|ports| {
                     let ends: Vec<u16> = ports.split('-').map(|end| end.parse().unwrap()).collect();
-                    ends[0] <= query.port && query.port <= ends[ends.len() - 1]
+                    ends[0] <= request.port && request.port <= ends[ends.len() - 1]
                 }),
             };
             if !fits {
@@ -420,7 +423,7 @@ fn rule() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2500))]
 
-    /// 100,000 decisions: 2,500 rule files with 40 queries each.
+    /// 100,000 decisions: 2,500 rule files with 40 requests each.
     #[test]
     fn decisions_equal_those_of_a_plain_interpreter(
         lines in proptest::collection::vec(rule(), 1..12),
@@ -432,7 +435,7 @@ proptest! {
             let mut octets = (bits & 0x7f03_0303).to_be_bytes();
             octets[0] = [10, 127, 1, 0, 225, 2, 3, 169][usize::from(octets[0] >> 4)];
             let names: [Option<&[u8]>; 4] = [None, Some(b"A.example.com"), Some(b"b.a.example.com."), Some(b"example.org")];
-            let query = AccessRequest {
+            let request = AccessRequest {
                 command: if connect { Command::Connect } else { Command::Bind },
                 name: names[usize::from(what & 3)],
                 address: octets.into(),
@@ -440,10 +443,10 @@ proptest! {
                 client: Ipv4Addr::new(10, client, 0, 2),
                 user: if what & 4 == 0 { b"bob" } else { b"" },
             };
-            let decision = decided_by(&set, &query);
-            prop_assert_eq!(decision, reference(&text, &query), "{}\n{:?}", text, query);
+            let decision = decided_by(&set, &request);
+            prop_assert_eq!(decision, reference(&text, &request), "{}\n{:?}", text, request);
             if decision.is_some_and(|(permit, _)| permit) {
-                prop_assert!(set.could_permit(query.command, query.name, query.port, query.client, query.user).is_ok());
+                prop_assert!(set.could_permit(request.command, request.name, request.port, request.client, request.user).is_ok());
             }
         }
     }
