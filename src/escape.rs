@@ -1,12 +1,12 @@
-//! Bytes from the network, made fit for a line of text.
+//! Escapes bytes from the network for a line of text.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// Most bytes of one text from the network that a line shows.
+/// Most bytes of one text from the network shown in a line.
 pub const SHOWN_BYTES_MAX: usize = 80;
 
-/// Shows printable ASCII as it is and anything else, blanks, quotes and backslashes as `\xNN`;
-/// `...` where the text is cut.
+/// Shows printable ASCII as it is, and blanks, quotes, backslashes and all other bytes as `\xNN`;
+/// `...` marks a text that was cut.
 pub struct Escaped<'a>(pub &'a [u8]);
 
 impl Display for Escaped<'_> {
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_from_the_network_breaks_a_line_or_leaves_its_value() {
+    fn bytes_from_the_network_cannot_break_a_line_or_a_value() {
         let text = Escaped(b"a b\"\\\r\n\x1b\0\x80\xff").to_string();
         assert_eq!(text, "a\\x20b\\x22\\x5c\\x0d\\x0a\\x1b\\x00\\x80\\xff");
         let long = Escaped(&[b'u'; 512]).to_string();

@@ -1,9 +1,9 @@
-//! What the system lets this process have: descriptors and memory.
+//! The limits of this process: descriptors and memory.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 
-/// Raises the limit of open files as far as it goes, and returns it.
+/// Raises the open-file limit to its maximum, and returns it.
 pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: maximum, maximum };
@@ -13,7 +13,7 @@ pub fn raise_descriptor_limit() -> u64 {
     }
 }
 
-/// How many bytes of memory are left under RLIMIT_AS and RLIMIT_DATA; `None` without them.
+/// How many bytes of memory are left under RLIMIT_AS and RLIMIT_DATA; `None` without limits.
 pub fn memory_left() -> Option<u64> {
     let left = |resource, field| {
         let limit = getrlimit(resource).current?;
@@ -22,7 +22,7 @@ pub fn memory_left() -> Option<u64> {
     [left(Resource::As, 0), left(Resource::Data, 5)].into_iter().flatten().min()
 }
 
-/// A field of /proc/self/statm in bytes: 0 is the address space, 5 data and stack.
+/// A field of /proc/self/statm in bytes: 0 is the address space, 5 is data and stack.
 fn bytes_used(field: usize) -> u64 {
     let pages = fs::read_to_string("/proc/self/statm").ok();
     let pages = pages.and_then(|text| text.split(' ').nth(field)?.parse::<u64>().ok());
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_of_open_files_is_as_high_as_it_goes() {
+    fn the_open_file_limit_is_raised_to_its_maximum() {
         let raised = raise_descriptor_limit();
         assert_eq!(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX), raised);
         assert!(raised > 3);

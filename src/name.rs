@@ -1,19 +1,19 @@
-//! What a SOCKS4A client may send as a name: a dotted quad, or a host name fit for a question.
+//! The names that a SOCKS4A client may send: a dotted quad, or a host name fit for a DNS query.
 //!
-//! Sources: RFC 1035 section 2.3.4 (63 octets a label, 255 octets a name on the wire, which is
-//! 253 octets of text), RFC 1123 section 2.1 (letters, digits and hyphens; a dotted quad is an
-//! address and is looked at first); the underscore is what RFC 2782 and practice add.
+//! Sources: RFC 1035 section 2.3.4 (63 octets a label, 255 octets a name on the wire, which is 253
+//! octets of text), RFC 1123 section 2.1 (letters, digits and hyphens; a dotted quad is an address
+//! and is checked for first); RFC 2782 and practice add the underscore.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-/// Most octets a name may have, its final dot not counted.
+/// Most octets in a name, not counting its final dot.
 pub const NAME_OCTETS_MAX: usize = 253;
-/// Most octets one label may have.
+/// Most octets in a label.
 pub const LABEL_OCTETS_MAX: usize = 63;
 
-/// What the bytes of a name turn out to be.
+/// The kind of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Classified {
     /// A strict dotted quad: an address, never looked up.
@@ -56,7 +56,7 @@ impl Name {
         self.text.ends_with(".localhost")
     }
 
-    /// This name as it stands, never to be completed.
+    /// This name, never to be completed.
     pub fn to_absolute(&self) -> Name {
         Name { text: self.text.clone(), absolute: true }
     }
@@ -77,8 +77,8 @@ impl fmt::Display for Name {
 /// Why bytes are neither an address nor a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NameError {
-    /// Nothing at all. Some clients send two NULs behind an empty USERID, and the second one
-    /// then ends an empty name: worth a log line of its own.
+    /// No octets. Some clients send two NULs after an empty USERID, and the second one then ends an
+    /// empty name: worth a log line of its own.
     Empty,
     /// More than [`NAME_OCTETS_MAX`] octets.
     TooLong,
@@ -109,10 +109,10 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NameError::Empty => {
-                f.write_str("the name is empty (a client that sends two NULs behind the USERID?)")
+                f.write_str("the name is empty (a client that sends two NULs after the USERID?)")
             }
             NameError::TooLong => write!(f, "the name exceeds {NAME_OCTETS_MAX} octets"),
-            NameError::Octet(octet) => write!(f, "the name holds octet 0x{octet:02x}"),
+            NameError::Octet(octet) => write!(f, "the name contains octet 0x{octet:02x}"),
             NameError::Label => {
                 write!(f, "a label of the name is empty or exceeds {LABEL_OCTETS_MAX} octets")
             }
@@ -123,7 +123,7 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// Tells an address from a name, and both from what must not be looked up.
+/// Classifies bytes as an address, a name, or an error that must not be looked up.
 pub fn classify(bytes: &[u8]) -> Result<Classified, NameError> {
     let (relative, absolute) = match bytes.split_last() {
         None => return Err(NameError::Empty),

@@ -105,7 +105,7 @@ fn lengths_are_counted_without_the_final_dot() {
 }
 
 #[test]
-fn odd_names_are_refused() {
+fn malformed_names_are_refused() {
     let octet = NameError::Octet;
     for (bytes, expected) in [
         (b"" as &[u8], NameError::Empty),
@@ -135,7 +135,7 @@ fn odd_names_are_refused() {
 }
 
 #[test]
-fn each_octet_is_allowed_or_not_as_the_rule_says() {
+fn only_letters_digits_hyphen_underscore_and_dot_are_allowed() {
     for octet in 0..=255u8 {
         let expected = octet.is_ascii_alphanumeric() || b"-_.".contains(&octet);
         assert_eq!(classify(&[b'a', octet, b'a']).is_ok(), expected, "0x{octet:02x}");
@@ -143,7 +143,7 @@ fn each_octet_is_allowed_or_not_as_the_rule_says() {
 }
 
 #[test]
-fn a_completed_name_is_bounded_too() {
+fn a_completed_name_is_bounded() {
     let suffix = name("example.com");
     assert_eq!(name("www").completed(&suffix), Some(name("www.example.com.")));
     let short: String = String::from_utf8(long(241)).unwrap();
@@ -153,7 +153,7 @@ fn a_completed_name_is_bounded_too() {
 
 proptest! {
     #[test]
-    fn what_is_accepted_keeps_every_rule(bytes in prop_oneof![
+    fn accepted_names_obey_every_rule(bytes in prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..300),
         "[0-9xXa-fA-F.]{1,20}".prop_map(String::into_bytes),
         "[a-z0-9_.-]{1,260}".prop_map(String::into_bytes),

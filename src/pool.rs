@@ -1,25 +1,25 @@
 //! Fixed buffers, lent while bytes are in transit.
 //!
-//! Two sizes: small ones for requests and replies, so that slow clients cannot take relay
-//! buffers, and large ones for relaying. The free lists are last in, first out: one hot buffer
-//! serves every session in turn. When the large ones lent reach their budget, small ones are
-//! lent in their place, so stalled sessions slow down instead of taking all memory. A large one
-//! that the system has no memory for means the same.
+//! Two sizes: small ones for requests and replies, so that slow clients cannot take relay buffers,
+//! and large ones for relaying. The free lists are last in, first out: one hot buffer serves every
+//! session in turn. When the lent large buffers reach their budget, small ones are lent instead, so
+//! stalled sessions slow down instead of taking all memory. The same happens when the system has no
+//! memory for a large one.
 //!
 //! Pipes carry sustained flows without copying. They are few: when all are lent, or the kernel
-//! has none to give, bytes go through buffers. A pipe comes back only when it is empty.
+//! provides none, bytes go through buffers. A pipe is given back only when it is empty.
 
 use crate::sizes::SMALL_BYTES;
 use std::io;
 
-/// Most bytes lent as large buffers, unless the process may have less.
+/// Most bytes lent as large buffers, unless the process may have less memory.
 pub const LARGE_BUDGET_BYTES: usize = 64 << 20;
-/// Most free bytes that each list keeps for later.
+/// Most free bytes that each list keeps.
 const SPARE_BYTES: usize = 1 << 20;
-/// Most pipes lent at a time. With 1 MiB each they come to what Linux lets one unprivileged user
-/// have (fs.pipe-user-pages-soft: 16,384 pages).
+/// Most pipes lent at a time. With 1 MiB each they add up to what Linux allows one unprivileged
+/// user (fs.pipe-user-pages-soft: 16,384 pages).
 pub const PIPES_MAX: usize = 64;
-/// Most free pipes kept for later; each is two descriptors.
+/// Most free pipes kept; each is two descriptors.
 pub const SPARE_PIPES_MAX: usize = 4;
 
 /// A lent buffer and the bytes in it.
@@ -35,12 +35,12 @@ impl Buffer {
         &self.bytes[self.start as usize..self.end as usize]
     }
 
-    /// Whether there is no room behind them.
+    /// Whether there is no room after them.
     pub fn is_full(&self) -> bool {
         self.end as usize == self.bytes.len()
     }
 
-    /// The room behind them.
+    /// The room after them.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.bytes[self.end as usize..]
     }
@@ -90,12 +90,12 @@ impl<P> Pool<P> {
         }
     }
 
-    /// Whether there may be a pipe to be lent.
+    /// Whether a pipe may be lent.
     pub fn has_pipe(&self) -> bool {
         self.lent_pipes < self.pipes_max
     }
 
-    /// Lends an empty pipe: a spare one, or what `open` makes.
+    /// Lends an empty pipe: a spare one, or one that `open` creates.
     pub fn lend_pipe(&mut self, open: impl FnOnce() -> io::Result<P>) -> Option<P> {
         if !self.has_pipe() {
             return None;
@@ -124,7 +124,7 @@ impl<P> Pool<P> {
         self.pipes_max = 0;
     }
 
-    /// How many pipes are lent, and how many are kept for later.
+    /// How many pipes are lent, and how many are kept.
     pub fn pipes(&self) -> (usize, usize) {
         (self.lent_pipes, self.pipes.len())
     }
@@ -144,7 +144,7 @@ impl<P> Pool<P> {
             return self.lend_small();
         }
         let Some(bytes) = self.large.pop().or_else(|| allocate(self.large_bytes)) else {
-            // No more than this is to be had, and small ones need some room as well.
+            // There is no memory for more, and small ones need some as well.
             self.budget_bytes = self.lent_large / 4 * 3 * self.large_bytes;
             return self.lend_small();
         };
@@ -152,7 +152,7 @@ impl<P> Pool<P> {
         Buffer { bytes, start: 0, end: 0 }
     }
 
-    /// Takes a buffer back; what it held is gone.
+    /// Takes a buffer back; its contents are dropped.
     pub fn give_back(&mut self, buffer: Buffer) {
         let (free, lent) = if buffer.bytes.len() == SMALL_BYTES {
             (&mut self.small, &mut self.lent_small)
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_returned_is_the_first_lent() {
+    fn the_buffer_returned_last_is_lent_first() {
         let mut pool = Pool::<()>::new(4096, LARGE_BUDGET_BYTES, 0);
         let (first, second) = (pool.lend(), pool.lend());
         let address = second.bytes.as_ptr();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_budget_small_ones_are_lent_and_the_lists_stay_bounded() {
+    fn beyond_the_budget_small_buffers_are_lent_and_the_free_lists_stay_bounded() {
         let large_bytes = 8 << 20;
         let mut pool = Pool::<()>::new(large_bytes, LARGE_BUDGET_BYTES, 0);
         let lent: Vec<_> = (0..12).map(|_| pool.lend()).collect();
@@ -208,24 +208,24 @@ mod tests {
     }
 
     #[test]
-    fn a_large_buffer_that_cannot_be_had_spends_the_budget() {
+    fn a_failed_large_allocation_lowers_the_budget() {
         let mut pool = Pool::<()>::new(4096, LARGE_BUDGET_BYTES, 0);
         let lent: Vec<_> = (0..8).map(|_| pool.lend()).collect();
-        // More than any address space has.
+        // Larger than any address space.
         pool.large_bytes = isize::MAX as usize / 16;
         pool.budget_bytes = usize::MAX;
         assert_eq!(pool.lend().room().len(), SMALL_BYTES);
         assert_eq!(pool.lent(), (1, 8));
         pool.large_bytes = 4096;
         pool.budget_bytes = 6 * 4096;
-        assert_eq!(pool.lend().room().len(), SMALL_BYTES, "none beyond what is left");
+        assert_eq!(pool.lend().room().len(), SMALL_BYTES, "none beyond the lowered budget");
         lent.into_iter().for_each(|buffer| pool.give_back(buffer));
-        assert_eq!(pool.large.len(), 7, "one that came back beyond it is not kept");
+        assert_eq!(pool.large.len(), 7, "one returned beyond it is not kept");
         assert_eq!(pool.lend().room().len(), 4096);
     }
 
     #[test]
-    fn a_buffer_holds_what_was_filled_and_not_consumed() {
+    fn a_buffer_holds_the_bytes_filled_and_not_consumed() {
         let mut buffer = Pool::<()>::new(4096, LARGE_BUDGET_BYTES, 0).lend_small();
         buffer.room()[..5].copy_from_slice(b"hello");
         buffer.filled(5);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn pipes_are_lent_up_to_their_number_and_kept_up_to_theirs() {
+    fn lent_and_spare_pipes_have_separate_limits() {
         let mut pool = Pool::new(4096, LARGE_BUDGET_BYTES, 6);
         let mut opened = 0..;
         let lent: Vec<i32> =

@@ -1,8 +1,8 @@
-//! Plain counters, one per close reason and a few more.
+//! Counters: one per close reason, and a few more.
 
 use crate::reason::CloseReason;
 
-/// What has happened since the start.
+/// The counters since the start.
 #[derive(Clone, Debug)]
 pub struct Stats {
     /// Sessions opened.
@@ -13,9 +13,9 @@ pub struct Stats {
     pub up_bytes: u64,
     /// Bytes relayed from targets to clients.
     pub down_bytes: u64,
-    /// Times that accept failed for want of descriptors or memory.
+    /// How often accept lacked descriptors or memory.
     pub accept_failures: u64,
-    /// Connections reset without a session, because their source had twice its limit.
+    /// Connections reset without a session, because their source was at twice its limit.
     pub shed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! How time is counted.
+//! The unit of time.
 
 /// Milliseconds on a clock that only goes forward; where it starts does not matter.
 pub type Millis = u64;

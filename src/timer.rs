@@ -1,26 +1,26 @@
-//! Deadlines: at most one a slot, the earliest at hand.
+//! Deadlines: at most one per slot, the earliest first.
 //!
-//! A deadline follows from the state of its connection and moves with every byte, so it is set
-//! far more often than it comes. One that moves to a later time is left armed as it is: when the
-//! earlier time comes, the connection says what its deadline is by then and is armed again. That
-//! costs one wake where nothing happens in between, and nothing otherwise.
+//! A deadline follows from the state of its connection and moves with every byte, so it is set far
+//! more often than it expires. One that moves to a later time stays armed at the earlier one: when
+//! that comes, the connection is armed again with its current deadline. This costs one wake-up if
+//! nothing happens in between, and nothing otherwise.
 
 use crate::time::Millis;
 
-/// The position of a slot that has no deadline armed.
+/// The position of a slot without an armed deadline.
 const UNARMED: u32 = u32::MAX;
 
-/// The deadlines of all slots: a binary heap that knows where each slot stands in it.
+/// The deadlines of all slots: a binary heap with the position of each slot in it.
 #[derive(Default)]
 pub struct Timers {
-    /// The time and the slot; each is not before its parent, which stands at half its index.
+    /// The time and the slot; none is before its parent, which is at half its index.
     heap: Vec<(Millis, u32)>,
-    /// Where a slot stands in the heap.
+    /// The position of each slot in the heap.
     positions: Vec<u32>,
 }
 
 impl Timers {
-    /// Makes sure that `slot` expires at `at`, or earlier where an earlier time is armed already.
+    /// Ensures that `slot` expires at `at`, or earlier if an earlier time is armed already.
     pub fn set(&mut self, slot: usize, at: Millis) {
         if self.positions.len() <= slot {
             self.positions.resize(slot + 1, UNARMED);
@@ -38,7 +38,7 @@ impl Timers {
         }
     }
 
-    /// Takes the deadline of `slot` away, if it has one.
+    /// Disarms the deadline of `slot`, if it has one.
     pub fn clear(&mut self, slot: usize) {
         let position = self.positions.get(slot).copied().unwrap_or(UNARMED);
         if position != UNARMED {
@@ -46,12 +46,12 @@ impl Timers {
         }
     }
 
-    /// The earliest time that is armed.
+    /// The earliest armed time.
     pub fn next(&self) -> Option<Millis> {
         self.heap.first().map(|&(at, _)| at)
     }
 
-    /// Takes one slot whose time has come; it has no deadline then.
+    /// Takes one slot whose time has come, and disarms it.
     pub fn expired(&mut self, now: Millis) -> Option<usize> {
         let &(at, slot) = self.heap.first()?;
         (at <= now).then(|| {
@@ -64,7 +64,7 @@ impl Timers {
         let (_, slot) = self.heap.swap_remove(position);
         self.positions[slot as usize] = UNARMED;
         if position < self.heap.len() {
-            // The last one stands here now, and may belong further up or further down.
+            // The last one is here now, and may belong further up or down.
             self.move_up(position);
             self.move_down(position);
         }
@@ -112,7 +112,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn they_expire_in_order_at_their_time_and_once() {
+    fn deadlines_expire_in_order_on_time_and_once() {
         let mut timers = Timers::default();
         timers.set(3, 100);
         timers.set(1, 40);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_time_is_armed_when_the_earlier_one_comes_and_an_earlier_one_at_once() {
+    fn a_later_time_leaves_the_armed_one_and_an_earlier_time_replaces_it() {
         let mut timers = Timers::default();
         timers.set(0, 50);
         timers.set(0, 90);
@@ -160,7 +160,7 @@ mod tests {
     proptest::proptest! {
         /// Compared with a plain list of deadlines.
         #[test]
-        fn they_equal_a_plain_model(
+        fn deadlines_equal_those_of_a_plain_model(
             steps in proptest::collection::vec((0usize..9, 0u8..4, 0u64..90), 0..300),
         ) {
             let (mut timers, mut model) = (Timers::default(), BTreeMap::new());

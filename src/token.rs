@@ -1,31 +1,31 @@
-//! Which socket an event is about, as a number that the kernel hands back.
+//! Tokens: numbers that the kernel returns with an event to identify its socket.
 
 use crate::dns::{ADDRESSES_MAX, QUERIES_MAX};
 
 /// Most listeners.
 pub const LISTENERS_MAX: usize = 32;
-/// The first of the tokens that the embedder of the loop may use for what else wakes it.
+/// The first of the tokens that the embedder may use for other sources that wake the loop.
 pub const FIRST_USER_TOKEN: usize = LISTENERS_MAX;
 /// How many tokens the embedder may use.
 pub const USER_TOKENS: usize = 32;
 const FIRST_QUERY: usize = FIRST_USER_TOKEN + USER_TOKENS;
 const FIRST_CONNECTION: usize = FIRST_QUERY + QUERIES_MAX;
-/// Most tokens of one connection: one for its client, one for each address of its target.
+/// Most tokens per connection: one for its client, one for each address of its target.
 const PLACES: usize = 32;
 const _: () = assert!(TARGET + ADDRESSES_MAX <= PLACES);
 
 /// The place of a connection's client among its tokens.
 pub const CLIENT: usize = 0;
-/// The place of its target, of the first address when that has several, and of what it waits for
-/// before there is a target.
+/// The place of its target, of the target's first address if it has several, and of the socket in
+/// use before there is a target.
 pub const TARGET: usize = 1;
 
-/// What a token stands for.
+/// The meaning of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
     /// A listener for clients, by its number.
     Listener(usize),
-    /// Something of the embedder's, by its number.
+    /// A source of the embedder, by its number.
     User(usize),
     /// The socket of a DNS query, by its place.
     Query(usize),
@@ -49,7 +49,7 @@ impl Token {
         }
     }
 
-    /// What a number stands for.
+    /// The token of a number.
     pub fn of(number: usize) -> Token {
         if let Some(number) = number.checked_sub(FIRST_CONNECTION) {
             Token::Connection { slot: number / PLACES, place: number % PLACES }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_stands_for_one_token() {
+    fn every_number_is_one_token() {
         for number in 0..FIRST_CONNECTION + 3 * PLACES {
             assert_eq!(Token::of(number).number(), number);
         }

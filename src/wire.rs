@@ -1,4 +1,4 @@
-//! SOCKS4 and SOCKS4A requests and replies, both sides, on byte slices.
+//! SOCKS4 and SOCKS4A requests and replies, for client and server, on byte slices.
 //!
 //! Sources: Ying-Da Lee, "SOCKS: A protocol for TCP proxy across firewalls" (version 4), and
 //! "SOCKS 4A: A Simple Extension to SOCKS 4 Protocol".
@@ -8,17 +8,16 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The version byte of every request.
 pub const VERSION: u8 = 4;
-/// Most bytes a USERID may have, its NUL not counted.
+/// Most bytes in a USERID, not counting its NUL.
 pub const USER_BYTES_MAX: usize = 512;
-/// Most bytes a SOCKS4A name may have, its NUL not counted; what a name may hold is checked
-/// after parsing.
+/// Most bytes in a SOCKS4A name, not counting its NUL; its characters are checked after parsing.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Bytes of the fixed head: VN, CD, DSTPORT, DSTIP.
 pub const HEAD_BYTES: usize = 8;
 /// Bytes of every reply.
 pub const REPLY_BYTES: usize = 8;
 
-/// What a request asks for (CD).
+/// The command of a request (CD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// CD 1: connect to the target.
@@ -36,7 +35,7 @@ impl fmt::Display for Command {
     }
 }
 
-/// Whom a request names.
+/// The host that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host<'a> {
     /// SOCKS4: DSTIP. 0.0.0.0 is an address here, never a sign of SOCKS4A.
@@ -52,7 +51,7 @@ pub struct Request<'a> {
     pub command: Command,
     /// DSTPORT.
     pub port: u16,
-    /// DSTIP, or the name behind the USERID.
+    /// DSTIP, or the name after the USERID.
     pub host: Host<'a>,
     /// USERID, without the NUL.
     pub user: &'a [u8],
@@ -71,17 +70,17 @@ pub enum RequestError {
     NameTooLong,
 }
 
-/// The three answers of a parser: done, more, wrong.
+/// The result of a parser that found no error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<T> {
     /// A complete message and how many bytes it took.
     Done(T, usize),
-    /// What is there is right so far; more bytes are needed.
+    /// Valid so far; more bytes are needed.
     More,
 }
 
-/// Reads one request from the start of `bytes`. Errors are reported at the first byte that
-/// decides them, so a client need not send the rest.
+/// Parses one request from the start of `bytes`. Errors are reported at the first byte that decides
+/// them, so a client need not send the rest.
 pub fn parse_request(bytes: &[u8]) -> Result<Parsed<Request<'_>>, RequestError> {
     match bytes.first() {
         Some(&version) if version != VERSION => return Err(RequestError::Version(version)),
@@ -126,10 +125,10 @@ pub fn marks_name(address: Ipv4Addr) -> bool {
 
 struct TooLong;
 
-/// A text and the bytes behind its NUL.
+/// A text and the bytes after its NUL.
 type Split<'a> = (&'a [u8], &'a [u8]);
 
-/// The bytes before the first NUL and those behind it; `None` while no NUL has come.
+/// The bytes before the first NUL and those after it; `None` until a NUL arrives.
 fn until_nul(bytes: &[u8], most: usize) -> Result<Option<Split<'_>>, TooLong> {
     match bytes.iter().take(most + 1).position(|&byte| byte == 0) {
         Some(at) => Ok(Some((&bytes[..at], &bytes[at + 1..]))),
@@ -138,7 +137,7 @@ fn until_nul(bytes: &[u8], most: usize) -> Result<Option<Split<'_>>, TooLong> {
     }
 }
 
-/// What a reply says (CD of the reply).
+/// The code of a reply (CD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
@@ -146,7 +145,7 @@ pub enum Code {
     Granted = 90,
     /// 91: rejected or failed.
     Rejected = 91,
-    /// 92: the client's identd is not reachable.
+    /// 92: the client's identd is unreachable.
     NoIdent = 92,
     /// 93: the client's identd names another user.
     OtherUser = 93,
@@ -168,10 +167,9 @@ impl Code {
 /// A reply with its address; a refusal carries 0.0.0.0:0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The verdict.
+    /// Granted, or why not.
     pub code: Code,
-    /// The address that the code's meaning gives (local address of
-    /// the outgoing connection, listening address of a BIND, or the peer that came).
+    /// The local address of the outgoing connection, the listening address of a BIND, or its peer.
     pub address: SocketAddrV4,
 }
 
@@ -197,11 +195,11 @@ impl Reply {
 /// Why eight bytes are not a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyError {
-    /// The bytes that came.
+    /// The bytes received.
     pub bytes: [u8; REPLY_BYTES],
 }
 
-/// Reads a reply (client side).
+/// Parses a reply (client side).
 pub fn parse_reply(bytes: [u8; REPLY_BYTES]) -> Result<Reply, ReplyError> {
     let [version, code, port_high, port_low, a, b, c, d] = bytes;
     match Code::from_byte(code) {
@@ -220,15 +218,15 @@ pub fn parse_reply(bytes: [u8; REPLY_BYTES]) -> Result<Reply, ReplyError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// USERID holds a NUL or exceeds [`USER_BYTES_MAX`].
+    /// USERID contains a NUL or exceeds [`USER_BYTES_MAX`].
     User,
-    /// The name is empty, holds a NUL or exceeds [`NAME_BYTES_MAX`].
+    /// The name is empty, contains a NUL or exceeds [`NAME_BYTES_MAX`].
     Name,
-    /// The address would be read as the mark of a SOCKS4A name (0.0.0.x with x not 0).
+    /// The address would announce a SOCKS4A name (0.0.0.x with x not 0).
     Address,
 }
 
-/// Appends a request to `out` (client side). Nothing is appended on error.
+/// Appends a request to `out` (client side). On error nothing is appended.
 pub fn encode_request(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let valid = |text: &[u8], most| text.len() <= most && !text.contains(&0);
     if !valid(request.user, USER_BYTES_MAX) {

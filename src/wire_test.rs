@@ -1,4 +1,4 @@
-//! Tables and every cut of every message.
+//! Tables, and every cut of every message.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn every_cut_of_a_valid_request_asks_for_more_and_the_whole_is_done() {
         let mut with_payload = whole.to_vec();
         with_payload.extend_from_slice(b"\x04early payload");
         let Ok(Parsed::Done(_, length)) = request(&with_payload) else { panic!("{whole:?}") };
-        assert_eq!(length, whole.len(), "bytes behind the request are not consumed");
+        assert_eq!(length, whole.len(), "bytes after the request are not consumed");
     }
 }
 
@@ -53,7 +53,7 @@ fn zero_address_is_socks4_and_zero_zero_zero_x_is_socks4a() {
 }
 
 #[test]
-fn of_all_pairs_of_version_and_command_two_are_served() {
+fn only_version_4_with_connect_or_bind_is_served() {
     for version in 0..=255u8 {
         for command in 0..=255u8 {
             let bytes = [version, command, 0, 80, 127, 0, 0, 1, 0];
@@ -89,7 +89,7 @@ fn limits_hold_to_the_byte() {
 }
 
 #[test]
-fn the_longest_request_has_the_length_the_limit_names() {
+fn the_longest_request_has_request_bytes_max_bytes() {
     let request = Request {
         command: Command::Connect,
         port: 1,
@@ -103,7 +103,7 @@ fn the_longest_request_has_the_length_the_limit_names() {
 }
 
 #[test]
-fn what_is_encoded_parses_back_and_what_cannot_be_sent_is_refused() {
+fn an_encoded_request_parses_back_and_an_invalid_one_is_not_encoded() {
     for whole in &VALID[..5] {
         let Ok(Parsed::Done(read, _)) = request(whole) else { panic!() };
         let mut again = Vec::new();
@@ -127,7 +127,7 @@ fn what_is_encoded_parses_back_and_what_cannot_be_sent_is_refused() {
 }
 
 #[test]
-fn replies_have_version_zero_and_go_both_ways() {
+fn replies_have_version_zero_and_parse_back() {
     let address = SocketAddrV4::new(Ipv4Addr::new(10, 1, 2, 3), 0x1234);
     let bytes = Reply::granted(address).encode();
     assert_eq!(bytes, [0, 90, 0x12, 0x34, 10, 1, 2, 3]);
