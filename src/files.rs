@@ -1,4 +1,4 @@
-//! Files that others write, read in pieces and without ever waiting for them.
+//! Files written by other programs, read in pieces and without ever blocking.
 
 use rustix::fs::{FileType, OFlags, Stat, fstat, stat};
 use std::fs::File;
@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// A regular file of bounded size that is being read.
+/// Reads a regular file of limited size.
 pub struct Reader {
     file: File,
     bytes_max: u64,
@@ -15,11 +15,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a file of at most `bytes_max` bytes. The error says what was found in its place:
-    /// to open a FIFO would wait for its writer, and a device may do anything.
+    /// Opens a regular file of at most `bytes_max` bytes. Anything else is an error: opening a FIFO
+    /// would wait for its writer, and a device may do anything.
     pub fn open(path: &Path, bytes_max: u64) -> io::Result<Reader> {
         check(&stat(path)?, bytes_max)?;
-        // It may have been replaced since, so the descriptor itself is looked at as well.
+        // It may have been replaced since, so the descriptor itself is checked as well.
         let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         let file = File::options().read(true).custom_flags(flags).open(path)?;
         let at_start = fstat(&file)?;
@@ -27,9 +27,9 @@ impl Reader {
         Ok(Reader { file, bytes_max, bytes_read: 0, at_start })
     }
 
-    /// Reads the next piece, at most as long as `piece`; 0 at the end. The bound holds for a file
-    /// that says it is empty, as those of /proc do, and for one that grows meanwhile. A file that
-    /// was written to since it was opened is an error: its pieces may not belong together.
+    /// Reads the next piece, at most as long as `piece`; 0 at the end. The limit also holds for a
+    /// file with size 0, as in /proc, and for one that grows meanwhile. A file written to since it
+    /// was opened is an error: its pieces may not belong together.
     pub fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
         let read = loop {
             match self.file.read(piece) {
@@ -84,7 +84,7 @@ mod tests {
         place
     }
 
-    /// How long a file is.
+    /// The length of a file.
     fn read(path: &Path, bytes_max: u64) -> io::Result<usize> {
         let mut reader = Reader::open(path, bytes_max)?;
         let (mut piece, mut bytes) = ([0; 1000], 0);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_regular_file_of_bounded_size_is_read() {
+    fn only_a_regular_file_of_limited_size_is_read() {
         let place = scratch("files");
         let at = |name: &str| place.join(name);
         fs::write(at("plain"), "12345678").unwrap();
@@ -113,7 +113,7 @@ mod tests {
             ("/dev/zero".into(), 8, Err("found a device, expected a regular file")),
             (at("sparse"), 16 << 20, Err("found 943718400 bytes or more, expected at most")),
             (at("none"), 8, Err("No such file")),
-            // It says that it is empty.
+            // Its size is 0.
             ("/proc/self/status".into(), 4, Err("bytes or more, expected at most 4")),
         ] {
             match (read(&path, bytes_max), expected) {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_written_to_while_it_is_read_does_not_count() {
+    fn a_file_written_to_while_it_is_read_is_rejected() {
         let place = scratch("files-torn");
         let path = place.join("file");
         fs::write(&path, "permit").unwrap();

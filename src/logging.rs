@@ -1,9 +1,9 @@
-//! The program's log: lines are gathered over a turn of the loop and written together, and a
-//! slow or stalled reader never blocks the proxy.
+//! The program's log. Lines are gathered over a turn of the loop and written together. A slow or
+//! stalled reader never blocks the proxy.
 //!
 //! A busy proxy writes thousands of access lines a second; gathered, they cost one call a turn. At
-//! debug each line is written as it happens, so that it stands where a trace expects it. Lines
-//! that the reader has no room for wait. While they do, the loop watches [`waiting`].
+//! level debug each line is written at once, so that it appears in its place in a trace. Lines for
+//! which the reader has no room wait. While they do, the loop watches [`waiting`].
 
 mod output;
 
@@ -19,24 +19,24 @@ use std::time::Duration;
 /// Most bytes that wait for a slow reader: more than a turn that ends a thousand sessions logs.
 /// Lines beyond are dropped, counted and reported.
 const WAITING_BYTES_MAX: usize = 256 << 10;
-/// A dump of all sessions goes on while fewer bytes wait, so the rest is there for other lines.
+/// A dump of all sessions continues while fewer bytes wait, which leaves the rest to other lines.
 const DUMP_BYTES_MAX: usize = 16 << 10;
-/// A pipe takes so many bytes whole or not at all (PIPE_BUF of Linux), and this many without
-/// blocking when it is writable.
+/// A pipe takes this many bytes whole or not at all (PIPE_BUF of Linux), and does not block on them
+/// when it is writable.
 const PIPE_BYTES: usize = 4096;
-/// How long the end of the program waits, in all, for a reader that makes no room.
+/// How long the program's end waits, in total, for a reader that makes no room.
 const FINISH_WAIT_MAX: Duration = Duration::from_secs(1);
 
 static LOG: Mutex<Log> = Mutex::new(Log::new());
 
-/// Logs to standard error what `RUST_LOG` chooses, by default info and above.
+/// Logs to standard error at the levels that `RUST_LOG` selects, by default info and above.
 pub fn init() {
     let target = Target::Pipe(Box::new(Gatherer));
     Builder::from_env(Env::default().default_filter_or("info")).target(target).init();
     log().output();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        // Not if the panic is one of the log itself.
+        // Not if the log itself has panicked.
         if let Ok(mut log) = LOG.try_lock() {
             log.finish();
         }
@@ -44,30 +44,30 @@ pub fn init() {
     }));
 }
 
-/// Writes what has been gathered, as far as that is possible without waiting.
+/// Writes the gathered lines, as far as possible without waiting.
 pub fn flush() {
     log().flush();
 }
 
-/// While lines wait for the reader: the descriptor to watch until it makes room. Edges are enough,
-/// for it was full at the last write: the next page of a pipe that is free is an edge, and if the
-/// reader was faster, epoll says so when the descriptor is registered.
+/// The descriptor to watch while lines wait for the reader. Edges are enough, for it was full at
+/// the last write: the next free page of a pipe is an edge, and if the reader was faster, epoll
+/// reports that when the descriptor is registered.
 pub fn waiting() -> Option<RawFd> {
     log().waiting()
 }
 
-/// Whether a dump may go on, or has to wait for the reader.
+/// Whether a dump may continue, or has to wait for the reader.
 pub fn has_room_for_dump() -> bool {
     log().bytes.len() < DUMP_BYTES_MAX
 }
 
-/// For the end of the program, when nobody is left to be held up: from now on a line that finds
-/// no room waits for the reader instead of being dropped, a second in all.
+/// For the program's end, when no session is left to delay: from now on a line that finds no room
+/// waits for the reader instead of being dropped, for a second in total.
 pub fn hold_for_reader() {
     log().hold_for_reader();
 }
 
-/// Writes everything, if the reader takes it within a second.
+/// Writes everything, if the reader makes room within a second.
 pub fn finish() {
     log().finish();
 }
@@ -81,22 +81,22 @@ pub fn finish_with(line: &str) {
 }
 
 fn log() -> MutexGuard<'static, Log> {
-    // What a thread that panicked had gathered is as good as any.
+    // The lines of a thread that panicked are still valid.
     LOG.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lines that are not written yet, and where they go.
+/// Lines that are not written yet, and their output.
 struct Log {
-    /// Found out at the first write.
+    /// Opened at the first write.
     output: Option<Output>,
     bytes: Vec<u8>,
-    /// How many lines found no room since the last report.
+    /// How many lines were dropped since the last report.
     dropped: u64,
-    /// How long writing may still wait for the reader; none until the end of the program.
+    /// How long writing may still wait for the reader; `None` until the program's end.
     patience: Option<Duration>,
     /// The last byte written was not the end of a line.
     is_within_line: bool,
-    /// The rest of that line has been given up.
+    /// The rest of that line was dropped.
     is_torn: bool,
 }
 
@@ -135,7 +135,7 @@ impl Log {
             self.flush();
         }
         self.report_dropped();
-        // Lines after those that were dropped must not overtake the report.
+        // Lines after the dropped ones must not overtake the report.
         if self.dropped > 0 || !self.fits(line.len()) {
             self.dropped += 1;
         } else {
@@ -158,7 +158,7 @@ impl Log {
         self.bytes.len() + bytes <= WAITING_BYTES_MAX
     }
 
-    /// Puts the number of lines dropped in their place, once there is room for some lines again.
+    /// Reports the number of dropped lines in their place, once there is room for some lines again.
     fn report_dropped(&mut self) {
         if self.dropped > 0 && self.fits(PIPE_BYTES) {
             let dropped = std::mem::take(&mut self.dropped);
@@ -167,7 +167,7 @@ impl Log {
         }
     }
 
-    /// Writes piece by piece, as far as there is room or patience.
+    /// Writes in pieces, as far as there is room or patience.
     fn write(&mut self) {
         // A program that embeds the server logs elsewhere: its standard error is not even opened.
         if self.bytes.is_empty() {
@@ -192,7 +192,7 @@ impl Log {
                         break;
                     }
                 }
-                // The reader is gone or the disk is full: relaying goes on without these lines.
+                // The reader is gone or the disk is full: relaying continues without these lines.
                 Err(_) => {
                     written = self.bytes.len();
                     self.is_torn = self.is_within_line;
@@ -203,7 +203,7 @@ impl Log {
     }
 }
 
-/// As many whole lines as a pipe takes at once, so that no other writer's come in between.
+/// As many whole lines as a pipe takes at once, so that no other writer's lines interrupt them.
 fn first_lines(bytes: &[u8]) -> &[u8] {
     let most = &bytes[..bytes.len().min(PIPE_BYTES)];
     match most.iter().rposition(|&byte| byte == b'\n') {
@@ -212,7 +212,7 @@ fn first_lines(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// What the logger writes its lines to, one call each.
+/// The target of the logger, which writes each line in one call.
 struct Gatherer;
 
 impl Write for Gatherer {
@@ -250,7 +250,7 @@ mod tests {
         text
     }
 
-    /// Short and long ones: where a long one found no room, a short one may.
+    /// Short and long lines: a short one may fit where a long one did not.
     fn line(number: usize) -> String {
         format!("{number:0>width$}\n", width = if number.is_multiple_of(2) { 179 } else { 19 })
     }
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_at_all_is_given_up_and_nothing_waits() {
+    fn lines_that_can_never_be_written_are_dropped_and_none_waits() {
         let (mut log, reader) = piped();
         (0..10_000).for_each(|number| log.push(line(number).as_bytes()));
         log.flush();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_a_stalled_reader_costs_one_wait_and_no_more() {
+    fn at_the_end_a_stalled_reader_costs_one_wait_only() {
         let (mut log, _reader) = piped();
         let start = std::time::Instant::now();
         log.hold_for_reader();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_end_with_a_line_where_one_ends() {
+    fn pieces_end_at_the_end_of_a_line_if_possible() {
         assert_eq!(first_lines(b"one\ntwo\nth"), b"one\ntwo\n");
         assert_eq!(first_lines(&[b'x'; 5000]).len(), PIPE_BYTES);
         assert_eq!(first_lines(line(2).repeat(50).as_bytes()).len(), 3960);

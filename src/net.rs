@@ -1,9 +1,9 @@
-//! The edge to the kernel: what the loop needs of sockets, as a trait.
+//! The interface to the kernel: all socket operations of the loop, as a trait.
 //!
-//! The loop runs over [`MioNet`] and, in tests, over a simulated kernel. Both promise the same: a
-//! stream is registered for what is awaited of it, and each change of readiness is reported once
-//! (edge-triggered). `WouldBlock` from a call re-arms the edge; so does a short count. To register
-//! a stream again reports what it is ready for at that time.
+//! The loop runs over [`MioNet`] and, in tests, over a simulated kernel. Both guarantee the same: a
+//! stream is registered for an interest, and each change of readiness is reported once
+//! (edge-triggered). `WouldBlock` from a call re-arms the edge; so does a short count. Registering
+//! a stream again reports its readiness at that time.
 
 mod mio_net;
 mod route;
@@ -16,19 +16,19 @@ use rustix::io::Errno;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-/// What is awaited of a stream. Failures are reported in any case.
+/// The events awaited of a stream. Failures are always reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Bytes, urgent ones included, and the end.
+    /// Bytes, including urgent ones, and the end.
     Read,
-    /// That, and room to send or the end of a connection attempt.
+    /// The same, and room to send or the end of a connection attempt.
     ReadWrite,
 }
 
 /// A change of readiness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// What was given when the socket was registered.
+    /// The token that the socket was registered with.
     pub token: usize,
     /// Bytes, a FIN, an error or a connection may be there to be read.
     pub readable: bool,
@@ -38,35 +38,35 @@ pub struct Event {
     pub read_closed: bool,
     /// The connection has failed.
     pub failed: bool,
-    /// An urgent byte has come that was not read yet.
+    /// An unread urgent byte has arrived.
     pub urgent: bool,
 }
 
-/// What the loop needs of the kernel. No call blocks but [`Net::poll`].
+/// The kernel, as the loop uses it. No call blocks except [`Net::poll`].
 pub trait Net {
-    /// A TCP connection, or one being made.
+    /// A TCP connection, or one being opened.
     type Stream;
     /// A listening socket.
     type Listener;
-    /// A UDP socket that knows one peer.
+    /// A UDP socket connected to one peer.
     type Datagram;
     /// A pipe, which moves bytes from one stream to another without copying them.
     type Pipe;
-    /// A descriptor that is kept for later: dropping it lets another be had.
+    /// A descriptor set aside: dropping it lets another be opened.
     type Reserve;
 
     /// The time now, on a clock that only goes forward.
     fn now(&self) -> Millis;
 
-    /// Waits until something happens or `timeout_ms` has passed, and appends what happened.
-    /// Being interrupted by a signal is a normal return.
+    /// Waits for events until `timeout_ms` has passed, and appends them. Interruption by a signal
+    /// is a normal return.
     fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<Millis>) -> io::Result<()>;
 
     /// Sets a descriptor aside.
     fn reserve(&mut self) -> io::Result<Self::Reserve>;
 
-    /// Listens; port 0 lets the kernel choose. Connections that are accepted here send without
-    /// delay, are kept alive and have urgent bytes in their place in the stream.
+    /// Listens; port 0 lets the kernel choose. Accepted connections send without delay, have
+    /// keepalive enabled and deliver urgent bytes inline.
     fn listen(
         &mut self,
         at: SocketAddrV4,
@@ -74,16 +74,16 @@ pub trait Net {
         token: usize,
     ) -> io::Result<Self::Listener>;
 
-    /// The address a listener has.
+    /// The address of a listener.
     fn listener_addr(&self, listener: &Self::Listener) -> io::Result<SocketAddrV4>;
 
-    /// Takes a waiting connection and the address of its peer; it is not registered yet.
+    /// Accepts a waiting connection and returns the address of its peer; it is not registered yet.
     fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddrV4)>;
 
     /// Registers an accepted connection, to be read.
     fn register(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
 
-    /// Changes what is awaited of a stream.
+    /// Changes the interest of a stream.
     fn reregister(
         &mut self,
         stream: &mut Self::Stream,
@@ -91,12 +91,13 @@ pub trait Net {
         interest: Interest,
     ) -> io::Result<()>;
 
-    /// Lets a connection that was made here be probed while it is idle. Accepted connections have
-    /// that from their listener.
+    /// Enables keepalive on a connection opened by [`Net::connect`]. Accepted connections inherit
+    /// it from their listener.
     fn enable_keepalive(&mut self, stream: &Self::Stream) -> io::Result<()>;
 
     /// Starts to connect, from the address `source` if one is given, and registers for both
-    /// directions. It has succeeded when an event says writable and [`Net::take_error`] has none.
+    /// directions. It has succeeded when an event reports writable and [`Net::take_error`] has
+    /// none.
     fn connect(
         &mut self,
         target: SocketAddr,
@@ -104,7 +105,7 @@ pub trait Net {
         token: usize,
     ) -> io::Result<Self::Stream>;
 
-    /// Whether packets to `address` end at this host, whatever makes it so.
+    /// Whether packets to `address` end at this host, for whatever reason.
     fn is_local(&self, address: Ipv4Addr) -> io::Result<bool>;
 
     /// The local address that packets to `peer` leave from. Sends nothing.
@@ -113,33 +114,33 @@ pub trait Net {
     /// The local address of a connection.
     fn local_addr(&self, stream: &Self::Stream) -> io::Result<SocketAddrV4>;
 
-    /// The pending error of a connection, which this takes.
+    /// Takes the pending error of a connection.
     fn take_error(&self, stream: &Self::Stream) -> io::Result<Option<io::Error>>;
 
     /// Reads; 0 is the peer's FIN.
     fn recv(&mut self, stream: &Self::Stream, into: &mut [u8]) -> io::Result<usize>;
 
-    /// Whether the next byte to be read is the urgent one. A read that begins before it stops in
-    /// front of it; a read that begins at it takes it in like any other.
+    /// Whether the next byte to be read is the urgent one. A read that begins before it stops
+    /// there; a read that begins at it reads it like any other.
     fn is_at_mark(&self, stream: &Self::Stream) -> io::Result<bool>;
 
-    /// Sends what there is room for.
+    /// Sends as much as there is room for.
     fn send(&mut self, stream: &Self::Stream, bytes: &[u8]) -> io::Result<usize>;
 
     /// Sends one byte as urgent.
     fn send_urgent(&mut self, stream: &Self::Stream, byte: &[u8]) -> io::Result<usize>;
 
-    /// Makes a connection that was made here send small pieces at once (TCP_NODELAY). Should that
-    /// fail it is slower, and no more.
+    /// Makes a connection opened by [`Net::connect`] send small pieces at once (TCP_NODELAY). If
+    /// that fails, it is only slower.
     fn send_without_delay(&mut self, stream: &Self::Stream);
 
     /// Opens a pipe.
     fn open_pipe(&mut self) -> io::Result<Self::Pipe>;
 
-    /// Moves what the stream has, at most `most` bytes, into an empty pipe; 0 is the peer's FIN.
-    /// A pipe is full after so many pieces, whatever their size: that fewer than `most` came does
-    /// not mean that the stream is drained. `WouldBlock` does, as long as the pipe is empty and
-    /// the next byte is not an urgent one: in front of that, splice finds nothing, or the end.
+    /// Moves at most `most` bytes from the stream into an empty pipe; 0 is the peer's FIN. A pipe
+    /// is full after a number of pieces, whatever their size: a count below `most` does not mean
+    /// that the stream is drained. `WouldBlock` does, as long as the pipe is empty and the next
+    /// byte is not an urgent one: before that, splice finds nothing, or the end.
     fn splice_in(
         &mut self,
         from: &Self::Stream,
@@ -147,7 +148,7 @@ pub trait Net {
         most: usize,
     ) -> io::Result<usize>;
 
-    /// Moves what there is room for, at most the `most` bytes that are in the pipe, to the stream.
+    /// Moves as much as there is room for, at most the `most` bytes in the pipe, to the stream.
     fn splice_out(
         &mut self,
         pipe: &mut Self::Pipe,
@@ -161,22 +162,22 @@ pub trait Net {
     /// Sends one datagram to the peer.
     fn send_datagram(&mut self, socket: &Self::Datagram, bytes: &[u8]) -> io::Result<()>;
 
-    /// Reads one datagram of the peer's.
+    /// Reads one datagram from the peer.
     fn recv_datagram(&mut self, socket: &Self::Datagram, into: &mut [u8]) -> io::Result<usize>;
 
     /// Sends FIN (half-close).
     fn shutdown_write(&mut self, stream: &Self::Stream) -> io::Result<()>;
 
-    /// How many of the bytes sent the peer has not acknowledged.
+    /// How many of the sent bytes the peer has not acknowledged.
     fn unacknowledged(&self, stream: &Self::Stream) -> io::Result<usize>;
 
-    /// Closes with a reset; what was not sent is lost.
+    /// Closes with a reset; unsent bytes are lost.
     fn abort(&mut self, stream: Self::Stream);
 }
 
 /// Whether a call failed because descriptors or memory for sockets have run out.
 pub fn lacks_resources(error: &io::Error) -> bool {
-    // epoll_ctl says NOSPC when the user watches as much as one may.
+    // epoll_ctl returns NOSPC at the user's limit of watches.
     let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
     error.raw_os_error().is_some_and(|code| lacking.iter().any(|e| e.raw_os_error() == code))
 }

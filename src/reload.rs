@@ -1,4 +1,4 @@
-//! Reads the files again that the proxy goes by, a piece a turn, so that a long one stalls nobody.
+//! Reloads rule file, hosts and resolv.conf, a piece a turn, so that a long file delays no session.
 
 use crate::dns::{Hosts, HostsParser};
 use crate::files::Reader;
@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 
 /// Largest rule file.
 const RULES_BYTES_MAX: u64 = 16 << 20;
-/// Largest hosts file: lists of advertisers have several MiB.
+/// Largest hosts file: block lists have several MiB.
 const HOSTS_BYTES_MAX: u64 = 16 << 20;
 /// Largest resolv.conf.
 const RESOLV_CONF_BYTES_MAX: u64 = 64 << 10;
-/// Bytes that are read and understood in one turn: some thousand rules, about a millisecond.
+/// Most bytes read and parsed per turn: some thousand rules, about a millisecond.
 const BYTES_PER_TURN: usize = 16 << 10;
 
-/// One of the files that the proxy goes by.
+/// A file that the proxy reloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The rule file.
@@ -32,10 +32,10 @@ pub enum Source {
     ResolvConf,
 }
 
-/// What a file came to.
+/// The content of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Loaded {
-    /// The rules, all of them right.
+    /// The rules, all of them valid.
     Rules(RuleSet),
     /// The hosts file; empty when there is none.
     Hosts(Hosts),
@@ -43,30 +43,30 @@ pub enum Loaded {
     ResolvConf(Vec<u8>),
 }
 
-/// The files, watched and read again when they change: one after the other, so one spare
-/// descriptor is enough for all.
+/// The files, watched and reloaded when they change: one after another, so one spare descriptor is
+/// enough for all.
 pub struct Reload {
     files: Vec<(Source, PathBuf)>,
     watch: Option<FileWatch>,
     waiting: VecDeque<Source>,
     current: Option<(Source, Load)>,
-    /// Given up while a file is read, so that there is a descriptor for it even when sessions
-    /// have taken all others.
+    /// Closed while a file is read, so that there is a descriptor for it even when sessions use all
+    /// others.
     spare: Option<OwnedFd>,
 }
 
 impl Reload {
-    /// Watches these files; changes will wake the loop with `token`. Nothing is to be read yet.
-    /// Where nothing can be watched, they are read at [`Reload::request_all`] only.
+    /// Watches these files; changes wake the loop with `token`. Nothing is requested yet. If files
+    /// cannot be watched, they are reloaded by [`Reload::request_all`] only.
     pub fn new(files: Vec<(Source, PathBuf)>, registry: &Registry, token: usize) -> Reload {
         let paths = files.iter().map(|(_, path)| path.clone()).collect();
         let watch = FileWatch::new(registry, token, paths)
-            .inspect_err(|error| warn!("changes of files are not noticed before SIGHUP: {error}"));
+            .inspect_err(|error| warn!("changes of files are not detected before SIGHUP: {error}"));
         let (watch, waiting, spare) = (watch.ok(), VecDeque::new(), spare_descriptor());
         Reload { files, watch, waiting, current: None, spare }
     }
 
-    /// Wants those files read that have changed; to be called when the loop was woken.
+    /// Requests the files that have changed; to be called when the loop was woken.
     pub fn request_changed(&mut self) {
         let changed = self.watch.as_mut().map(FileWatch::changes).unwrap_or_default();
         for number in changed {
@@ -74,7 +74,7 @@ impl Reload {
         }
     }
 
-    /// Wants all files read, and watches them anew.
+    /// Requests all files, and watches them again.
     pub fn request_all(&mut self) {
         if let Some(watch) = &mut self.watch {
             watch.renew();
@@ -84,7 +84,7 @@ impl Reload {
         }
     }
 
-    /// From its beginning, also when it is just being read.
+    /// Requests a file from its start, even if it is being read.
     fn request(&mut self, source: Source) {
         self.current.take_if(|(current, _)| *current == source);
         if !self.waiting.contains(&source) {
@@ -97,13 +97,13 @@ impl Reload {
         &file.expect("only known files are read").1
     }
 
-    /// Whether there is something left to be read.
+    /// Whether there is more to read.
     pub fn has_more(&self) -> bool {
         self.current.is_some() || !self.waiting.is_empty()
     }
 
-    /// Goes on reading, for one turn. When a file is complete, says what it came to; the error is
-    /// one line with the file, and the line where there is one.
+    /// Reads for one turn; returns a file once it is complete. The error is one line with the file,
+    /// and its line if it has one.
     pub fn step(&mut self) -> Option<(Source, Result<Loaded, String>)> {
         if self.current.is_none() {
             let source = self.waiting.pop_front()?;
@@ -128,13 +128,13 @@ impl Reload {
     }
 }
 
-/// Any descriptor; standard error is there to be copied without opening a file.
+/// Any descriptor will do; standard error can be copied without opening a file.
 fn spare_descriptor() -> Option<OwnedFd> {
     io::stderr().as_fd().try_clone_to_owned().ok()
 }
 
-/// Reads and parses a rule file at once. The error is one line with the file, and the line where
-/// there is one.
+/// Reads and parses a rule file at once. The error is one line with the file, and its line if it
+/// has one.
 pub fn read_rules(file: &Path) -> Result<RuleSet, String> {
     match Load::begin(Source::Rules, file)?.finish()? {
         Loaded::Rules(rules) => Ok(rules),
@@ -142,7 +142,7 @@ pub fn read_rules(file: &Path) -> Result<RuleSet, String> {
     }
 }
 
-/// Reads the hosts file at once; empty when there is none.
+/// Reads the hosts file at once; empty if there is none.
 pub fn read_hosts(file: &Path) -> Result<Hosts, String> {
     match Load::begin(Source::Hosts, file)?.finish()? {
         Loaded::Hosts(hosts) => Ok(hosts),
@@ -150,7 +150,7 @@ pub fn read_hosts(file: &Path) -> Result<Hosts, String> {
     }
 }
 
-/// Reads the text of resolv.conf at once; empty when there is none.
+/// Reads the text of resolv.conf at once; empty if there is none.
 pub fn read_resolv_conf(file: &Path) -> Result<Vec<u8>, String> {
     match Load::begin(Source::ResolvConf, file)?.finish()? {
         Loaded::ResolvConf(text) => Ok(text),
@@ -167,15 +167,15 @@ pub fn open_rules(file: &Path) -> Result<(), String> {
 struct Load {
     source: Source,
     path: PathBuf,
-    /// `None` when there is no such file and need not be.
+    /// `None` when an optional file does not exist.
     reader: Option<Reader>,
-    /// Takes in a rule file.
+    /// Parses a rule file.
     parser: Parser,
-    /// Takes in a hosts file.
+    /// Parses a hosts file.
     hosts: HostsParser,
-    /// What has come of resolv.conf.
+    /// The text of resolv.conf read so far.
     text: Vec<u8>,
-    /// The last byte that was read.
+    /// The last byte read.
     last: u8,
 }
 
@@ -196,7 +196,7 @@ impl Load {
         Ok(Load { source, path, reader, parser, hosts, text, last })
     }
 
-    /// Reads for one turn; what the file came to, once it is complete.
+    /// Reads for one turn; returns the content once it is complete.
     fn step(&mut self) -> Result<Option<Loaded>, String> {
         let (mut piece, mut left) = ([0; BYTES_PER_TURN], BYTES_PER_TURN);
         while left > 0 {
@@ -228,11 +228,11 @@ impl Load {
         }
     }
 
-    /// A rule file that changes while the proxy runs may be cut in the middle of a rule, by a full
-    /// disk or by a writer that is not done; the part may permit more than the whole.
+    /// A rule file that changes while the proxy runs may be cut off within a rule, by a full disk
+    /// or a writer that is not done. The part may permit more than the whole.
     fn torn(&self) -> String {
         let path = self.path.display();
-        format!("{path}: found a last line without an end, expected a line end after every rule")
+        format!("{path}: found a last line without a newline, expected one after every rule")
     }
 
     /// Reads the whole file.
@@ -261,7 +261,7 @@ mod tests {
 
     const RULES: usize = 20_000;
 
-    /// A directory with rules, and a file that is not there.
+    /// A directory with a rule file and none of the others.
     fn reload(name: &str) -> (PathBuf, mio::Poll, Reload) {
         let place =
             std::env::temp_dir().join(format!("socku-reload-{name}-{}", std::process::id()));
@@ -278,7 +278,7 @@ mod tests {
         (place, poll, reload)
     }
 
-    /// How many turns bring nothing, and then what is read.
+    /// How many turns return nothing, and then the file.
     fn next(reload: &mut Reload) -> (usize, Source, Result<Loaded, String>) {
         for turns in 0..1000 {
             assert!(reload.has_more());
@@ -286,7 +286,7 @@ mod tests {
                 return (turns, source, loaded);
             }
         }
-        panic!("nothing comes");
+        panic!("no file is complete");
     }
 
     fn count(loaded: Result<Loaded, String>) -> usize {
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_while_it_is_read_is_read_from_its_beginning() {
+    fn a_file_that_changes_while_it_is_read_is_read_again_from_the_start() {
         let (place, _poll, mut reload) = reload("again");
         reload.request_all();
         (0..3).for_each(|_| assert!(reload.step().is_none()));
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_one_line_that_tells_the_place() {
+    fn an_error_is_one_line_with_its_place() {
         let (place, _poll, mut reload) = reload("errors");
         for (text, expected) in [
             ("permit c 1.2.3.4\npermit q 1.2.3.4\n", "rules:2: found `q`"),

@@ -1,11 +1,10 @@
-//! Notices that files have changed, whatever way their paths lead to them.
+//! Detects changes of files, through all directories and symbolic links of their paths.
 //!
-//! Each inode on the way to a file is watched: directories for being moved or removed, symbolic
-//! links for being replaced, the file itself for being written, replaced or removed. None of that
-//! is an event of a neighbour, so what else happens in a directory does not wake the loop. Only
-//! while a path leads nowhere are its directories watched for the names that are missing. After
-//! each event the way is walked again. A file system that is mounted over the way causes no event;
-//! [`FileWatch::renew`] finds the new way.
+//! Each inode on the path of a file is watched: directories for being moved or removed, symbolic
+//! links for being replaced, the file itself for being written, replaced or removed. Changes of
+//! neighbours cause no such events, so they do not wake the loop. Directories are watched for
+//! missing names only while the path leads nowhere. After each event the path is walked again. A
+//! file system mounted over the path causes no event; [`FileWatch::renew`] finds the new path.
 
 use log::warn;
 use mio::unix::SourceFd;
@@ -21,46 +20,46 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
-/// Room for the events of one read; each takes at most 16 bytes and a name of 255.
+/// Room for the events of one read; each has at most 16 bytes and a name of 255.
 const EVENT_BYTES: usize = 4096;
-/// Most symbolic links on the way to a file, as in the kernel.
+/// Most symbolic links on the path of a file, as in the kernel.
 const LINKS_MAX: usize = 40;
-/// How often a way is walked that changes while it is walked; its events tell of the rest.
+/// How often a path is walked that changes meanwhile; later changes cause events.
 const WALKS_MAX: usize = 8;
 
-/// A directory on the way. With more flags there would be events of what is in it.
+/// A directory on the path. More flags would cause events of its entries.
 const DIRECTORY: WatchFlags = WatchFlags::MOVE_SELF.union(WatchFlags::DELETE_SELF);
-/// A symbolic link. An inode that loses one of several names has an attribute changed.
+/// A symbolic link. An inode that loses one of several names has a changed attribute.
 const LINK: WatchFlags = DIRECTORY.union(WatchFlags::ATTRIB);
-/// The file, or what is found in its place.
+/// The file, or what is in its place.
 const FILE: WatchFlags = LINK.union(WatchFlags::CLOSE_WRITE);
 /// A directory in which a name is missing.
 const MISSING: WatchFlags = WatchFlags::CREATE.union(WatchFlags::MOVED_TO);
 
-/// Watches the ways to some files.
+/// Watches some files and their paths.
 pub struct FileWatch {
     inotify: OwnedFd,
     files: Vec<WatchedFile>,
-    /// By the kernel's number. Ways meet: all that is wanted of an inode is in one watch.
+    /// By the kernel's number. Paths may share an inode, which has one watch for all of them.
     watches: BTreeMap<i32, Watch>,
 }
 
 struct WatchedFile {
     path: PathBuf,
-    /// What keeps changes from being noticed.
+    /// The error that keeps changes from being detected.
     failure: Option<Errno>,
 }
 
 struct Watch {
     path: PathBuf,
     flags: WatchFlags,
-    /// Which files want it, each for the inode itself or for a name in it.
-    wanted: Vec<(usize, Option<OsString>)>,
+    /// The files that it is for, each with the missing name in this directory, if any.
+    interests: Vec<(usize, Option<OsString>)>,
 }
 
 impl FileWatch {
-    /// Watches these files; changes will wake the loop with `token`. The log says which of them
-    /// cannot be watched.
+    /// Watches these files; changes wake the loop with `token`. Files that cannot be watched are
+    /// logged.
     pub fn new(registry: &Registry, token: usize, files: Vec<PathBuf>) -> io::Result<FileWatch> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let mut source = SourceFd(&inotify.as_raw_fd());
@@ -71,9 +70,9 @@ impl FileWatch {
         Ok(watch)
     }
 
-    /// The numbers of the files, in the order they were given, that may have changed since the
-    /// last call. Their ways are watched anew before this returns: what is read after that is
-    /// what is there now, or there will be another event.
+    /// The numbers of the files, in the order given, that may have changed since the last call.
+    /// Their paths are watched again before this returns: a later read finds the current content,
+    /// or another event follows.
     pub fn changes(&mut self) -> Vec<usize> {
         let mut changed = vec![false; self.files.len()];
         let mut space = [MaybeUninit::uninit(); EVENT_BYTES];
@@ -85,11 +84,11 @@ impl FileWatch {
                     changed.fill(true);
                 }
                 Ok(event) => {
-                    // What is no longer watched may still have had an event.
+                    // A removed watch may still have a pending event.
                     let Some(watch) = self.watches.get(&event.wd()) else { continue };
                     let name = event.file_name().map(|name| name.to_bytes());
-                    for (file, wanted) in &watch.wanted {
-                        changed[*file] |= wanted.as_deref().map(OsStr::as_bytes) == name;
+                    for (file, missing) in &watch.interests {
+                        changed[*file] |= missing.as_deref().map(OsStr::as_bytes) == name;
                     }
                 }
                 Err(Errno::INTR) => {}
@@ -102,8 +101,8 @@ impl FileWatch {
         (0..self.files.len()).filter(|&file| changed[file]).collect()
     }
 
-    /// Walks all ways again and watches what is there now. Returns the numbers of the files whose
-    /// way has become another; the events that say so, if any, are not waited for.
+    /// Walks all paths again and watches what is there now. Returns the numbers of the files whose
+    /// path leads elsewhere; their events, if any, are not awaited.
     pub fn renew(&mut self) -> Vec<usize> {
         let before = take(&mut self.watches);
         for file in 0..self.files.len() {
@@ -115,26 +114,27 @@ impl FileWatch {
             }
             let WatchedFile { path, failure } = &self.files[file];
             if let Some(error) = failure.filter(|_| *failure != known) {
-                warn!("{}: changes may not be noticed before SIGHUP: {error}", path.display());
+                warn!("{}: changes may not be detected before SIGHUP: {error}", path.display());
             }
         }
         for (&number, old) in &before {
             match self.watches.get(&number) {
-                // It fails when the inode is gone, and its watch with it.
+                // This fails when the inode is gone, and its watch with it.
                 None => drop(inotify::remove_watch(&self.inotify, number)),
                 Some(watch) if watch.flags != old.flags => self.reduce(number, watch),
                 Some(_) => {}
             }
         }
-        let is_other = |&file: &usize| way(&before, file).ne(way(&self.watches, file));
+        let is_other =
+            |&file: &usize| watches_of(&before, file).ne(watches_of(&self.watches, file));
         (0..self.files.len()).filter(is_other).collect()
     }
 
-    /// Drops the flags of an old watch that are no longer wanted.
+    /// Drops the flags of an old watch that are no longer needed.
     fn reduce(&self, number: i32, watch: &Watch) {
         let flags = watch.flags | WatchFlags::DONT_FOLLOW;
         match inotify::add_watch(&self.inotify, &watch.path, flags) {
-            // Something else is there by now, and the event that says so is waiting.
+            // Another inode is there by now, and its event is pending.
             Ok(other) if other != number && !self.watches.contains_key(&other) => {
                 let _ = inotify::remove_watch(&self.inotify, other);
             }
@@ -142,9 +142,8 @@ impl FileWatch {
         }
     }
 
-    /// Goes the way of a path as the kernel does, and watches each inode before it looks where
-    /// that leads: what changes from then on is an event. Says whether what was watched is what
-    /// was found; it may have been replaced in between.
+    /// Walks a path as the kernel does, and watches each inode before it follows it: later changes
+    /// cause events. Returns false if an inode was replaced between being found and being watched.
     fn walk(&mut self, file: usize) -> bool {
         let mut at = start(&self.files[file].path).unwrap_or(PathBuf::from("."));
         let mut rest = names(&self.files[file].path);
@@ -173,9 +172,9 @@ impl FileWatch {
                     rest.extend(names(&target));
                     links += 1;
                 }
-                // The file, or what is in its way.
+                // The file, or what is in its place.
                 _ => {
-                    // One that has no name left was found at the last moment of its removal.
+                    // Without a name left, it is just being removed.
                     if lstat(&step).is_ok_and(|stat| stat.st_nlink == 0) {
                         self.await_names(file, passed);
                     }
@@ -186,38 +185,38 @@ impl FileWatch {
         true
     }
 
-    /// Watches for what is missing, in every directory on the way: one in which some program
-    /// works is removed without an event of its own, and may be put back.
+    /// Watches for missing names, in every directory on the path: a directory that a program has
+    /// open is removed without an event of its own, and may be created again.
     fn await_names(&mut self, file: usize, passed: Vec<(PathBuf, OsString)>) {
         for (directory, name) in passed {
             self.watch(file, &directory, MISSING, Some(name));
         }
     }
 
-    /// Adds to what is watched of one inode.
+    /// Adds an interest in one inode.
     fn watch(&mut self, file: usize, path: &Path, flags: WatchFlags, name: Option<OsString>) {
-        let what = flags | WatchFlags::DONT_FOLLOW | WatchFlags::MASK_ADD;
-        match inotify::add_watch(&self.inotify, path, what) {
+        let mask = flags | WatchFlags::DONT_FOLLOW | WatchFlags::MASK_ADD;
+        match inotify::add_watch(&self.inotify, path, mask) {
             Ok(number) => {
-                let new = || Watch { path: path.into(), flags, wanted: Vec::new() };
+                let new = || Watch { path: path.into(), flags, interests: Vec::new() };
                 let watch = self.watches.entry(number).or_insert_with(new);
                 watch.flags |= flags;
-                watch.wanted.push((file, name));
+                watch.interests.push((file, name));
             }
-            // It has gone, which is seen next.
+            // It is gone, which is found next.
             Err(Errno::NOENT) => {}
             Err(error) => drop(self.files[file].failure.get_or_insert(error)),
         }
     }
 }
 
-/// The watches on the way to a file.
-fn way(watches: &BTreeMap<i32, Watch>, file: usize) -> impl Iterator<Item = i32> {
-    let is_on_it = move |watch: &Watch| watch.wanted.iter().any(|(wanted, _)| *wanted == file);
-    watches.iter().filter(move |(_, watch)| is_on_it(watch)).map(|(&number, _)| number)
+/// The watches on the path of a file.
+fn watches_of(watches: &BTreeMap<i32, Watch>, file: usize) -> impl Iterator<Item = i32> {
+    let is_for_it = move |watch: &Watch| watch.interests.iter().any(|(other, _)| *other == file);
+    watches.iter().filter(move |(_, watch)| is_for_it(watch)).map(|(&number, _)| number)
 }
 
-/// Where an absolute path starts.
+/// The start of an absolute path.
 fn start(path: &Path) -> Option<PathBuf> {
     path.is_absolute().then(|| PathBuf::from("/"))
 }
@@ -228,7 +227,7 @@ fn names(path: &Path) -> Vec<OsString> {
     names.rev().map(|part| part.as_os_str().to_os_string()).collect()
 }
 
-/// What is at a path, links not followed.
+/// The type of a path's inode, without following links.
 fn kind(path: &Path) -> Option<FileType> {
     lstat(path).ok().map(|stat| FileType::from_raw_mode(stat.st_mode))
 }

@@ -1,9 +1,9 @@
-//! Standard error, written to without ever waiting for its reader.
+//! Standard error, written to without ever blocking on its reader.
 //!
 //! Other processes share its open file description, so O_NONBLOCK must not be set there. A pipe or
-//! a terminal is opened a second time, with a description of our own. To ask poll() first is not
-//! enough: between question and write another process may fill the pipe, and a terminal is
-//! writable as soon as it takes one byte.
+//! a terminal is opened a second time, with our own description. Calling poll() first is not
+//! enough: between poll and write another process may fill the pipe, and a terminal is writable as
+//! soon as it has room for one byte.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
@@ -13,16 +13,16 @@ use rustix::stdio::stderr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Opens standard error anew. It fails where another user made the pipe, or without /proc.
+/// Opens standard error again. This fails if another user created the pipe, or without /proc.
 const STDERR_PATH: &str = "/proc/self/fd/2";
 
 /// The ways to write to standard error.
 pub enum Output {
-    /// A file: it takes everything, or fails.
+    /// A file: each write succeeds or fails at once.
     File,
     /// A pipe, a terminal or another device, opened again without blocking.
     Own(OwnedFd),
-    /// A socket, as systemd gives: each call says that it must not block.
+    /// A socket, as under systemd: each call has a flag not to block.
     Socket,
     /// A pipe that cannot be opened again: poll() first, then at most [`PIPE_BYTES`].
     ///
@@ -31,10 +31,10 @@ pub enum Output {
 }
 
 impl Output {
-    /// Finds out how to write to standard error.
+    /// Determines how to write to standard error.
     pub fn open() -> Output {
         match fstat(stderr()).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
-            // Opened again it would be written from its beginning.
+            // Opened again, it would be overwritten from the start.
             Ok(FileType::RegularFile | FileType::BlockDevice) => Output::File,
             Ok(FileType::Socket) => Output::Socket,
             _ => {
@@ -44,7 +44,7 @@ impl Output {
         }
     }
 
-    /// Writes what there is room for; `AGAIN` when there is none.
+    /// Writes as much as there is room for; `AGAIN` when there is none.
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         match self {
             Output::Socket => send(stderr(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
@@ -53,7 +53,7 @@ impl Output {
         }
     }
 
-    /// Waits for room, and takes the time from `patience`. False when that is used up.
+    /// Waits for room, and subtracts the time from `patience`. False when that is used up.
     pub fn wait(&self, patience: &mut Duration) -> bool {
         let start = Instant::now();
         let is_writable = !patience.is_zero() && self.is_writable_within(*patience);
@@ -64,7 +64,7 @@ impl Output {
     fn is_writable_within(&self, time: Duration) -> bool {
         let mut fds = [PollFd::new(self, PollFlags::OUT)];
         let timeout = Timespec::try_from(time).unwrap_or_default();
-        // An error of the descriptor is for the write to find.
+        // An error of the descriptor is reported by the write.
         poll(&mut fds, Some(&timeout)) != Ok(0)
     }
 }

@@ -12,12 +12,12 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Events taken from the kernel in one turn.
+/// Most events taken from the kernel per turn.
 const EVENTS_PER_TURN: usize = 1024;
-/// An idle connection is probed after this long; how often, and how many probes may be lost, is
-/// the system's choice (net.ipv4.tcp_keepalive_intvl, tcp_keepalive_probes).
+/// The idle time before the first keepalive probe; interval and number of probes are the system's
+/// (net.ipv4.tcp_keepalive_intvl, tcp_keepalive_probes).
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(600);
-/// What is awaited of every stream.
+/// The interest in every stream.
 const READ: mio::Interest = mio::Interest::READABLE.add(mio::Interest::PRIORITY);
 const SPLICE_FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 /// Any port: FTP's is as good as another, since nothing is sent.
@@ -46,7 +46,7 @@ impl MioNet {
         })
     }
 
-    /// Where whoever embeds the loop registers what else shall wake it.
+    /// The registry, for other sources that the embedder wants to wake the loop.
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
     }
@@ -80,14 +80,14 @@ impl Net for MioNet {
     }
 
     fn reserve(&mut self) -> io::Result<OwnedFd> {
-        // Any descriptor; standard error is there to be copied without opening a file.
+        // Any descriptor will do; standard error can be copied without opening a file.
         io::stderr().as_fd().try_clone_to_owned()
     }
 
     fn listen(&mut self, at: SocketAddrV4, backlog: i32, token: usize) -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
         socket.set_reuse_address(true)?;
-        // Accepted connections inherit these, which saves the calls on each.
+        // Accepted connections inherit these options, which saves calls.
         let _ = socket.set_tcp_nodelay(true);
         let _ = enable_keepalive(&SockRef::from(&socket));
         socket.set_out_of_band_inline(true)?;
@@ -134,7 +134,7 @@ impl Net for MioNet {
         let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
         socket.set_out_of_band_inline(true)?;
         if let Some(source) = source {
-            // A kernel that cannot do this has fewer ports for the same source; that is all.
+            // On a kernel without this option, fewer ports are available per source.
             let _ = sys::bind_without_port(&socket);
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
@@ -188,7 +188,7 @@ impl Net for MioNet {
 
     fn open_pipe(&mut self) -> io::Result<Pipe> {
         let (out, into) = pipe::pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
-        // An unprivileged user gets only so much room in all its pipes; a smaller one works, too.
+        // An unprivileged user's pipes are limited in total; a smaller pipe works as well.
         let _ = pipe::fcntl_setpipe_size(&into, PIPE_BYTES);
         Ok(Pipe { out, into })
     }
@@ -202,7 +202,7 @@ impl Net for MioNet {
     }
 
     fn open_datagram(&mut self, peer: SocketAddr, token: usize) -> io::Result<UdpSocket> {
-        // Connecting chooses a port at random, and lets only this peer's datagrams in.
+        // Connecting chooses a random port, and accepts datagrams only from this peer.
         let domain = Domain::for_address(peer);
         let socket = Socket::new(domain, Type::DGRAM.nonblocking(), None)?;
         socket.connect(&peer.into())?;
@@ -228,13 +228,13 @@ impl Net for MioNet {
     }
 
     fn abort(&mut self, stream: TcpStream) {
-        // Should this fail, the connection is closed in order, which is the next best.
+        // If this fails, the connection is closed in order, which is the next best.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
 }
 
-/// A peer that has vanished is noticed. Data on the way is given up on by net.ipv4.tcp_retries2;
-/// a user time-out (TCP_USER_TIMEOUT) would cut off readers that pause.
+/// Detects a peer that has vanished. Unacknowledged data times out by net.ipv4.tcp_retries2; a user
+/// time-out (TCP_USER_TIMEOUT) would cut off readers that pause.
 fn enable_keepalive(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))
 }

@@ -1,4 +1,4 @@
-//! What the kernel's routing tables say of an address (`man 7 rtnetlink`).
+//! Queries to the kernel's routing tables (`man 7 rtnetlink`).
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read};
@@ -14,32 +14,32 @@ const RTA_DST: u16 = 1;
 /// The type of routes that end at this host.
 const RTN_LOCAL: u8 = 2;
 /// nlmsghdr, rtmsg and one attribute with an address.
-const QUESTION_BYTES: usize = 16 + 12 + 8;
-/// The places of nlmsg_type and rtm_type in an answer.
+const REQUEST_BYTES: usize = 16 + 12 + 8;
+/// The offsets of nlmsg_type and rtm_type in an answer.
 const TYPE_AT: usize = 4;
 const ROUTE_TYPE_AT: usize = 16 + 7;
 
-/// Whether packets to `address` end at this host, whichever interface or route makes it so: its
-/// own addresses, primary or not, and whole networks that are routed to it.
+/// Whether packets to `address` end at this host: its own addresses, primary or not, and whole
+/// networks that are routed to it.
 pub fn is_local(address: Ipv4Addr) -> io::Result<bool> {
     let kind = Type::RAW.nonblocking().cloexec();
     let socket = Socket::new(Domain::from(AF_NETLINK), kind, Some(Protocol::from(NETLINK_ROUTE)))?;
-    socket.send(&question(address))?;
-    // The kernel answers while the question is being sent.
+    socket.send(&request(address))?;
+    // The kernel answers during the send.
     let mut answer = [0; 1024];
     let length = (&socket).read(&mut answer)?;
     read_answer(&answer[..length]).ok_or_else(|| ErrorKind::InvalidData.into())
 }
 
-/// "Which route leads to this address?"
-fn question(address: Ipv4Addr) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(QUESTION_BYTES);
-    bytes.extend((QUESTION_BYTES as u32).to_ne_bytes());
+/// A request for the route to this address.
+fn request(address: Ipv4Addr) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(REQUEST_BYTES);
+    bytes.extend((REQUEST_BYTES as u32).to_ne_bytes());
     bytes.extend(RTM_GETROUTE.to_ne_bytes());
     bytes.extend(NLM_F_REQUEST.to_ne_bytes());
-    // Sequence number and port: one question on a socket of its own needs neither.
+    // Sequence number and port: a single request on its own socket needs neither.
     bytes.extend([0; 8]);
-    // Family and length of the destination in bits; the rest is open.
+    // Family, and length of the destination in bits; the rest is unspecified.
     bytes.extend([AF_INET, 32]);
     bytes.extend([0; 10]);
     bytes.extend(8u16.to_ne_bytes());
@@ -48,8 +48,8 @@ fn question(address: Ipv4Addr) -> Vec<u8> {
     bytes
 }
 
-/// Whether the answer is a route that ends here; anything but a route (an error: there is none)
-/// means that it is not. `None`: too short to be an answer.
+/// Whether the answer is a route that ends here; an error, which means no route, is not. `None`:
+/// the answer is truncated.
 fn read_answer(answer: &[u8]) -> Option<bool> {
     let kind = u16::from_ne_bytes(answer.get(TYPE_AT..TYPE_AT + 2)?.try_into().ok()?);
     if kind != RTM_NEWROUTE {
@@ -63,14 +63,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_local_as_a_whole_and_other_addresses_are_not() {
+    fn all_of_loopback_is_local_and_a_foreign_address_is_not() {
         assert!(is_local(Ipv4Addr::LOCALHOST).unwrap());
         assert!(is_local(Ipv4Addr::new(127, 200, 3, 4)).unwrap());
         assert!(!is_local(Ipv4Addr::new(198, 51, 100, 7)).unwrap());
     }
 
     #[test]
-    fn an_answer_that_is_cut_is_no_answer_and_an_error_is_no_local_route() {
+    fn a_truncated_answer_is_rejected_and_an_error_means_no_local_route() {
         let mut answer = [0; 28];
         answer[TYPE_AT..TYPE_AT + 2].copy_from_slice(&RTM_NEWROUTE.to_ne_bytes());
         answer[ROUTE_TYPE_AT] = RTN_LOCAL;

@@ -1,4 +1,4 @@
-//! The three calls that no library offers, and the only unsafe code.
+//! The three calls that no library provides, and the only unsafe code.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -23,8 +23,8 @@ pub fn is_at_mark(socket: &impl AsFd) -> io::Result<bool> {
     Ok(get_int(socket, SIOCATMARK)? != 0)
 }
 
-/// Makes a later bind to an address leave the port open until connect, when the kernel knows the
-/// target: one port then serves many targets (`man 7 ip`, since Linux 4.2).
+/// Makes a later bind to an address leave the port to connect, when the kernel knows the target:
+/// one port then serves many targets (`man 7 ip`, since Linux 4.2).
 pub fn bind_without_port(socket: &impl AsFd) -> io::Result<()> {
     let on: c_int = 1;
     // SAFETY: the descriptor is borrowed for the call; the kernel reads one c_int, whose size is

@@ -1,4 +1,4 @@
-//! Real changes of real files, as a table: which of them are noticed.
+//! Real changes of real files: a table of those that are detected.
 
 use super::*;
 use std::os::unix::fs::symlink;
@@ -18,13 +18,13 @@ fn watch(files: &[PathBuf]) -> (mio::Poll, FileWatch) {
 }
 
 /// Whether the loop would be woken, and by which files.
-fn noticed(poll: &mut mio::Poll, watch: &mut FileWatch) -> (bool, Vec<usize>) {
+fn detected(poll: &mut mio::Poll, watch: &mut FileWatch) -> (bool, Vec<usize>) {
     let mut events = mio::Events::with_capacity(8);
     poll.poll(&mut events, Some(std::time::Duration::ZERO)).unwrap();
     (!events.is_empty(), watch.changes())
 }
 
-/// Replaces what is at `path` by a link in one step.
+/// Replaces `path` by a link in one step.
 fn flip(path: &Path, target: &str) {
     let new = path.with_extension("new");
     symlink(target, &new).unwrap();
@@ -37,8 +37,8 @@ fn replace(path: &Path) {
     fs::rename(new, path).unwrap();
 }
 
-/// `real/file` with the neighbour `real/other`; `mounted` names the same directory by a link, as
-/// `..data` does in Kubernetes, and `file` is a link through it.
+/// `real/file` with the neighbour `real/other`; `mounted` is a link to the same directory, as
+/// `..data` is in Kubernetes, and `file` is a link through it.
 fn lay_out(at: &Path) {
     for directory in ["real", "spare", "away"] {
         fs::create_dir(at.join(directory)).unwrap();
@@ -54,7 +54,7 @@ fn lay_out(at: &Path) {
 type Change = fn(&Path);
 
 #[test]
-fn each_way_to_change_a_file_is_noticed_again_and_again() {
+fn each_kind_of_change_to_a_file_is_detected_once() {
     let changes: [(&str, Change); 14] = [
         ("written", |at| fs::write(at.join("real/file"), "2").unwrap()),
         ("written by another name", |at| fs::write(at.join("away/alias"), "2").unwrap()),
@@ -84,18 +84,18 @@ fn each_way_to_change_a_file_is_noticed_again_and_again() {
     let (mut poll, mut watch) = watch(&[at.join("other"), at.join("file")]);
     for (what, change) in changes {
         change(&at);
-        assert_eq!(noticed(&mut poll, &mut watch), (true, vec![1]), "{what}");
-        // What is left are the events of watches that were dropped.
-        noticed(&mut poll, &mut watch);
-        assert_eq!(noticed(&mut poll, &mut watch), (false, vec![]), "after: {what}");
+        assert_eq!(detected(&mut poll, &mut watch), (true, vec![1]), "{what}");
+        // Only events of removed watches are left.
+        detected(&mut poll, &mut watch);
+        assert_eq!(detected(&mut poll, &mut watch), (false, vec![]), "after: {what}");
     }
     fs::write(at.join("other"), "2").unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch), (true, vec![0]));
+    assert_eq!(detected(&mut poll, &mut watch), (true, vec![0]));
     fs::remove_dir_all(at).unwrap();
 }
 
 #[test]
-fn nothing_beside_a_file_wakes_the_loop() {
+fn changes_of_neighbours_do_not_wake_the_loop() {
     let at = scratch("beside");
     lay_out(&at);
     let (mut poll, mut watch) = watch(&[at.join("file")]);
@@ -108,82 +108,82 @@ fn nothing_beside_a_file_wakes_the_loop() {
         fs::write(at.join("new"), "2").unwrap();
         fs::remove_file(at.join("new")).unwrap();
         let file = fs::read(at.join("file")).unwrap();
-        assert_eq!(noticed(&mut poll, &mut watch), (false, vec![]), "round {round}");
-        // Nor once it was missing, and its directories were watched for its name.
+        assert_eq!(detected(&mut poll, &mut watch), (false, vec![]), "round {round}");
+        // The same after the file was missing and its directories were watched for its name.
         fs::remove_file(at.join("real/file")).unwrap();
-        assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
+        assert_eq!(detected(&mut poll, &mut watch).1, [0]);
         fs::write(at.join("real/file"), file).unwrap();
-        assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
-        noticed(&mut poll, &mut watch);
+        assert_eq!(detected(&mut poll, &mut watch).1, [0]);
+        detected(&mut poll, &mut watch);
     }
     fs::remove_dir_all(at).unwrap();
 }
 
 #[test]
-fn what_is_missing_is_noticed_when_it_comes() {
+fn a_missing_file_is_detected_when_it_appears() {
     let at = scratch("missing");
     let (mut poll, mut watch) = watch(&[at.join("a/b/file")]);
     fs::create_dir_all(at.join("x/a")).unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch).1, []);
+    assert_eq!(detected(&mut poll, &mut watch).1, []);
     fs::rename(at.join("x/a"), at.join("a")).unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
+    assert_eq!(detected(&mut poll, &mut watch).1, [0]);
     symlink("../../else", at.join("a/b")).unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
+    assert_eq!(detected(&mut poll, &mut watch).1, [0]);
     flip(&at.join("a/b"), "../else");
-    assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
+    assert_eq!(detected(&mut poll, &mut watch).1, [0]);
     fs::create_dir(at.join("else")).unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
+    assert_eq!(detected(&mut poll, &mut watch).1, [0]);
     fs::write(at.join("else/file"), "1").unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
-    noticed(&mut poll, &mut watch);
-    assert_eq!(noticed(&mut poll, &mut watch), (false, vec![]));
+    assert_eq!(detected(&mut poll, &mut watch).1, [0]);
+    detected(&mut poll, &mut watch);
+    assert_eq!(detected(&mut poll, &mut watch), (false, vec![]));
     fs::remove_dir_all(at).unwrap();
 }
 
-/// When one file has an event, the ways to all are walked, and what an event of another would
-/// have told is found then: its watch is gone before the event is read.
+/// After an event of one file, the paths of all are walked, which finds the changes of the others:
+/// their watches are gone before their events are read.
 #[test]
-fn a_way_that_has_become_another_counts_as_a_change() {
+fn a_path_that_leads_elsewhere_counts_as_a_change() {
     let at = scratch("others");
     lay_out(&at);
     let (mut poll, mut watch) = watch(&[at.join("other"), at.join("file")]);
     flip(&at.join("mounted"), "spare");
     assert_eq!(watch.renew(), [1]);
-    assert_eq!(noticed(&mut poll, &mut watch).1, []);
+    assert_eq!(detected(&mut poll, &mut watch).1, []);
     assert_eq!(watch.renew(), []);
     fs::write(at.join("spare/file"), "2").unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch).1, [1]);
+    assert_eq!(detected(&mut poll, &mut watch).1, [1]);
     fs::remove_dir_all(at).unwrap();
 }
 
 /// A directory that is open is removed without an event of its own.
 #[test]
-fn a_directory_that_somebody_holds_is_noticed_when_it_is_put_back() {
+fn a_directory_removed_while_open_is_detected_when_it_is_created_again() {
     let at = scratch("held");
     fs::create_dir(at.join("a")).unwrap();
     fs::write(at.join("a/file"), "1").unwrap();
     let (mut poll, mut watch) = watch(&[at.join("a/file")]);
     let _held = fs::File::open(at.join("a")).unwrap();
     fs::remove_file(at.join("a/file")).unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
+    assert_eq!(detected(&mut poll, &mut watch).1, [0]);
     fs::remove_dir(at.join("a")).unwrap();
-    noticed(&mut poll, &mut watch);
+    detected(&mut poll, &mut watch);
     fs::create_dir(at.join("a")).unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
+    assert_eq!(detected(&mut poll, &mut watch).1, [0]);
     fs::write(at.join("a/file"), "1").unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
+    assert_eq!(detected(&mut poll, &mut watch).1, [0]);
     fs::remove_dir_all(at).unwrap();
 }
 
 #[test]
-fn links_that_lead_in_a_circle_come_to_an_end_and_are_noticed_when_mended() {
+fn a_loop_of_links_is_not_followed_forever_and_its_repair_is_detected() {
     let at = scratch("circle");
     symlink("two", at.join("one")).unwrap();
     symlink("one", at.join("two")).unwrap();
     let (mut poll, mut watch) = watch(&[at.join("one")]);
     fs::remove_file(at.join("two")).unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
+    assert_eq!(detected(&mut poll, &mut watch).1, [0]);
     fs::write(at.join("two"), "1").unwrap();
-    assert_eq!(noticed(&mut poll, &mut watch).1, [0]);
+    assert_eq!(detected(&mut poll, &mut watch).1, [0]);
     fs::remove_dir_all(at).unwrap();
 }
