@@ -1,12 +1,12 @@
-//! What the log says of a session, with everything from the network escaped and bounded.
+//! The log line of a session, with everything from the network escaped and bounded.
 
 use crate::escape::Escaped;
-use crate::ident::Outcome;
+use crate::ident::IdentResult;
 use crate::session::{Session, State};
 use crate::time::Millis;
 use std::fmt::{self, Display, Formatter};
 
-/// The facts of a session as `key=value`: the access line at its end, and the line of a dump.
+/// A session as `key=value` pairs: the access line at its end, and its line in a dump.
 pub struct Line<'a> {
     /// The session.
     pub session: &'a Session,
@@ -23,8 +23,8 @@ impl Display for Line<'_> {
         let (session, request) = (self.session, self.session.request());
         let user = Escaped(request.user());
         write!(f, "id={} client={} user=\"{user}\"", session.id, session.client)?;
-        if let Some(outcome) = session.identity() {
-            write!(f, " ident={}", Identity(outcome))?;
+        if let Some(result) = session.identity() {
+            write!(f, " ident={}", ShownIdent(result))?;
         }
         write!(f, " command={}", OrDash(request.command))?;
         match (request.name(), request.host) {
@@ -43,21 +43,21 @@ impl Display for Line<'_> {
     }
 }
 
-/// What identd said: a user in quotes; otherwise a word without them, so that no user can be
-/// taken for it, and behind it the reason of an ERROR.
-struct Identity<'a>(&'a Outcome);
+/// The answer of identd: a user in quotes; otherwise a word without quotes, so that no user can be
+/// mistaken for it, and after it the reason of an ERROR.
+struct ShownIdent<'a>(&'a IdentResult);
 
-impl Display for Identity<'_> {
+impl Display for ShownIdent<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match (self.0, self.0.user()) {
             (_, Some(user)) => write!(f, "\"{}\"", Escaped(user)),
-            (Outcome::Error(reason), _) => write!(f, "{}:{}", self.0.word(), Escaped(reason)),
+            (IdentResult::Error(reason), _) => write!(f, "{}:{}", self.0.word(), Escaped(reason)),
             _ => f.write_str(self.0.word()),
         }
     }
 }
 
-/// A value, or `-` where there is none.
+/// A value, or `-` if there is none.
 struct OrDash<T>(Option<T>);
 
 impl<T: Display> Display for OrDash<T> {
@@ -76,21 +76,24 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddrV4};
 
     #[test]
-    fn what_identd_said_cannot_be_mistaken() {
-        let user = |text: &[u8]| Outcome::User(text.into());
-        for (outcome, shown) in [
+    fn an_ident_user_cannot_be_mistaken_for_another_field_or_result() {
+        let user = |text: &[u8]| IdentResult::User(text.into());
+        for (result, shown) in [
             (user(b" bob"), "\"bob\""),
             (user(b"ident-missing"), "\"ident-missing\""),
             (user(b"a\" reply=90\x1b"), "\"a\\x22\\x20reply=90\\x1b\""),
-            (Outcome::Error(b"NO-USER x\xff".as_slice().into()), "ident-error:NO-USER\\x20x\\xff"),
-            (Outcome::Missing, "ident-missing"),
+            (
+                IdentResult::Error(b"NO-USER x\xff".as_slice().into()),
+                "ident-error:NO-USER\\x20x\\xff",
+            ),
+            (IdentResult::Missing, "ident-missing"),
         ] {
-            assert_eq!(Identity(&outcome).to_string(), shown);
+            assert_eq!(ShownIdent(&result).to_string(), shown);
         }
     }
 
     #[test]
-    fn a_session_without_request_has_a_line_too() {
+    fn a_session_without_a_request_has_a_line() {
         let client = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 4), 51234);
         let mut session = Session::new(17, client, 100);
         let line = |session: &Session| Line { session, up: 1, down: 2, now: 112 }.to_string();

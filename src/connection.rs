@@ -1,9 +1,9 @@
 //! One client's connection: its sockets, its session, and the bytes between them.
 //!
-//! A step looks at what the sockets have, and returns what the session makes of it: an action.
-//! [`Connection::follow`] is the one loop that performs actions and steps on until there is
-//! nothing to do but wait. A deadline is not set anywhere: it follows from where the connection
-//! stands, and the loop asks for it after everything that happens.
+//! A step checks the sockets and returns the session's next action. [`Connection::follow`] is the
+//! one loop that performs actions and steps until there is nothing to do but wait. A deadline is
+//! not stored anywhere: it follows from the state of the connection, and the loop asks for it after
+//! every event.
 
 mod attempts;
 mod bind_listener;
@@ -15,7 +15,7 @@ mod tunnel;
 
 use crate::context::{Context, WaiterId};
 use crate::dns::{DnsError, Lookup, Resolved};
-use crate::ident::Outcome;
+use crate::ident::IdentResult;
 use crate::name::Name;
 use crate::net::{Event, Net, lacks_resources};
 use crate::pool::Pool;
@@ -25,7 +25,7 @@ use crate::session::{Action, ListenFor, Session, State};
 use crate::time::Millis;
 use crate::token::{CLIENT, TARGET, Token};
 use crate::wire::Reply;
-use attempts::{AttemptSockets, Ended};
+use attempts::{AttemptResult, AttemptSockets};
 use bind_listener::BindListener;
 use failure::{reason_of_connect, reason_of_listen};
 use ident_query::IdentQuery;
@@ -34,7 +34,7 @@ use refusal::Delivery;
 use std::io::{self, ErrorKind};
 use std::mem::{replace, take};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use target::Target;
+use target::TargetSide;
 use tunnel::{Tunnel, TunnelStep};
 
 /// One client, from accept to close.
@@ -42,21 +42,21 @@ pub struct Connection<N: Net> {
     slot: u32,
     session: Session,
     client: Endpoint<N::Stream>,
-    target: Target<N>,
+    target: TargetSide<N>,
     relay: Relay<N::Pipe>,
-    /// How long after its start a client that waits for its answer has closed its side; in 32 bits,
-    /// for every connection has room for this.
+    /// How long after its start a client that is waiting for its reply closed its side. 32 bits,
+    /// since every connection has room for it.
     left_after_ms: Option<u32>,
-    /// In the queue of those that run.
+    /// Whether it is in the run queue.
     pub is_queued: bool,
-    /// There is more to do, though nothing will be reported.
+    /// There is more to do, though no event will report it.
     has_more: bool,
-    /// A BIND for anybody that has to know which connection its client has besides.
+    /// A BIND for any peer that has to know its client's other connection.
     needs_primary: bool,
 }
 
 impl<N: Net> Connection<N> {
-    /// A client that was just taken in; its socket is registered.
+    /// A client that was just accepted; its socket is registered.
     pub fn new(
         slot: usize,
         session: Session,
@@ -67,7 +67,7 @@ impl<N: Net> Connection<N> {
             slot: slot as u32,
             session,
             client: Endpoint::accepted(stream, Token::Connection { slot, place: CLIENT }),
-            target: reserve.map_or(Target::None, Target::Reserve),
+            target: reserve.map_or(TargetSide::None, TargetSide::Reserve),
             relay: Relay::default(),
             left_after_ms: None,
             is_queued: false,
@@ -86,7 +86,7 @@ impl<N: Net> Connection<N> {
         (self.relay.up.delivered, self.relay.down.delivered)
     }
 
-    /// Takes in an event of one of its sockets.
+    /// Handles an event of one of its sockets.
     pub fn update_readiness(&mut self, place: usize, event: &Event) {
         match place {
             CLIENT => self.client.update_readiness(event),
@@ -94,7 +94,7 @@ impl<N: Net> Connection<N> {
         }
     }
 
-    /// Whether it is to run in the next turn, though nothing will be reported. Asking clears that.
+    /// Whether it has to run in the next turn, though no event will report it. Clears the flag.
     pub fn take_has_more(&mut self) -> bool {
         take(&mut self.has_more)
     }
@@ -103,13 +103,13 @@ impl<N: Net> Connection<N> {
     pub fn deadline(&self, cx: &Context<N>) -> Option<Millis> {
         let durations = &cx.settings.durations;
         let own = match &self.target {
-            Target::Tunnel(tunnel) => tunnel.deadline(&self.relay, durations),
+            TargetSide::Tunnel(tunnel) => tunnel.deadline(&self.relay, durations),
             _ => self.session.deadline(durations),
         };
         own.into_iter().chain(self.leave_deadline(cx)).min()
     }
 
-    /// Until when a client that has closed its side is waited for.
+    /// How long a client that has closed its side is kept.
     fn leave_deadline(&self, cx: &Context<N>) -> Option<Millis> {
         let left_after_ms = self.left_after_ms.filter(|_| self.session.state().is_waiting())?;
         let left_at = self.session.started + Millis::from(left_after_ms);
@@ -117,7 +117,7 @@ impl<N: Net> Connection<N> {
         Some(since.saturating_add(cx.settings.durations.leave_ms))
     }
 
-    /// The deadline has come, or one that was later by then.
+    /// The deadline has come. Does nothing if it has moved to a later time.
     pub fn handle_deadline(&mut self, cx: &mut Context<N>) {
         if self.deadline(cx).is_none_or(|at| at > cx.now) {
             return;
@@ -125,7 +125,7 @@ impl<N: Net> Connection<N> {
         let has_left = self.leave_deadline(cx).is_some_and(|at| at <= cx.now);
         let action = match &mut self.target {
             _ if has_left => self.session.reject(CloseReason::ClientLeft, cx.now),
-            Target::Tunnel(tunnel) => {
+            TargetSide::Tunnel(tunnel) => {
                 let step = tunnel.handle_deadline(&self.relay, &self.client, cx);
                 self.handle_tunnel(step, cx.now)
             }
@@ -134,7 +134,7 @@ impl<N: Net> Connection<N> {
         self.follow(action, cx);
     }
 
-    /// The name that it waits for has been resolved, or not.
+    /// The name that it is waiting for has been resolved, or not.
     pub fn handle_resolved(&mut self, answer: Result<Resolved, DnsError>, cx: &mut Context<N>) {
         let action = self.session.handle_resolved(&answer, &cx.env());
         self.follow(action, cx);
@@ -146,21 +146,21 @@ impl<N: Net> Connection<N> {
         self.follow(action, cx);
     }
 
-    /// Ends at once: the proxy stops.
+    /// Ends at once: the proxy is stopping.
     pub fn stop(&mut self, now: Millis) {
         match self.session.state() {
-            // It has its reason, and its client the reply.
+            // The reason is known, and the reply is sent.
             State::Rejecting(_) if self.relay.down.is_empty() => self.session.handle_rejected(now),
             _ => self.session.close(CloseReason::Stopped, now),
         };
     }
 
-    /// Runs as far as it comes within its budget.
+    /// Runs as far as its budget allows.
     pub fn run(&mut self, cx: &mut Context<N>) {
         self.follow(Action::Wait, cx);
     }
 
-    /// Performs actions and steps on, until there is nothing to do but wait.
+    /// Performs actions and steps, until there is nothing to do but wait.
     fn follow(&mut self, mut action: Action, cx: &mut Context<N>) {
         loop {
             while action != Action::Wait {
@@ -173,10 +173,10 @@ impl<N: Net> Connection<N> {
         }
     }
 
-    /// Does what the session asks for; returns what it asks for next.
+    /// Performs one action; returns the next.
     fn perform(&mut self, action: Action, cx: &mut Context<N>) -> Action {
-        if action.needs_descriptor() && matches!(self.target, Target::Reserve(_)) {
-            self.target = Target::None;
+        if action.needs_descriptor() && matches!(self.target, TargetSide::Reserve(_)) {
+            self.target = TargetSide::None;
         }
         match action {
             Action::Wait => Action::Wait,
@@ -188,7 +188,7 @@ impl<N: Net> Connection<N> {
         }
     }
 
-    /// Looks at what the sockets have; returns what the session makes of it.
+    /// Checks the sockets; returns the session's next action.
     fn step(&mut self, cx: &mut Context<N>) -> Action {
         match self.session.state() {
             State::ReadingRequest => self.read_request(cx),
@@ -205,23 +205,23 @@ impl<N: Net> Connection<N> {
     fn step_target(&mut self, cx: &mut Context<N>) -> Action {
         match &mut self.target {
             // A name is being resolved.
-            Target::None | Target::Reserve(_) => Action::Wait,
-            Target::Identd(query) => match query.step(cx) {
-                Some(outcome) => {
-                    self.set_target(Target::None, cx);
-                    self.session.handle_ident(outcome, &cx.env())
+            TargetSide::None | TargetSide::Reserve(_) => Action::Wait,
+            TargetSide::Identd(query) => match query.step(cx) {
+                Some(result) => {
+                    self.set_target(TargetSide::None, cx);
+                    self.session.handle_ident(result, &cx.env())
                 }
                 None => Action::Wait,
             },
-            Target::Attempts(attempts) => match attempts.take_ended(cx) {
+            TargetSide::Attempts(attempts) => match attempts.take_ended(cx) {
                 Some(ended) => self.handle_attempt(ended, cx),
                 None => Action::Wait,
             },
-            Target::Listener(listener) => match listener.accept(cx) {
+            TargetSide::Listener(listener) => match listener.accept(cx) {
                 Ok((stream, peer)) => self.handle_peer(stream, peer, cx),
                 Err(error) => self.handle_accept_error(&error, cx.now),
             },
-            Target::Tunnel(tunnel) => {
+            TargetSide::Tunnel(tunnel) => {
                 let since = self.session.since();
                 let step = tunnel.step(since, &mut self.relay, &mut self.client, cx);
                 self.handle_tunnel(step, cx.now)
@@ -239,7 +239,7 @@ impl<N: Net> Connection<N> {
     }
 }
 
-/// The client: its request, and what it gets for it.
+/// Client side: the request and the reply.
 impl<N: Net> Connection<N> {
     fn read_request(&mut self, cx: &mut Context<N>) -> Action {
         if self.client.has_failed() {
@@ -263,13 +263,13 @@ impl<N: Net> Connection<N> {
         Action::Wait
     }
 
-    /// Notices a client that leaves while its target or peer is awaited.
+    /// Detects that the client leaves while its target or peer is awaited.
     ///
-    /// A FIN may also be the first half of a half-close. A CONNECT goes on, with a deadline of its
-    /// own when nothing came with the request; a BIND that listens ends.
+    /// A FIN may also be the first half of a half-close. A CONNECT continues, with a separate
+    /// deadline when nothing came with the request; a BIND that listens ends.
     fn watch_client(&mut self, cx: &mut Context<N>) -> Action {
         self.relay.down.flush(&mut cx.net, &mut self.client, &mut cx.pool);
-        // A send may have taken the error, so that the event told of an end only.
+        // A send may have taken the error, so that the event reported only an end.
         if self.client.is_gone() {
             return self.close_if_reset(cx);
         }
@@ -286,18 +286,18 @@ impl<N: Net> Connection<N> {
         Action::Wait
     }
 
-    /// The client is gone: no reply. What it sent before its reset is of no use then.
+    /// The client is gone: no reply. Bytes that it sent before its reset are dropped.
     fn close_if_reset(&mut self, cx: &mut Context<N>) -> Action {
         self.client.take_failure(&cx.net);
         self.session.close(CloseReason::of_client_failure(self.client.lost), cx.now)
     }
 
-    /// Puts a reply before the client. After a refusal, nothing else is needed any more.
+    /// Queues a reply to the client. After a refusal, nothing else is needed.
     fn send(&mut self, reply: Reply, cx: &mut Context<N>) -> Action {
         let fits = self.relay.down.push(&mut cx.pool, &reply.encode());
         assert!(fits, "two replies fit into a small buffer");
         if let State::Rejecting(_) = self.session.state() {
-            self.set_target(Target::None, cx);
+            self.set_target(TargetSide::None, cx);
             self.relay.up.discard(&mut cx.pool);
             cx.dns.cancel(cx.now, self.waiter_id());
         }
@@ -314,7 +314,7 @@ impl<N: Net> Connection<N> {
     }
 }
 
-/// On the way to the target.
+/// Target side: name, identd, attempts and listener.
 impl<N: Net> Connection<N> {
     fn waiter_id(&self) -> WaiterId {
         WaiterId { slot: self.slot as usize, id: self.session.id }
@@ -342,49 +342,49 @@ impl<N: Net> Connection<N> {
         let (client, token) = (self.session.client, self.target_token());
         let error = match IdentQuery::start(&self.client.stream, client, token, cx) {
             Ok(query) => {
-                self.set_target(Target::Identd(Box::new(query)), cx);
+                self.set_target(TargetSide::Identd(Box::new(query)), cx);
                 return Action::Wait;
             }
             Err(error) => error,
         };
-        debug!("id={} asking identd: {error}", self.session.id);
-        cx.note_failure(&error);
-        // What this host lacks is no answer of the client's.
+        debug!("id={} querying identd: {error}", self.session.id);
+        cx.record_failure(&error);
+        // A shortage on this host does not count as a missing answer.
         let lacks_port = matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable);
         if lacks_port || lacks_resources(&error) {
             return self.session.reject(CloseReason::NoResources, cx.now);
         }
-        self.session.handle_ident(Outcome::Missing, &cx.env())
+        self.session.handle_ident(IdentResult::Missing, &cx.env())
     }
 
     fn connect(&mut self, attempt: usize, target: SocketAddrV4, cx: &mut Context<N>) -> Action {
-        let mut attempts = match replace(&mut self.target, Target::None) {
-            Target::Attempts(attempts) => attempts,
+        let mut attempts = match replace(&mut self.target, TargetSide::None) {
+            TargetSide::Attempts(attempts) => attempts,
             other => {
                 other.release(cx);
                 AttemptSockets::default()
             }
         };
         let started = attempts.start(attempt, target, self.slot as usize, cx);
-        self.target = Target::Attempts(attempts);
+        self.target = TargetSide::Attempts(attempts);
         match started {
             Ok(()) => Action::Wait,
             Err(error) => {
-                cx.note_failure(&error);
+                cx.record_failure(&error);
                 let reason = reason_of_connect(&error);
                 self.session.handle_attempt_failed(attempt, reason, &cx.env())
             }
         }
     }
 
-    fn handle_attempt(&mut self, ended: Ended<N>, cx: &mut Context<N>) -> Action {
+    fn handle_attempt(&mut self, ended: AttemptResult<N>, cx: &mut Context<N>) -> Action {
         match ended.result {
             Ok((target, local)) => {
-                self.set_target(Target::Tunnel(Tunnel::new(target, cx.now)), cx);
+                self.set_target(TargetSide::Tunnel(Tunnel::new(target, cx.now)), cx);
                 self.session.handle_connected(ended.number, local, cx.now)
             }
             Err(error) => {
-                // Another one may have ended as well.
+                // Another attempt may have ended as well.
                 self.has_more = true;
                 let reason = reason_of_connect(&error);
                 self.session.handle_attempt_failed(ended.number, reason, &cx.env())
@@ -392,13 +392,13 @@ impl<N: Net> Connection<N> {
         }
     }
 
-    /// Listens for the peer of a BIND at the address that faces it. Any peer may come from
-    /// whichever network: see [`Connection::listen_everywhere`].
+    /// Listens for the peer of a BIND at the local address that routes to it. For any peer, see
+    /// [`Connection::listen_everywhere`].
     fn listen(&mut self, listen_for: ListenFor, cx: &mut Context<N>) -> Action {
         let own = match (cx.settings.outbound, listen_for) {
             (Some(outbound), _) => Ok(outbound),
             (None, ListenFor::Peer(peer)) => cx.net.source_addr_for(peer),
-            (None, ListenFor::Anybody) => {
+            (None, ListenFor::AnyPeer) => {
                 self.needs_primary = true;
                 return Action::Wait;
             }
@@ -407,23 +407,23 @@ impl<N: Net> Connection<N> {
         action.unwrap_or_else(|error| self.refuse_bind(&error, cx))
     }
 
-    /// Whether [`Connection::listen_everywhere`] is to be called. Asking clears that.
+    /// Whether [`Connection::listen_everywhere`] has to be called. Clears the flag.
     pub fn take_needs_primary(&mut self) -> bool {
         // The client may have left since.
         take(&mut self.needs_primary) && matches!(self.session.state(), State::AwaitingBind(_))
     }
 
-    /// The address at this end of the target, once that is connected.
+    /// The local address of the connection to the target, once there is one.
     pub fn target_addr(&self, net: &N) -> Option<Ipv4Addr> {
         match &self.target {
-            Target::Tunnel(tunnel) => Some(*net.local_addr(tunnel.stream()).ok()?.ip()),
+            TargetSide::Tunnel(tunnel) => Some(*net.local_addr(tunnel.stream()).ok()?.ip()),
             _ => None,
         }
     }
 
-    /// Listens at every address for the peer of a BIND. The client advertises `primary`, where
-    /// its latest CONNECT leaves from: FTP's server, for one, knows that address. Without such a
-    /// connection it is the address that the client itself has come to.
+    /// Listens at every address for the peer of a BIND. The advertised address is `primary`, the
+    /// source of the client's latest CONNECT: an FTP server, for one, knows that address. Without
+    /// such a connection it is the address that the client itself connected to.
     pub fn listen_everywhere(&mut self, primary: Option<Ipv4Addr>, cx: &mut Context<N>) {
         let advertised = match primary {
             Some(primary) => Ok(primary),
@@ -444,24 +444,24 @@ impl<N: Net> Connection<N> {
         // A real address, loopback included: some clients pass it on as it is.
         let advertised = cx.settings.bind_address.unwrap_or(advertised);
         let advertised = SocketAddrV4::new(advertised, listener.port());
-        self.set_target(Target::Listener(listener), cx);
+        self.set_target(TargetSide::Listener(listener), cx);
         Ok(self.session.handle_listening(advertised))
     }
 
     fn refuse_bind(&mut self, error: &io::Error, cx: &mut Context<N>) -> Action {
         warn!("id={} listening for a peer: {error}", self.session.id);
-        cx.note_failure(error);
+        cx.record_failure(error);
         self.session.reject(reason_of_listen(error), cx.now)
     }
 
-    /// The one peer has come: the listener goes.
+    /// The peer has connected: the listener is closed.
     fn handle_peer(
         &mut self,
         stream: Endpoint<N::Stream>,
         peer: SocketAddrV4,
         cx: &mut Context<N>,
     ) -> Action {
-        self.set_target(Target::Tunnel(Tunnel::new(stream, cx.now)), cx);
+        self.set_target(TargetSide::Tunnel(Tunnel::new(stream, cx.now)), cx);
         self.session.handle_peer(peer, &cx.env())
     }
 
@@ -470,7 +470,7 @@ impl<N: Net> Connection<N> {
             return self.session.reject(CloseReason::NoResources, now);
         }
         if error.kind() != ErrorKind::WouldBlock {
-            // That connection is gone; another may come, but not in this turn.
+            // That connection is gone. Another may come, but not in this turn.
             debug!("id={} accepting the peer: {error}", self.session.id);
             self.has_more = true;
         }
@@ -478,19 +478,19 @@ impl<N: Net> Connection<N> {
     }
 }
 
-/// At its end.
+/// Closing.
 impl<N: Net> Connection<N> {
-    fn set_target(&mut self, target: Target<N>, cx: &mut Context<N>) {
+    fn set_target(&mut self, target: TargetSide<N>, cx: &mut Context<N>) {
         replace(&mut self.target, target).release(cx);
     }
 
-    /// Closes the sockets of a session that has ended, and gives back what it held. A transfer that
-    /// was cut must not look complete: its connections are reset.
+    /// Closes the sockets of a session that has ended, and gives back its buffers. A transfer that
+    /// was cut off must not look complete: its connections are reset.
     pub fn close(mut self, reason: CloseReason, cx: &mut Context<N>) {
         self.relay.discard(&mut cx.pool);
         cx.dns.cancel(cx.now, self.waiter_id());
         match self.target {
-            Target::Tunnel(tunnel) if reason.is_cut() => cx.net.abort(tunnel.into_stream()),
+            TargetSide::Tunnel(tunnel) if reason.is_cut() => cx.net.abort(tunnel.into_stream()),
             other => other.release(cx),
         }
         if reason.is_cut() {

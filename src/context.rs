@@ -1,4 +1,4 @@
-//! What all connections share, and may use while they run.
+//! The state that all connections share and use while they run.
 
 mod bind_ports;
 mod dns_driver;
@@ -21,11 +21,11 @@ use spare::Spare;
 use std::io;
 use std::net::SocketAddrV4;
 
-/// What all connections share.
+/// The state that all connections share.
 pub struct Context<N: Net> {
-    /// The kernel's edge.
+    /// The kernel.
     pub net: N,
-    /// What the proxy goes by from its start to its end.
+    /// The settings, fixed from start to end.
     pub settings: Settings,
     /// The rules in force.
     pub rules: RuleSet,
@@ -37,9 +37,9 @@ pub struct Context<N: Net> {
     pub pool: Pool<N::Pipe>,
     /// The ports that BIND may listen on.
     pub bind_ports: BindPorts,
-    /// A descriptor for what needs one more for a moment.
+    /// A descriptor for calls that need one more for a moment.
     pub spare: Spare<N>,
-    /// A call has failed for want of a descriptor: each client is taken with one set aside.
+    /// A call has lacked a descriptor: each client is accepted together with one set aside.
     pub is_short: bool,
     /// The time, read once a turn.
     pub now: Millis,
@@ -64,7 +64,7 @@ impl<N: Net> Context<N> {
         }
     }
 
-    /// What a session needs to know.
+    /// The environment of a session.
     pub fn env(&self) -> Env<'_> {
         Env {
             now: self.now,
@@ -74,8 +74,8 @@ impl<N: Net> Context<N> {
         }
     }
 
-    /// Remembers whether a call has failed for want of a descriptor.
-    pub fn note_failure(&mut self, error: &io::Error) {
+    /// Records whether a call has lacked a descriptor.
+    pub fn record_failure(&mut self, error: &io::Error) {
         self.is_short |= lacks_resources(error);
     }
 }
@@ -85,7 +85,7 @@ impl<N: Net> Surroundings for Context<N> {
         self.listeners.is_own(&self.net, target)
     }
 
-    fn candidates(&self, name: &Name) -> Vec<Name> {
-        self.dns.candidates(name)
+    fn possible_names(&self, name: &Name) -> Vec<Name> {
+        self.dns.possible_names(name)
     }
 }

@@ -1,11 +1,12 @@
 //! A stub resolver as a state machine without I/O: names in, bytes to send and addresses out.
 //!
-//! [`Resolver`] decides what to ask whom and when; whoever drives it owns the sockets and the
-//! clock. The wire format is crate `domain`'s, and resolv.conf is read by crate `resolv-conf`.
+//! [`Resolver`] decides which server to query for which name and when; its driver owns the sockets
+//! and the clock. Crate `domain` implements the wire format, and crate `resolv-conf` reads
+//! resolv.conf.
 //!
 //! ```text
 //!             resolve                      poll_transmit
-//!   session ----------> hosts, cache, -------------------> fresh UDP socket or TCP connection
+//!   session ----------> hosts, cache, -------------------> new UDP socket or TCP connection
 //!           <---------- questions     <------------------- per query
 //!            poll_answer    |              handle_datagram, handle_stream_bytes, handle_error
 //!                           +------------> poll_close
@@ -37,18 +38,18 @@ pub use settings::Settings;
 #[cfg(test)]
 use settings::TOTAL_TIMEOUT_MS;
 
-/// Most addresses kept of one name.
+/// Most addresses kept for one name.
 pub const ADDRESSES_MAX: usize = 16;
 
-/// The addresses of a name in the order they came, without repetitions; never empty. Shared,
-/// because thousands may wait for the same name.
+/// The addresses of a name in the order received, without duplicates; never empty. Shared, because
+/// thousands may wait for the same name.
 pub type Addresses = Arc<[Ipv4Addr]>;
 
-/// What a name led to.
+/// The result for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// The name that has the addresses: the one asked for, or that completed from the search
-    /// list. Rules are asked with this one.
+    /// The name that has the addresses: the requested one, or that completed from the search list.
+    /// The rules are evaluated with this one.
     pub name: Name,
     /// Its addresses.
     pub addresses: Addresses,
@@ -59,9 +60,9 @@ pub struct Resolved {
 pub enum DnsError {
     /// The name does not exist (NXDOMAIN).
     NotFound,
-    /// The name exists and has no IPv4 address (NODATA, RFC 2308 section 2.2).
+    /// The name exists but has no IPv4 address (NODATA, RFC 2308 section 2.2).
     NoData,
-    /// No server gave an answer that could be used, and at least one said so or was not there.
+    /// No server gave a usable answer, and at least one failed or was unreachable.
     ServerFailure,
     /// No server answered in time.
     Timeout,

@@ -9,7 +9,7 @@ fn answer(bytes: &[u8]) -> Result<Parsed<Answer<'_>>, AnswerError> {
     parse_answer(bytes, ASKED)
 }
 
-/// Lines and what they say.
+/// Lines and their meaning.
 const VALID: &[(&[u8], Answer)] = &[
     (b"6193, 1080 : USERID : UNIX : stjohns\r\n", Answer::User(b" stjohns")),
     (b"6193,1080:USERID:UNIX:stjohns\r\n", Answer::User(b"stjohns")),
@@ -24,8 +24,8 @@ const VALID: &[(&[u8], Answer)] = &[
 ];
 
 #[test]
-fn the_question_is_one_line() {
-    assert_eq!(ASKED.question(), "6193 , 1080\r\n");
+fn the_query_is_one_line() {
+    assert_eq!(ASKED.query(), "6193 , 1080\r\n");
 }
 
 #[test]
@@ -34,8 +34,8 @@ fn every_cut_of_a_valid_answer_asks_for_more_and_the_whole_is_done() {
         for cut in 0..whole.len() {
             assert_eq!(answer(&whole[..cut]), Ok(Parsed::More), "{}", whole.escape_ascii());
         }
-        let behind = [*whole, b"6193,1080:USERID:UNIX:other\n"].concat();
-        for bytes in [*whole, &behind] {
+        let followed = [*whole, b"6193,1080:USERID:UNIX:other\n"].concat();
+        for bytes in [*whole, &followed] {
             let expected = Ok(Parsed::Done(*expected, whole.len()));
             assert_eq!(answer(bytes), expected, "{}", whole.escape_ascii());
         }
@@ -43,7 +43,7 @@ fn every_cut_of_a_valid_answer_asks_for_more_and_the_whole_is_done() {
 }
 
 #[test]
-fn what_breaks_the_grammar_is_refused() {
+fn answers_that_violate_the_grammar_are_refused() {
     use AnswerError::*;
     for (line, expected) in [
         ("", Malformed),
@@ -106,10 +106,10 @@ fn limits_hold_to_the_octet() {
 }
 
 #[test]
-fn users_are_compared_both_ways_and_codes_follow_the_rule() {
-    use {Strictness::*, Verdict::*};
-    let user = |text: &str| Outcome::User(text.as_bytes().into());
-    for (outcome, wanted, strict, lax) in [
+fn users_match_with_or_without_the_leading_blank_and_codes_follow_the_rule() {
+    use {Evaluation::*, Strictness::*};
+    let user = |text: &str| IdentResult::User(text.as_bytes().into());
+    for (result, wanted, strict, lax) in [
         (user("bob"), "bob", Ok, Ok),
         (user(" bob"), "bob", Ok, Ok),
         (user(" bob"), " bob", Ok, Ok),
@@ -120,32 +120,32 @@ fn users_are_compared_both_ways_and_codes_follow_the_rule() {
         (user("bob"), "bobby", OtherUser, OtherUser),
         (user("bobby"), "bob", OtherUser, OtherUser),
         (user("bob"), " bob", OtherUser, OtherUser),
-        (Outcome::Error(b"HIDDEN-USER".as_slice().into()), "bob", NoIdent, Ok),
-        (Outcome::Invalid(AnswerError::TooLong), "bob", NoIdent, Ok),
-        (Outcome::Invalid(AnswerError::OtherPorts), "bob", NoIdent, Ok),
-        (Outcome::Missing, "bob", NoIdent, Ok),
-        (Outcome::Missing, "", NoIdent, Ok),
+        (IdentResult::Error(b"HIDDEN-USER".as_slice().into()), "bob", NoIdent, Ok),
+        (IdentResult::Invalid(AnswerError::TooLong), "bob", NoIdent, Ok),
+        (IdentResult::Invalid(AnswerError::OtherPorts), "bob", NoIdent, Ok),
+        (IdentResult::Missing, "bob", NoIdent, Ok),
+        (IdentResult::Missing, "", NoIdent, Ok),
     ] {
-        let name = format!("{outcome:?} {wanted:?}");
-        assert_eq!(judge(&outcome, wanted.as_bytes(), Strict), strict, "{name}");
-        assert_eq!(judge(&outcome, wanted.as_bytes(), Lax), lax, "{name}");
+        let name = format!("{result:?} {wanted:?}");
+        assert_eq!(evaluate(&result, wanted.as_bytes(), Strict), strict, "{name}");
+        assert_eq!(evaluate(&result, wanted.as_bytes(), Lax), lax, "{name}");
     }
     assert_eq!(
-        [Ok, NoIdent, OtherUser].map(Verdict::refusal),
+        [Ok, NoIdent, OtherUser].map(Evaluation::refusal),
         [None, Some(Code::NoIdent), Some(Code::OtherUser)]
     );
 }
 
 #[test]
-fn outcomes_are_read_from_bytes() {
-    assert_eq!(Outcome::read(b"6193,1080", ASKED), None);
-    let outcome = Outcome::read(b"6193,1080:USERID:UNIX: bob\r\n", ASKED).unwrap();
-    assert_eq!(outcome.user(), Some(b"bob".as_slice()));
-    let outcome = Outcome::read(b"nonsense\r\n", ASKED).unwrap();
-    assert_eq!((outcome.user(), outcome.word()), (None, "ident-malformed"));
+fn results_are_parsed_from_bytes() {
+    assert_eq!(IdentResult::parse(b"6193,1080", ASKED), None);
+    let result = IdentResult::parse(b"6193,1080:USERID:UNIX: bob\r\n", ASKED).unwrap();
+    assert_eq!(result.user(), Some(b"bob".as_slice()));
+    let result = IdentResult::parse(b"nonsense\r\n", ASKED).unwrap();
+    assert_eq!((result.user(), result.word()), (None, "ident-malformed"));
 }
 
-/// The same grammar read another way: octet by octet, one state per field. `Some(None)` is an
+/// A second implementation of the grammar: octet by octet, one state per field. `Some(None)` is an
 /// ERROR, `None` anything that is not an answer.
 fn second_decoder(bytes: &[u8]) -> Option<Option<Vec<u8>>> {
     let mut fields = vec![Vec::new()];

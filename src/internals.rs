@@ -29,7 +29,7 @@ mod parts {
         pub use crate::explain::{QuestionError, explain, listing};
     }
     pub mod ident {
-        pub use crate::ident::{Outcome, Ports, Strictness, judge};
+        pub use crate::ident::{IdentResult, Ports, Strictness, evaluate};
     }
     pub mod limits {
         pub use crate::limits::raise_descriptor_limit;

@@ -1,7 +1,8 @@
-//! The loop's turn: poll, take in events, run what is ready, answers, deadlines, reap, accept.
+//! The loop's turn: poll, update readiness, run ready connections, answers, deadlines, reap,
+//! accept.
 //!
-//! Connections are freed only in reap and made only in accept, both after the events of a turn
-//! have been taken in, so an event can never reach a wrong one. Between the two, everything that
+//! Connections are freed only in reap and created only in accept, both after the events of a turn
+//! have been handled, so an event can never reach the wrong one. In between, everything that
 //! happens to a connection goes through [`Reactor::with`].
 
 mod dump;
@@ -31,12 +32,12 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub use dump::Dump;
 
-/// Most deadlines handled in one turn: each may make a connection or close one.
+/// Most deadlines handled per turn: each may open a connection or close one.
 const DEADLINES_PER_TURN: usize = 64;
-/// Most answers of the resolver handed out in a turn: each may make a connection, and thousands
-/// may have waited for the same name.
+/// Most answers of the resolver handed out per turn: each may open a connection, and thousands may
+/// have waited for the same name.
 const ANSWERS_PER_TURN: usize = 64;
-/// Most tries to take a connection in one turn.
+/// Most calls to accept per turn.
 const ACCEPTS_PER_TURN: usize = 64;
 
 /// The loop over one [`Net`].
@@ -44,7 +45,7 @@ pub struct Reactor<N: Net> {
     cx: Context<N>,
     connections: Slab<Connection<N>>,
     timers: Timers,
-    /// The slots that run in the next turn.
+    /// The slots to run in the next turn.
     ready: VecDeque<u32>,
     /// The slots whose sessions have ended in this turn.
     closed: Vec<u32>,
@@ -73,12 +74,12 @@ impl<N: Net> Reactor<N> {
         }
     }
 
-    /// Listens for clients; returns the address, with the port that was chosen.
+    /// Listens for clients; returns the address, with the port that the kernel chose.
     pub fn listen(&mut self, at: SocketAddrV4) -> io::Result<SocketAddrV4> {
         self.cx.listeners.listen(&mut self.cx.net, at)
     }
 
-    /// One turn. Returns the embedder's tokens that had an event, as bits counted from
+    /// Runs one turn. Returns the embedder's tokens that had an event, as bits counted from
     /// [`FIRST_USER_TOKEN`](crate::token::FIRST_USER_TOKEN).
     pub fn turn(&mut self) -> io::Result<u32> {
         let timeout_ms = self.timeout_ms();
@@ -101,7 +102,7 @@ impl<N: Net> Reactor<N> {
         Ok(woken)
     }
 
-    /// How long the poll may take.
+    /// How long the poll may wait.
     fn timeout_ms(&self) -> Option<Millis> {
         let now = self.cx.now;
         let accept_at = self.accept_at();
@@ -112,7 +113,7 @@ impl<N: Net> Reactor<N> {
         next.into_iter().flatten().min().map(|at| at.saturating_sub(now))
     }
 
-    /// Puts what has happened down at the sockets it happened to.
+    /// Records each event at its socket.
     fn update_readiness(&mut self) -> u32 {
         let mut woken = 0;
         let events = take(&mut self.events);
@@ -133,8 +134,8 @@ impl<N: Net> Reactor<N> {
         woken
     }
 
-    /// Lets something happen to the connection in a slot, if there is one that has not ended. This
-    /// is the only place that arms its deadline, queues it, and lists it as closed.
+    /// Applies `act` to the connection in a slot, if it has an open one. This is the only place
+    /// that arms its deadline, queues it, and lists it as closed.
     fn with(&mut self, slot: usize, act: impl FnOnce(&mut Connection<N>, &mut Context<N>)) {
         let open =
             |connection: &&mut Connection<N>| connection.session().state().closed().is_none();
@@ -157,8 +158,7 @@ impl<N: Net> Reactor<N> {
         }
     }
 
-    /// Hands the resolver's answers to the sessions that wait for them; those that are left go out
-    /// in the next turn.
+    /// Hands the resolver's answers to the waiting sessions; the rest follow in the next turn.
     fn hand_out_answers(&mut self) {
         let Context { dns, net, spare, is_short, now, .. } = &mut self.cx;
         *is_short |= dns.drive(net, spare, *now);
@@ -173,7 +173,7 @@ impl<N: Net> Reactor<N> {
     }
 
     fn handle_deadlines(&mut self) {
-        // Those that are left keep their time, which has come: the next poll does not wait.
+        // The rest stay due, so the next poll does not wait.
         for _ in 0..DEADLINES_PER_TURN {
             let Some(slot) = self.timers.expired(self.cx.now) else { break };
             self.with(slot, Connection::handle_deadline);
@@ -197,14 +197,14 @@ impl<N: Net> Reactor<N> {
         self.cx.spare.refill(&mut self.cx.net);
     }
 
-    /// When accept is to be called, if connections may be waiting and there is room for a session.
+    /// When to call accept, if connections may be waiting and there is room for a session.
     fn accept_at(&self) -> Option<Millis> {
         let has_room = self.connections.len() < self.cx.settings.max_sessions;
-        let wants = has_room && self.cx.listeners.is_ready();
-        wants.then(|| self.cx.listeners.retry_at().unwrap_or(self.cx.now))
+        let may_accept = has_room && self.cx.listeners.is_ready();
+        may_accept.then(|| self.cx.listeners.retry_at().unwrap_or(self.cx.now))
     }
 
-    /// Takes waiting connections, a few at a time and from each listener in turn.
+    /// Accepts waiting connections, a few at a time and from each listener in turn.
     fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
             if self.accept_at().is_none_or(|at| at > self.cx.now) {
@@ -217,7 +217,7 @@ impl<N: Net> Reactor<N> {
         }
     }
 
-    /// Gives a client its connection.
+    /// Creates the connection of an accepted client.
     fn admit(&mut self, Accepted { mut stream, client, reserve }: Accepted<N>) {
         let admission = self.sources.admission(*client.ip());
         if admission == Admission::Shed {
@@ -241,13 +241,13 @@ impl<N: Net> Reactor<N> {
         });
     }
 
-    /// Answers a client without waiting for its request: nothing would tell that it has come.
+    /// Refuses a client without waiting for its request: no event would report its arrival.
     fn refuse_unregistered(&mut self, stream: N::Stream) {
-        // Bytes that nobody has read would turn the close into a reset. Neither call waits.
+        // Unread bytes would turn the close into a reset. Neither call blocks.
         let _ = self.cx.net.recv(&stream, &mut [0; 1024]);
         let reply = Reply::refused(Code::Rejected).encode();
         if !self.cx.net.send(&stream, &reply).is_ok_and(|n| n == reply.len()) {
-            // The client has gone, or would wait for the rest in vain.
+            // The client is gone, or would wait for the rest in vain.
             self.cx.net.abort(stream);
         }
     }
@@ -276,9 +276,9 @@ fn primary_addr<N: Net>(
     running.max_by_key(|connection| connection.session().id)?.target_addr(net)
 }
 
-/// For the embedder.
+/// The interface for the embedder.
 impl<N: Net> Reactor<N> {
-    /// The kernel's edge.
+    /// The kernel.
     pub fn net(&mut self) -> &mut N {
         &mut self.cx.net
     }
@@ -288,12 +288,12 @@ impl<N: Net> Reactor<N> {
         &self.cx.rules
     }
 
-    /// Replaces the rules; sessions that are running go on.
+    /// Replaces the rules; running sessions continue.
     pub fn set_rules(&mut self, rules: RuleSet) {
         self.cx.rules = rules;
     }
 
-    /// What turns names into addresses: for new settings.
+    /// The resolver, for new settings.
     pub fn resolver(&mut self) -> &mut Resolver {
         self.cx.dns.resolver()
     }
@@ -303,7 +303,7 @@ impl<N: Net> Reactor<N> {
         &self.stats
     }
 
-    /// Sessions open.
+    /// The number of open sessions.
     pub fn session_count(&self) -> usize {
         self.connections.len()
     }
@@ -313,12 +313,12 @@ impl<N: Net> Reactor<N> {
         self.cx.pool.lent()
     }
 
-    /// Pipes lent, and kept for later.
+    /// Pipes lent, and pipes kept.
     pub fn pipes(&self) -> (usize, usize) {
         self.cx.pool.pipes()
     }
 
-    /// Lets the next turn take what has happened and not wait for more: the embedder has work left.
+    /// Makes the next turn handle pending events without waiting: the embedder has work left.
     pub fn skip_wait(&mut self) {
         self.skip_wait = true;
     }
@@ -328,9 +328,9 @@ impl<N: Net> Reactor<N> {
         Dump::start(&self.connections, &self.cx, &self.stats)
     }
 
-    /// Writes the next piece of a dump while `has_room`. Whether the dump is complete.
+    /// Writes the next piece of a dump while `has_room`. Returns whether the dump is complete.
     pub fn continue_dump(&self, dump: &mut Dump, has_room: impl Fn() -> bool) -> bool {
-        dump.go_on(&self.connections, self.cx.now, has_room)
+        dump.write_next(&self.connections, self.cx.now, has_room)
     }
 
     /// Stops accepting. Sessions have until the drain time-out, see [`Reactor::is_drain_over`].
@@ -350,7 +350,7 @@ impl<N: Net> Reactor<N> {
         self.is_draining() && self.connections.is_empty()
     }
 
-    /// Whether the drain time-out has come: the embedder is to call [`Reactor::stop`].
+    /// Whether the drain time-out has come: the embedder should then call [`Reactor::stop`].
     pub fn is_drain_over(&self) -> bool {
         self.drain_until.is_some_and(|until| until <= self.cx.now)
     }

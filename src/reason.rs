@@ -1,8 +1,8 @@
-//! Why a session ended: one enum for the log word, the counter and what tests assert.
+//! The reasons why sessions end: one enum for the log word, the counter and the tests.
 
 use std::fmt;
 
-/// Declares the reasons once: variant, the word that users see, and what it means.
+/// Declares the reasons once: the variant, the word that users see, and its meaning.
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $name:ident = $word:literal,)*) => {
         /// Why a session was closed or refused.
@@ -24,27 +24,27 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Both directions ended with a FIN and everything was delivered.
+    /// Both directions ended with a FIN, and everything was delivered.
     Done = "done",
     /// The client reset its connection.
     ClientReset = "client-reset",
     /// The target reset its connection.
     TargetReset = "target-reset",
-    /// The client vanished: the kernel has given up on keepalive probes or on data on the way.
+    /// The client vanished: keepalive probes or data in flight timed out.
     ClientLost = "client-lost",
-    /// The target vanished in the same way as `client-lost`.
+    /// The target vanished, as in `client-lost`.
     TargetLost = "target-lost",
     /// The client closed its side before its request was answered.
     ClientLeft = "client-left",
-    /// The request did not arrive whole within the request time-out.
+    /// The request was incomplete at the request time-out.
     RequestTimeout = "request-timeout",
     /// The target did not answer within the connect time-out.
     ConnectTimeout = "connect-timeout",
-    /// Nobody connected within the bind time-out.
+    /// No peer connected within the bind time-out.
     BindTimeout = "bind-timeout",
-    /// No byte either way for the idle time-out.
+    /// No byte in either direction for the idle time-out.
     IdleTimeout = "idle-timeout",
-    /// One direction closed and the other silent for the half-close time-out.
+    /// One direction closed, and the other silent for the half-close time-out.
     HalfCloseTimeout = "half-close-timeout",
     /// VN is not 4 (closed without a reply).
     BadVersion = "bad-version",
@@ -56,23 +56,23 @@ reasons! {
     NameTooLong = "name-too-long",
     /// The name is empty: some clients send two NULs after an empty USERID.
     EmptyName = "empty-name",
-    /// The name holds what no host name holds, or is an odd numeric form.
+    /// The name is not a valid host name, or is an unusual numeric address.
     BadName = "bad-name",
     /// The name does not exist.
     NameNotFound = "dns-not-found",
-    /// The name exists and has no IPv4 address.
+    /// The name exists but has no IPv4 address.
     NameWithoutAddress = "dns-no-data",
-    /// No DNS server gave an answer that could be used.
+    /// No DNS server gave a usable answer.
     DnsFailure = "dns-server-failure",
     /// The name was not resolved within the DNS time-out.
     DnsTimeout = "dns-timeout",
-    /// No rule permits it, and no deny rule decides.
+    /// No rule permits the request, and no deny rule decides.
     NoRule = "no-rule",
-    /// A deny rule decides: it matches, or no address of the name would get past it.
+    /// A deny rule decides: it matches, or no address of the name could pass it.
     Denied = "denied",
-    /// The rule asks for the client's identd and there was no answer (reply 92).
+    /// The rule requires the client's identd, which named no user (reply 92).
     NoIdent = "no-ident",
-    /// The client's identd names another user than the request (reply 93).
+    /// The client's identd names a user other than the request's (reply 93).
     OtherUser = "other-user",
     /// Never the target of a TCP connection: 0/8, 224/4, 240/4, port 0 of a CONNECT.
     ImpossibleTarget = "impossible-target",
@@ -80,36 +80,36 @@ reasons! {
     Loop = "loop",
     /// The target refused the connection.
     Refused = "refused",
-    /// No route to the target, or its network says so.
+    /// No route to the target, or a router reported it unreachable.
     Unreachable = "unreachable",
-    /// A route or firewall of this host forbids the connection.
+    /// A route or firewall on this host forbids the connection.
     Prohibited = "prohibited",
-    /// The connection could not be made for another reason.
+    /// The connection failed for another reason.
     ConnectFailed = "connect-failed",
-    /// No address or port to listen on for a BIND.
+    /// No address or port was available for a BIND to listen on.
     BindFailed = "bind-failed",
-    /// Another peer than an expected and permitted one connected to a BIND.
+    /// A peer other than an expected and permitted one connected to a BIND.
     WrongPeer = "wrong-peer",
     /// Out of descriptors or memory for sockets.
     NoResources = "no-resources",
-    /// The client's address has as many sessions as one source may have.
+    /// The client's address already has the most sessions that one address may have.
     TooManyFromSource = "too-many-from-source",
     /// The proxy stopped.
     Stopped = "stopped",
 }
 
 impl CloseReason {
-    /// Why a session ends whose client's connection has failed; `lost` when the client vanished.
+    /// The reason when the client's connection has failed; `lost` when the client vanished.
     pub fn of_client_failure(lost: bool) -> CloseReason {
         if lost { CloseReason::ClientLost } else { CloseReason::ClientReset }
     }
 
-    /// Why a session ends whose target's connection has failed; `lost` when the target vanished.
+    /// The reason when the target's connection has failed; `lost` when the target vanished.
     pub fn of_target_failure(lost: bool) -> CloseReason {
         if lost { CloseReason::TargetLost } else { CloseReason::TargetReset }
     }
 
-    /// Whether the session was cut off while bytes may have been on their way.
+    /// Whether the session was cut off while bytes may have been in flight.
     pub fn is_cut(self) -> bool {
         use CloseReason::*;
         matches!(
@@ -124,8 +124,8 @@ impl CloseReason {
         )
     }
 
-    /// Whether it is the client's connection that has failed.
-    pub fn is_of_client(self) -> bool {
+    /// Whether the client's connection is the one that failed.
+    pub fn is_client_failure(self) -> bool {
         matches!(self, CloseReason::ClientReset | CloseReason::ClientLost)
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes from one endpoint to the other: one direction, written once and used for both.
+//! Relays bytes between two endpoints. One direction is written once and used for both.
 //!
 //! ```text
 //!     client --- up ---> target          source      Open -> Ended (FIN read)
@@ -10,12 +10,12 @@
 //!
 //! Small and interactive traffic is copied: one call in, one call out. A flow that fills whole
 //! buffers goes through a pipe instead (splice), until it becomes a trickle again. A pipe is
-//! emptied before more is taken in, so that "would block" always means that the source has no
-//! more: with bytes in it, it could as well mean that the pipe is full.
+//! emptied before more is read, so that "would block" always means that the source has no more:
+//! with bytes in the pipe, it could also mean that the pipe is full.
 //!
-//! Urgent bytes (TCP's URG, which telnet and FTP send) stay in their place in the stream and go
-//! out as urgent. The kernel announces one; from then on bytes are copied, reads stop in front
-//! of it, and it is read and sent alone.
+//! Urgent bytes (TCP's URG, which telnet and FTP send) keep their place in the stream and are sent
+//! as urgent. The kernel announces one; from then on bytes are copied, reads stop before it, and it
+//! is read and sent alone.
 
 mod direction;
 mod endpoint;
@@ -25,18 +25,18 @@ pub use endpoint::{Endpoint, is_reset};
 
 use crate::net::Net;
 use crate::pool::Pool;
-use direction::Source;
+use direction::SourceState;
 
-/// What a run of a relay came to.
+/// The result of a relay's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// As for a direction.
+pub enum Progress {
+    /// Not ended; the same as for a direction.
     Step(Step),
-    /// Both directions have ended and everything is delivered.
+    /// Both directions have ended, and everything is delivered.
     Done,
-    /// The client was reset, and what it had sent is with the target's kernel.
+    /// The client was reset, and all bytes from it were sent to the target.
     ClientReset,
-    /// The target was reset, and what it had sent is with the client's kernel.
+    /// The target was reset, and all bytes from it were sent to the client.
     TargetReset,
 }
 
@@ -55,64 +55,64 @@ impl<P> Default for Relay<P> {
 }
 
 impl<P> Relay<P> {
-    /// Bytes delivered, both ways: what has changed when this has.
+    /// Bytes delivered in both directions.
     pub fn delivered(&self) -> u64 {
         self.up.delivered + self.down.delivered
     }
 
-    /// Whether one of the directions has ended or been cut.
+    /// Whether a direction has ended or been cut.
     pub fn is_half_closed(&self) -> bool {
-        self.up.source != Source::Open || self.down.source != Source::Open
+        self.up.source != SourceState::Open || self.down.source != SourceState::Open
     }
 
-    /// Moves what can be moved, both ways, and forwards what has ended.
+    /// Moves bytes in both directions, and forwards FINs.
     pub fn run<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
         client: &mut Endpoint<N::Stream>,
         target: &mut Endpoint<N::Stream>,
         pool: &mut Pool<P>,
-    ) -> Outcome {
+    ) -> Progress {
         let up = self.up.pump(net, client, target, pool);
         let down = self.down.pump(net, target, client, pool);
-        notice_failure(net, client, &self.up);
-        notice_failure(net, target, &self.down);
+        check_failure(net, client, &self.up);
+        check_failure(net, target, &self.down);
         match (client.reset, target.reset) {
             (false, false) => {}
             (true, true) => {
                 self.discard(pool);
-                return Outcome::ClientReset;
+                return Progress::ClientReset;
             }
             (true, false) => return self.deliver_rest(pool, Which::Up, up),
             (false, true) => return self.deliver_rest(pool, Which::Down, down),
         }
         if self.up.is_closed_and_empty() && self.down.is_closed_and_empty() {
-            return Outcome::Done;
+            return Progress::Done;
         }
         self.up.forward_fin(net, target);
         self.down.forward_fin(net, client);
         if up == Step::More || down == Step::More || client.reset || target.reset {
-            return Outcome::Step(Step::More);
+            return Progress::Step(Step::More);
         }
-        Outcome::Step(Step::Wait)
+        Progress::Step(Step::Wait)
     }
 
-    /// After a reset of the source of `which`: what it had sent is still delivered, as far as
-    /// `step` has come with it; the other direction is given up.
-    fn deliver_rest(&mut self, pool: &mut Pool<P>, which: Which, step: Step) -> Outcome {
-        let (rest, lost, outcome) = match which {
-            Which::Up => (&mut self.up, &mut self.down, Outcome::ClientReset),
-            Which::Down => (&mut self.down, &mut self.up, Outcome::TargetReset),
+    /// After a reset of the source of `which`: its bytes are still delivered, as far as `step` has
+    /// come; the other direction is dropped.
+    fn deliver_rest(&mut self, pool: &mut Pool<P>, which: Which, step: Step) -> Progress {
+        let (rest, lost, ended) = match which {
+            Which::Up => (&mut self.up, &mut self.down, Progress::ClientReset),
+            Which::Down => (&mut self.down, &mut self.up, Progress::TargetReset),
         };
         lost.cut(pool);
         match (rest.is_closed_and_empty(), rest.is_empty()) {
-            (true, _) => outcome,
-            (false, true) => Outcome::Step(Step::More),
-            (false, false) => Outcome::Step(step),
+            (true, _) => ended,
+            (false, true) => Progress::Step(Step::More),
+            (false, false) => Progress::Step(step),
         }
     }
 
-    /// Gives all buffers back.
+    /// Gives back all buffers.
     pub fn discard(&mut self, pool: &mut Pool<P>) {
         self.up.discard(pool);
         self.down.discard(pool);
@@ -125,8 +125,8 @@ enum Which {
     Down,
 }
 
-/// An endpoint that has ended is not read any more, so no read would tell that it has failed since.
-fn notice_failure<N: Net>(
+/// An endpoint that has ended is no longer read, so no read would report that it has failed since.
+fn check_failure<N: Net>(
     net: &N,
     endpoint: &mut Endpoint<N::Stream>,
     from_it: &Direction<N::Pipe>,

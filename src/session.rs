@@ -1,4 +1,4 @@
-//! A session as a pure state machine: `handle_*` says what happened, the answer says what to do.
+//! A session as a pure state machine: `handle_*` takes what happened and returns what to do.
 //!
 //! ```text
 //!     ReadingRequest --> [Resolving] --> [Identifying] --> Connecting ----> Relaying
@@ -28,7 +28,7 @@ pub use request::RequestRecord;
 pub use state::State;
 
 use crate::dns::{DnsError, Resolved};
-use crate::ident::{self, Outcome, Strictness};
+use crate::ident::{self, IdentResult, Strictness};
 use crate::name::{self, Name, NameError};
 use crate::reason::CloseReason;
 use crate::rules::{Ident, RuleSet};
@@ -37,14 +37,14 @@ use crate::time::Millis;
 use crate::wire::{self, Code, Command, Host, Parsed, Reply, Request, RequestError};
 use attempts::Attempts;
 use candidates::{Candidate, Candidates, Peers, Plan};
-use evaluate::{Asked, Refused};
+use evaluate::{Evaluator, Refused};
 use log::debug;
 
 use std::net::SocketAddrV4;
 
 /// One client's session.
 pub struct Session {
-    /// Counted from 1; the same in every log line of the session.
+    /// Counted from 1; appears in every log line of the session.
     pub id: u64,
     /// The client's address.
     pub client: SocketAddrV4,
@@ -54,8 +54,8 @@ pub struct Session {
     /// When the state was entered.
     since: Millis,
     request: RequestRecord,
-    /// How the client's identd has answered, if it was asked.
-    identity: Option<Box<Outcome>>,
+    /// How the client's identd answered, if it was queried.
+    identity: Option<Box<IdentResult>>,
     /// The address connected to, or the peer of a BIND.
     address: Option<SocketAddrV4>,
     /// Line of the rule that decided.
@@ -65,7 +65,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that waits for its request.
+    /// A session that is waiting for its request.
     pub fn new(id: u64, client: SocketAddrV4, started: Millis) -> Session {
         Session {
             id,
@@ -81,17 +81,17 @@ impl Session {
         }
     }
 
-    /// Where it stands.
+    /// The current state.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// When it came to stand there.
+    /// When it was entered.
     pub fn since(&self) -> Millis {
         self.since
     }
 
-    /// What was asked for; empty until the request has been read.
+    /// The request; empty until it has been read.
     pub fn request(&self) -> &RequestRecord {
         &self.request
     }
@@ -101,8 +101,8 @@ impl Session {
         self.address
     }
 
-    /// How the client's identd answered, if it was asked.
-    pub fn identity(&self) -> Option<&Outcome> {
+    /// How the client's identd answered, if it was queried.
+    pub fn identity(&self) -> Option<&IdentResult> {
         self.identity.as_deref()
     }
 
@@ -116,8 +116,8 @@ impl Session {
         self.reply
     }
 
-    /// When the session is to be told that its time is over. A relay's end depends on its bytes,
-    /// which the session does not know.
+    /// When [`Session::handle_deadline`] is due. A relay's deadline depends on its bytes, which the
+    /// session does not know.
     pub fn deadline(&self, durations: &Durations) -> Option<Millis> {
         let after = |ms: Millis| self.since.saturating_add(ms);
         match &self.state {
@@ -146,7 +146,7 @@ impl Session {
                 self.reject(CloseReason::DnsTimeout, env.now)
             }
             State::Resolving { .. } | State::Identifying(_) => {
-                self.handle_ident(Outcome::Missing, env)
+                self.handle_ident(IdentResult::Missing, env)
             }
             State::Connecting(_) if is_over(durations.connect_ms) => {
                 self.reject(CloseReason::ConnectTimeout, env.now)
@@ -158,8 +158,8 @@ impl Session {
         }
     }
 
-    /// Bytes from the client, while its request is being read: all that have come so far. Returns
-    /// how many of them were the request; the rest belongs to the target.
+    /// The bytes that the client has sent so far, while its request is being read. Returns how many
+    /// of them were the request; the rest belongs to the target.
     pub fn handle_request(&mut self, bytes: &[u8], env: &Env<'_>) -> (usize, Action) {
         match wire::parse_request(bytes) {
             Ok(Parsed::More) => (0, Action::Wait),
@@ -194,37 +194,37 @@ impl Session {
         };
         self.request.host = Some(address);
         if command == Command::Bind && address.is_unspecified() {
-            return self.listen_for_anybody(env.rules, env.now);
+            return self.listen_for_any_peer(env.rules, env.now);
         }
-        match self.asked(command).evaluate_all(None, &[address], env) {
-            Ok(candidates) => self.go_on(command, candidates, false, env),
+        match self.evaluator(command).evaluate_all(None, &[address], env) {
+            Ok(candidates) => self.handle_candidates(command, candidates, false, env),
             Err(refused) => self.refuse(refused, env.now),
         }
     }
 
-    fn asked(&self, command: Command) -> Asked<'_> {
+    fn evaluator(&self, command: Command) -> Evaluator<'_> {
         let (client, user) = (*self.client.ip(), self.request.user());
-        Asked { command, port: self.request.port, client, user }
+        Evaluator { command, port: self.request.port, client, user }
     }
 
     fn resolve(&mut self, command: Command, name: Name, env: &Env<'_>) -> Action {
-        let ident = match self.asked(command).could_permit_name(&name, env) {
+        let ident = match self.evaluator(command).could_permit_name(&name, env) {
             Ok(ident) => ident,
             Err(refused) => return self.refuse(refused, env.now),
         };
-        // Whatever the addresses are, the rule will ask: both questions take their time at once.
+        // Identd will be queried for any address, so both queries run at the same time.
         let query_ident = ident == Ident::Strict;
         self.enter(State::Resolving { command, queries_ident: query_ident }, env.now);
         Action::Resolve { name, query_ident }
     }
 
-    /// BIND for any peer: each is evaluated when it comes, so identd has to be asked before if any
-    /// rule might want it.
-    fn listen_for_anybody(&mut self, rules: &RuleSet, now: Millis) -> Action {
-        match self.asked(Command::Bind).could_permit_anybody(rules) {
+    /// BIND for any peer: each is evaluated when it connects, so identd has to be queried before if
+    /// any rule might require it.
+    fn listen_for_any_peer(&mut self, rules: &RuleSet, now: Millis) -> Action {
+        match self.evaluator(Command::Bind).could_permit_any_peer(rules) {
             Err(refused) => self.refuse(refused, now),
-            Ok(Ident::No) => self.listen(Peers::Anybody, now),
-            Ok(_) => self.query_ident(Plan::Bind(Peers::Anybody), now),
+            Ok(Ident::No) => self.listen(Peers::Any, now),
+            Ok(_) => self.query_ident(Plan::Bind(Peers::Any), now),
         }
     }
 
@@ -237,8 +237,10 @@ impl Session {
         let State::Resolving { command, queries_ident } = self.state else { return Action::Wait };
         let reason = match answer {
             Ok(Resolved { name, addresses }) => {
-                return match self.asked(command).evaluate_all(Some(name), addresses, env) {
-                    Ok(candidates) => self.go_on(command, candidates, queries_ident, env),
+                return match self.evaluator(command).evaluate_all(Some(name), addresses, env) {
+                    Ok(candidates) => {
+                        self.handle_candidates(command, candidates, queries_ident, env)
+                    }
                     Err(refused) => self.refuse(refused, env.now),
                 };
             }
@@ -250,8 +252,8 @@ impl Session {
         self.reject(reason, env.now)
     }
 
-    /// Candidates are known: proceeds, unless identd has to answer first.
-    fn go_on(
+    /// The candidates are known: proceeds, unless identd has to answer first.
+    fn handle_candidates(
         &mut self,
         command: Command,
         candidates: Candidates,
@@ -280,8 +282,8 @@ impl Session {
     }
 
     /// The client's identd has answered, or will not.
-    pub fn handle_ident(&mut self, outcome: Outcome, env: &Env<'_>) -> Action {
-        debug!("id={} {}", self.id, outcome.word());
+    pub fn handle_ident(&mut self, result: IdentResult, env: &Env<'_>) -> Action {
+        debug!("id={} {}", self.id, result.word());
         let plan = match &mut self.state {
             State::Resolving { queries_ident, .. } => {
                 *queries_ident = false;
@@ -290,28 +292,28 @@ impl Session {
             State::Identifying(plan) => Some(plan.clone()),
             _ => return Action::Wait,
         };
-        self.identity = Some(Box::new(outcome));
+        self.identity = Some(Box::new(result));
         plan.map_or(Action::Wait, |plan| self.proceed(plan, env))
     }
 
-    /// Whether identd's answer is good enough for a candidate's rule.
+    /// Whether identd's answer satisfies a candidate's rule.
     fn check_ident(&self, candidate: Candidate) -> Result<Candidate, Refused> {
         let strictness = match candidate.ident {
             Ident::No => return Ok(candidate),
             Ident::Strict => Strictness::Strict,
             Ident::Lax => Strictness::Lax,
         };
-        // Rules that are read while a BIND waits may ask for what nobody had asked before.
-        let outcome = self.identity().unwrap_or(&Outcome::Missing);
+        // Rules reloaded while a BIND waits may require identd when the old ones did not.
+        let result = self.identity().unwrap_or(&IdentResult::Missing);
         let refused = |reason| Err(Refused { reason, line: Some(candidate.line) });
-        match ident::judge(outcome, self.request.user(), strictness) {
-            ident::Verdict::Ok => Ok(candidate),
-            ident::Verdict::NoIdent => refused(CloseReason::NoIdent),
-            ident::Verdict::OtherUser => refused(CloseReason::OtherUser),
+        match ident::evaluate(result, self.request.user(), strictness) {
+            ident::Evaluation::Ok => Ok(candidate),
+            ident::Evaluation::NoIdent => refused(CloseReason::NoIdent),
+            ident::Evaluation::OtherUser => refused(CloseReason::OtherUser),
         }
     }
 
-    /// Everything is known: connects, or listens.
+    /// Connects or listens, now that everything is known.
     fn proceed(&mut self, plan: Plan, env: &Env<'_>) -> Action {
         let identified = |candidates: Candidates| {
             let checked = candidates.iter().map(|candidate| self.check_ident(candidate));
@@ -322,7 +324,7 @@ impl Session {
             Plan::Bind(Peers::Expected(candidates)) => {
                 identified(candidates).map(|candidates| Plan::Bind(Peers::Expected(candidates)))
             }
-            Plan::Bind(Peers::Anybody) => Ok(Plan::Bind(Peers::Anybody)),
+            Plan::Bind(Peers::Any) => Ok(Plan::Bind(Peers::Any)),
         };
         match plan {
             Ok(Plan::Connect(candidates)) => {
@@ -336,7 +338,7 @@ impl Session {
 
     fn listen(&mut self, peers: Peers, now: Millis) -> Action {
         let listen_for = match &peers {
-            Peers::Anybody => ListenFor::Anybody,
+            Peers::Any => ListenFor::AnyPeer,
             Peers::Expected(candidates) => {
                 self.rule = Some(candidates.first().line);
                 ListenFor::Peer(candidates.first().address)
@@ -346,7 +348,7 @@ impl Session {
         Action::Listen(listen_for)
     }
 
-    /// Tries the next address, if one is left.
+    /// Tries the next address, if any is left.
     fn try_next(&mut self, env: &Env<'_>) -> Action {
         let next_after_ms = self.next_after_ms(env);
         let State::Connecting(attempts) = &mut self.state else { return Action::Wait };
@@ -368,7 +370,7 @@ impl Session {
         target
     }
 
-    /// An attempt has connected; `local` is its address at this end.
+    /// An attempt has connected; `local` is its local address.
     pub fn handle_connected(&mut self, attempt: usize, local: SocketAddrV4, now: Millis) -> Action {
         let State::Connecting(attempts) = &self.state else { return Action::Wait };
         let Some(candidate) = attempts.get(attempt) else { return Action::Wait };
@@ -386,7 +388,7 @@ impl Session {
     ) -> Action {
         let next_after_ms = self.next_after_ms(env);
         let State::Connecting(attempts) = &mut self.state else { return Action::Wait };
-        if reason == CloseReason::NoResources && attempts.put_off(next_after_ms) {
+        if reason == CloseReason::NoResources && attempts.postpone(next_after_ms) {
             return Action::Wait;
         }
         let (candidate, was_last) = (attempts.get(attempt), attempts.fail_one());
@@ -398,17 +400,17 @@ impl Session {
         self.reject(reason, env.now)
     }
 
-    /// The listener of a BIND is there; `advertised` is the address for the client.
+    /// The listener of a BIND is open; `advertised` is the address for the client.
     pub fn handle_listening(&mut self, advertised: SocketAddrV4) -> Action {
         self.answer(Reply::granted(advertised))
     }
 
-    /// Somebody connected to the listener of a BIND. The peer's address has to be one of those
-    /// expected; its port is not checked.
+    /// A peer connected to the listener of a BIND. Its address has to be an expected one; its port
+    /// is not checked.
     pub fn handle_peer(&mut self, peer: SocketAddrV4, env: &Env<'_>) -> Action {
         let State::AwaitingBind(peers) = &self.state else { return Action::Wait };
         let evaluated = match peers {
-            Peers::Anybody => self.asked(Command::Bind).evaluate(None, *peer.ip(), env),
+            Peers::Any => self.evaluator(Command::Bind).evaluate(None, *peer.ip(), env),
             Peers::Expected(candidates) => {
                 let expected = candidates.iter().find(|one| one.address == *peer.ip());
                 expected.ok_or(Refused { reason: CloseReason::WrongPeer, line: self.rule })
@@ -426,7 +428,7 @@ impl Session {
         }
     }
 
-    /// The refusal is delivered, or the client is gone.
+    /// The refusal has been delivered, or the client is gone.
     pub fn handle_rejected(&mut self, now: Millis) -> Action {
         match self.state {
             State::Rejecting(reason) => self.close(reason, now),
@@ -460,7 +462,7 @@ impl Session {
         Action::Send(reply)
     }
 
-    /// The only place where the state changes. `since` is when what it waits for began.
+    /// The only place where the state changes. `since` is the start of what the state waits for.
     fn enter(&mut self, next: State, since: Millis) {
         debug!("id={} {} -> {next}", self.id, self.state);
         assert!(self.state.may_become(&next), "no session goes from {} to {next}", self.state);

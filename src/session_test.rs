@@ -1,4 +1,4 @@
-//! Every state move against a table, and what each event leads to.
+//! Every state transition against a table, and the result of each event.
 
 #[path = "session/life_test.rs"]
 mod life;
@@ -12,7 +12,7 @@ const OWN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 1080);
 const GOOD: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
 const BAD: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 1);
 
-/// How long after an attempt the next address is tried.
+/// The delay after an attempt until the next address is tried.
 const DELAY_MS: Millis = 250;
 const DURATIONS: Durations = Durations {
     request_ms: 30_000,
@@ -38,7 +38,7 @@ impl Surroundings for Plain {
         Ok(target == OWN)
     }
 
-    fn candidates(&self, name: &Name) -> Vec<Name> {
+    fn possible_names(&self, name: &Name) -> Vec<Name> {
         vec![name.clone()]
     }
 }
@@ -52,7 +52,7 @@ fn env(rules: &RuleSet) -> Env<'_> {
     env_at(rules, 0)
 }
 
-/// What the resolver says of a name.
+/// An answer of the resolver.
 fn resolved(text: &str, addresses: &[Ipv4Addr]) -> Resolved {
     match name::classify(text.as_bytes()) {
         Ok(name::Classified::Name(name)) => Resolved { name, addresses: addresses.into() },
@@ -77,8 +77,8 @@ fn request(command: u8, address: Ipv4Addr, port: u16, name: &str) -> Vec<u8> {
     bytes
 }
 
-/// A session that has got this request under these rules, and its action.
-fn begun(rules: &RuleSet, bytes: &[u8]) -> (Session, Action) {
+/// A session that has received this request under these rules, and its action.
+fn start(rules: &RuleSet, bytes: &[u8]) -> (Session, Action) {
     let mut session = Session::new(1, CLIENT, 0);
     let (_, action) = session.handle_request(bytes, &env(rules));
     (session, action)
@@ -94,7 +94,7 @@ fn refusal(code: Code) -> Action {
 }
 
 #[test]
-fn every_move_is_as_the_table_says() {
+fn every_state_transition_matches_the_table() {
     use State::*;
     let (why, other) = (CloseReason::Denied, CloseReason::Refused);
     let candidate = Candidate { address: GOOD, line: 1, ident: Ident::No };
@@ -102,23 +102,23 @@ fn every_move_is_as_the_table_says() {
     let states = [
         ReadingRequest,
         Resolving { command: Command::Connect, queries_ident: false },
-        Identifying(Plan::Bind(Peers::Anybody)),
+        Identifying(Plan::Bind(Peers::Any)),
         Connecting(Attempts::new(candidates)),
-        AwaitingBind(Peers::Anybody),
+        AwaitingBind(Peers::Any),
         Relaying,
         Rejecting(why),
         Closed(why),
         Closed(other),
         Closed(CloseReason::Stopped),
     ];
-    // In the same order, from the top to the left; `x` is legal.
+    // Rows and columns in the same order; `x` is legal.
     let table = [
         ".xxxx.xxxx", // reading the request
         "..xxx.xxxx", // resolving
         "...xx.xxxx", // identifying
         ".....xxxxx", // connecting
         ".....xxxxx", // awaiting the peer of a BIND
-        ".......xxx", // relaying: a refusal would be taken for the target's bytes
+        ".......xxx", // relaying: a refusal would be read as the target's bytes
         ".......x.x", // rejecting: the reason stays, unless the proxy stops
         "..........", // closed
         "..........",
@@ -132,7 +132,7 @@ fn every_move_is_as_the_table_says() {
 }
 
 #[test]
-fn an_illegal_move_is_a_panic_and_a_legal_one_is_made() {
+fn an_illegal_state_transition_panics() {
     let mut session = Session::new(1, CLIENT, 0);
     session.close(CloseReason::ClientLeft, 0);
     let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -143,14 +143,14 @@ fn an_illegal_move_is_a_panic_and_a_legal_one_is_made() {
 }
 
 #[test]
-fn a_request_leads_where_the_rules_say() {
+fn a_request_leads_to_the_action_that_the_rules_require() {
     use CloseReason::*;
     let some = "permit cb 10.2.*.*\ndeny cb 10.3.*.*\npermit c *.example";
     let strict = "permit cb 10.2.*.* ident";
     let no = |reason| (refusal(Code::Rejected), State::Rejecting(reason).to_string());
     let yes = |action, state: &str| (action, state.to_string());
     let bind = |listen_for| yes(Action::Listen(listen_for), "awaiting-bind");
-    let asked = || yes(Action::QueryIdent, "identifying");
+    let queried = || yes(Action::QueryIdent, "identifying");
     let zero = Ipv4Addr::UNSPECIFIED;
     for (text, bytes, expected) in [
         (some, request(1, GOOD, 80, ""), yes(connect(0, GOOD), "connecting")),
@@ -161,36 +161,36 @@ fn a_request_leads_where_the_rules_say() {
         (some, request(1, zero, 80, ""), no(ImpossibleTarget)),
         (some, request(1, *OWN.ip(), OWN.port(), ""), no(Loop)),
         (some, request(2, GOOD, 0, ""), bind(ListenFor::Peer(GOOD))),
-        (some, request(2, zero, 0, ""), bind(ListenFor::Anybody)),
+        (some, request(2, zero, 0, ""), bind(ListenFor::AnyPeer)),
         (some, request(2, BAD, 0, ""), no(Denied)),
         (some, request(1, zero, 80, "127.1"), no(BadName)),
         (some, request(1, zero, 80, "a..b"), no(BadName)),
         (some, request(3, GOOD, 80, ""), no(BadCommand)),
-        (strict, request(1, GOOD, 80, ""), asked()),
-        (strict, request(2, zero, 80, ""), asked()),
+        (strict, request(1, GOOD, 80, ""), queried()),
+        (strict, request(2, zero, 80, ""), queried()),
         ("permit b *.*.*.*", request(1, zero, 80, "www.example"), no(NoRule)),
         ("deny c *.example", request(1, zero, 80, "www.example"), no(Denied)),
         (some, request(1, zero, 0, "www.example"), no(ImpossibleTarget)),
         ("deny c *.*.*.*", request(2, zero, 0, ""), no(NoRule)),
         ("deny b *.*.*.*", request(2, zero, 0, ""), no(Denied)),
     ] {
-        let (session, got) = begun(&rules(text), &bytes);
+        let (session, got) = start(&rules(text), &bytes);
         assert_eq!((got, session.state().to_string()), expected, "{text:?} {bytes:?}");
     }
-    let (session, action) = begun(&rules(some), b"\x05\x01\x00");
+    let (session, action) = start(&rules(some), b"\x05\x01\x00");
     assert_eq!((action, session.state()), (Action::Wait, &State::Closed(BadVersion)));
     assert_eq!(session.reply(), None, "no reply in another protocol");
 }
 
 #[test]
-fn a_target_that_may_be_the_proxy_itself_is_no_loop_while_that_cannot_be_asked() {
+fn a_target_is_refused_when_no_descriptor_is_left_to_check_for_a_loop() {
     struct Lacking;
     impl Surroundings for Lacking {
         fn is_own(&self, _: SocketAddrV4) -> io::Result<bool> {
             Err(io::Error::from_raw_os_error(libc::EMFILE))
         }
 
-        fn candidates(&self, name: &Name) -> Vec<Name> {
+        fn possible_names(&self, name: &Name) -> Vec<Name> {
             vec![name.clone()]
         }
     }
@@ -202,7 +202,7 @@ fn a_target_that_may_be_the_proxy_itself_is_no_loop_while_that_cannot_be_asked()
 }
 
 #[test]
-fn each_address_of_a_name_is_judged_and_tried_in_its_order() {
+fn each_address_of_a_name_is_evaluated_and_tried_in_order() {
     let rules = rules("deny c 10.3.*.*\npermit c *.example\npermit c 10.2.0.9");
     let inner = Ipv4Addr::LOCALHOST;
     let second = Ipv4Addr::new(10, 2, 0, 2);
@@ -213,7 +213,7 @@ fn each_address_of_a_name_is_judged_and_tried_in_its_order() {
         (&[BAD, BAD], &[]),
         (&[Ipv4Addr::new(169, 254, 169, 254), second, inner], &[second]),
     ] {
-        let (mut session, action) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+        let (mut session, action) = start(&rules, &request(1, GOOD, 80, "www.example"));
         assert!(matches!(action, Action::Resolve { query_ident: false, .. }), "{action:?}");
         let mut action =
             session.handle_resolved(&Ok(resolved("www.example", addresses)), &env(&rules));
@@ -234,7 +234,7 @@ fn a_name_that_is_not_resolved_is_refused_with_its_reason() {
         (DnsError::ServerFailure, CloseReason::DnsFailure),
         (DnsError::Timeout, CloseReason::DnsTimeout),
     ] {
-        let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+        let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
         let action = session.handle_resolved(&Err(error), &env(&rules));
         assert_eq!(action, refusal(Code::Rejected));
         assert_eq!(session.state(), &State::Rejecting(reason));
@@ -242,10 +242,10 @@ fn a_name_that_is_not_resolved_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_name_without_addresses_is_refused_and_a_bind_expects_nobody_for_it() {
+fn a_name_without_addresses_is_refused_for_connect_and_bind() {
     let rules = rules("permit cb *.*.*.*");
     for command in [1, 2] {
-        let (mut session, _) = begun(&rules, &request(command, GOOD, 80, "www.example"));
+        let (mut session, _) = start(&rules, &request(command, GOOD, 80, "www.example"));
         let action = session.handle_resolved(&Ok(resolved("www.example", &[])), &env(&rules));
         assert_eq!(action, refusal(Code::Rejected));
         assert_eq!(session.state(), &State::Rejecting(CloseReason::NameWithoutAddress));
@@ -253,7 +253,7 @@ fn a_name_without_addresses_is_refused_and_a_bind_expects_nobody_for_it() {
 }
 
 #[test]
-fn a_name_is_judged_as_it_was_completed() {
+fn the_rules_see_a_name_as_it_was_completed() {
     let complete = |text: &str| match name::classify(text.as_bytes()) {
         Ok(name::Classified::Name(name)) => name,
         other => panic!("{other:?}"),
@@ -264,14 +264,14 @@ fn a_name_is_judged_as_it_was_completed() {
             Ok(target == OWN)
         }
 
-        fn candidates(&self, _: &Name) -> Vec<Name> {
+        fn possible_names(&self, _: &Name) -> Vec<Name> {
             self.0.clone()
         }
     }
     let surroundings =
         Searching(["www.one.example", "www.two.example", "www"].map(complete).into());
     let go = connect(0, GOOD);
-    // The rules, whether identd is asked at once, and what becomes of each name that may answer.
+    // The rules, whether identd is queried at once, and the rule for each name that may resolve.
     type Row = (&'static str, Result<bool, (CloseReason, u32)>, [Option<u32>; 3]);
     let table: [Row; 6] = [
         ("permit c *.one.example", Ok(false), [Some(1), None, None]),
@@ -306,55 +306,55 @@ fn a_name_is_judged_as_it_was_completed() {
             assert_eq!(
                 session.request().name(),
                 Some(&b"www"[..]),
-                "the log shows what was asked for"
+                "the log shows the name as requested"
             );
         }
     }
 }
 
 #[test]
-fn identd_decides_as_strict_or_lax_as_the_rule() {
-    let user = |name: &[u8]| Outcome::User(name.into());
+fn identd_must_answer_for_ident_and_need_not_for_ident_lax() {
+    let user = |name: &[u8]| IdentResult::User(name.into());
     let (no_ident, other_user) = (refusal(Code::NoIdent), refusal(Code::OtherUser));
     let go = connect(0, GOOD);
-    for (word, outcome, action) in [
+    for (word, result, action) in [
         ("ident", user(b" bob"), &go),
         ("ident", user(b"bob"), &go),
         ("ident", user(b"eve"), &other_user),
-        ("ident", Outcome::Missing, &no_ident),
-        ("ident", Outcome::Error(b"HIDDEN-USER"[..].into()), &no_ident),
+        ("ident", IdentResult::Missing, &no_ident),
+        ("ident", IdentResult::Error(b"HIDDEN-USER"[..].into()), &no_ident),
         ("ident-lax", user(b"bob"), &go),
         ("ident-lax", user(b"eve"), &other_user),
-        ("ident-lax", Outcome::Missing, &go),
+        ("ident-lax", IdentResult::Missing, &go),
     ] {
         let rules = rules(&format!("permit c *.*.*.* {word}"));
-        let (mut session, asked) = begun(&rules, &request(1, GOOD, 80, ""));
+        let (mut session, asked) = start(&rules, &request(1, GOOD, 80, ""));
         assert_eq!(asked, Action::QueryIdent);
         assert_eq!(session.deadline(&DURATIONS), Some(DURATIONS.ident_ms));
-        let got = session.handle_ident(outcome.clone(), &env(&rules));
-        assert_eq!(got, *action, "{word} {outcome:?}");
+        let got = session.handle_ident(result.clone(), &env(&rules));
+        assert_eq!(got, *action, "{word} {result:?}");
     }
 }
 
 #[test]
-fn both_questions_may_be_answered_in_any_order() {
+fn dns_and_ident_answers_may_arrive_in_any_order() {
     let rules = rules("permit c *.*.*.* ident");
     let env = env(&rules);
     let go = connect(0, GOOD);
     for ident_first in [true, false] {
-        let (mut session, action) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+        let (mut session, action) = start(&rules, &request(1, GOOD, 80, "www.example"));
         assert!(matches!(action, Action::Resolve { query_ident: true, .. }), "{action:?}");
-        let mut tell = |ident| match ident {
-            true => session.handle_ident(Outcome::User(b"bob"[..].into()), &env),
+        let mut answer = |ident| match ident {
+            true => session.handle_ident(IdentResult::User(b"bob"[..].into()), &env),
             false => session.handle_resolved(&Ok(resolved("www.example", &[GOOD])), &env),
         };
-        assert_eq!(tell(ident_first), Action::Wait);
-        assert_eq!(tell(!ident_first), go);
+        assert_eq!(answer(ident_first), Action::Wait);
+        assert_eq!(answer(!ident_first), go);
     }
 }
 
 #[test]
-fn only_the_expected_peer_is_let_in_to_a_bind() {
+fn only_the_expected_peer_may_connect_to_a_bind() {
     let text = "deny b 10.3.*.*\npermit b *.*.*.*";
     let zero = Ipv4Addr::UNSPECIFIED;
     let second = Ipv4Addr::new(10, 2, 0, 2);
@@ -366,7 +366,7 @@ fn only_the_expected_peer_is_let_in_to_a_bind() {
         (zero, BAD, Some(CloseReason::Denied)),
     ] {
         let rules = rules(text);
-        let (mut session, _) = begun(&rules, &request(2, expected, 0, ""));
+        let (mut session, _) = start(&rules, &request(2, expected, 0, ""));
         let advertised = SocketAddrV4::new(*OWN.ip(), 40_000);
         let granted = Action::Send(Reply::granted(advertised));
         assert_eq!(session.handle_listening(advertised), granted);
@@ -387,11 +387,11 @@ fn only_the_expected_peer_is_let_in_to_a_bind() {
 }
 
 #[test]
-fn attempts_start_some_time_apart_and_the_first_that_connects_wins() {
+fn attempts_start_250_ms_apart_and_the_first_to_connect_wins() {
     let rules = rules("permit c *.*.*.*");
     let address = |last| Ipv4Addr::new(10, 2, 0, last);
     let addresses: Vec<_> = (1..=6).map(address).collect();
-    let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+    let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
     let action = session.handle_resolved(&Ok(resolved("www.example", &addresses)), &env(&rules));
     assert_eq!(action, connect(0, address(1)));
     for (attempt, &address) in addresses.iter().enumerate().skip(1) {
@@ -407,11 +407,11 @@ fn attempts_start_some_time_apart_and_the_first_that_connects_wins() {
 }
 
 #[test]
-fn an_attempt_that_fails_lets_the_next_start_at_once_and_the_last_one_decides() {
+fn a_failed_attempt_starts_the_next_at_once_and_the_last_failure_is_the_reason() {
     let rules = rules("permit c *.*.*.*");
     let second = Ipv4Addr::new(10, 2, 0, 2);
     let begin = || {
-        let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+        let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
         let found = resolved("www.example", &[GOOD, second]);
         assert_eq!(session.handle_resolved(&Ok(found), &env(&rules)), connect(0, GOOD));
         session
@@ -433,10 +433,10 @@ fn an_attempt_that_fails_lets_the_next_start_at_once_and_the_last_one_decides() 
 }
 
 #[test]
-fn an_attempt_that_lacks_a_descriptor_is_put_off_while_another_is_under_way() {
+fn an_attempt_without_a_descriptor_is_postponed_while_another_is_under_way() {
     let rules = rules("permit c *.*.*.*");
     let second = Ipv4Addr::new(10, 2, 0, 2);
-    let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+    let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
     let found = resolved("www.example", &[GOOD, second]);
     session.handle_resolved(&Ok(found), &env(&rules));
     for now in [DELAY_MS, 2 * DELAY_MS] {

@@ -16,7 +16,7 @@ struct Attempt<N: Net> {
     endpoint: Endpoint<N::Stream>,
 }
 
-/// The attempts under way, the oldest first; most targets have one address.
+/// The attempts under way, oldest first; most targets have one address.
 pub struct AttemptSockets<N: Net>(SmallVec<[Attempt<N>; 1]>);
 
 impl<N: Net> Default for AttemptSockets<N> {
@@ -25,16 +25,16 @@ impl<N: Net> Default for AttemptSockets<N> {
     }
 }
 
-/// What has come of an attempt.
-pub struct Ended<N: Net> {
+/// The result of an attempt.
+pub struct AttemptResult<N: Net> {
     /// Its number in the session.
     pub number: usize,
-    /// The connection and its address at this end, or why there is none.
+    /// The connection and its local address, or the error.
     pub result: io::Result<(Endpoint<N::Stream>, SocketAddrV4)>,
 }
 
 impl<N: Net> AttemptSockets<N> {
-    /// Starts an attempt. When there are as many as there may be, the oldest makes way.
+    /// Starts an attempt. At the limit it replaces the oldest.
     pub fn start(
         &mut self,
         number: usize,
@@ -52,7 +52,7 @@ impl<N: Net> AttemptSockets<N> {
         Ok(())
     }
 
-    /// Takes in an event of the attempt with this place among the connection's tokens.
+    /// Handles an event of the attempt with this place among the connection's tokens.
     pub fn update_readiness(&mut self, place: usize, event: &Event) {
         let mut attempts = self.0.iter_mut();
         if let Some(attempt) = attempts.find(|attempt| TARGET + attempt.number == place) {
@@ -61,24 +61,24 @@ impl<N: Net> AttemptSockets<N> {
     }
 
     /// Takes an attempt that has ended, if one has.
-    pub fn take_ended(&mut self, cx: &mut Context<N>) -> Option<Ended<N>> {
+    pub fn take_ended(&mut self, cx: &mut Context<N>) -> Option<AttemptResult<N>> {
         let place = self.0.iter().position(|attempt| attempt.endpoint.writable)?;
         let Attempt { number, mut endpoint } = self.0.remove(place);
         let result = check(&mut endpoint, &cx.net).map(|local| {
             endpoint.set_connected(&mut cx.net);
             (endpoint, local)
         });
-        Some(Ended { number, result })
+        Some(AttemptResult { number, result })
     }
 }
 
-/// Whether an attempt that has ended has connected: the address at this end.
+/// Whether an ended attempt has connected; returns the local address.
 fn check<N: Net>(endpoint: &mut Endpoint<N::Stream>, net: &N) -> io::Result<SocketAddrV4> {
-    // Only when the event told of a failure is there an error worth a call.
+    // Only after an event that reported a failure is there an error worth a call.
     if endpoint.has_failed()
         && let Some(error) = net.take_error(&endpoint.stream)?
     {
-        // It was connected, and reset before anybody looked: what it sent is still there.
+        // It connected and was reset since: the bytes it sent can still be read.
         if !is_reset(&error) {
             return Err(error);
         }

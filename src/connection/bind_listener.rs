@@ -1,4 +1,4 @@
-//! The listener of a BIND, and whoever comes to it.
+//! The listener of a BIND.
 
 use crate::context::Context;
 use crate::net::Net;
@@ -7,15 +7,15 @@ use crate::token::Token;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// One peer is taken; the kernel need not keep others.
+/// One peer is accepted; the kernel need not queue others.
 const BACKLOG: i32 = 1;
 
-/// A listener that waits for one peer.
+/// A listener that is waiting for one peer.
 pub struct BindListener<N: Net> {
     socket: N::Listener,
     port: u16,
     token: Token,
-    /// Somebody may have come.
+    /// A peer may have connected.
     ready: bool,
 }
 
@@ -36,12 +36,12 @@ impl<N: Net> BindListener<N> {
         self.port
     }
 
-    /// Takes in an event.
+    /// Handles an event.
     pub fn set_ready(&mut self) {
         self.ready = true;
     }
 
-    /// Takes the peer, if it has come. `WouldBlock` means that it has not.
+    /// Accepts the peer, if it has connected. `WouldBlock` means that it has not.
     pub fn accept(
         &mut self,
         cx: &mut Context<N>,
@@ -49,7 +49,7 @@ impl<N: Net> BindListener<N> {
         if !self.ready {
             return Err(ErrorKind::WouldBlock.into());
         }
-        // The listener is still held, so this is a third descriptor for a moment.
+        // The listener is still open, so for a moment this is a third descriptor.
         let accepted = cx.spare.lend(&mut cx.net, |net| net.accept(&self.socket));
         if matches!(&accepted, Err(error) if error.kind() == ErrorKind::WouldBlock) {
             self.ready = false;

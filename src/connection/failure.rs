@@ -1,4 +1,4 @@
-//! What an error of the kernel's means for a session.
+//! The close reasons for errors of the kernel.
 
 use crate::net::lacks_resources;
 use crate::reason::CloseReason;
@@ -15,7 +15,7 @@ pub fn reason_of_connect(error: &io::Error) -> CloseReason {
         Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN) => {
             CloseReason::Unreachable
         }
-        // A blackhole route says so.
+        // From a blackhole route.
         Some(Errno::INVAL) => CloseReason::Unreachable,
         Some(Errno::ACCESS | Errno::PERM) => CloseReason::Prohibited,
         Some(Errno::TIMEDOUT) => CloseReason::ConnectTimeout,
@@ -23,7 +23,7 @@ pub fn reason_of_connect(error: &io::Error) -> CloseReason {
     }
 }
 
-/// Why a BIND could not listen. It is no connection that has failed.
+/// Why a BIND could not listen: the same reasons, except that no connection has failed.
 pub fn reason_of_listen(error: &io::Error) -> CloseReason {
     match reason_of_connect(error) {
         CloseReason::ConnectFailed | CloseReason::Refused => CloseReason::BindFailed,

@@ -5,13 +5,13 @@ use crate::net::Net;
 use crate::pool::Pool;
 use crate::relay::{Endpoint, Relay};
 
-/// Most reads of what a refused client still sends, in one turn.
+/// Most reads of what a refused client still sends, per turn.
 const DISCARDS_PER_TURN: u32 = 8;
 
-/// How far a refusal has come.
+/// The progress of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The reply is on its way, or the client has not closed yet.
+    /// The reply is not sent yet, or the client has not closed yet.
     Wait,
     /// The client has sent more than is read in one turn.
     More,
@@ -19,8 +19,8 @@ pub enum Delivery {
     Done,
 }
 
-/// Delivers the reply and a FIN, then waits for the client to close: closing over bytes that nobody
-/// read would reset the connection and could take the reply with it.
+/// Delivers the reply and a FIN, then waits for the client to close: closing with unread bytes
+/// would reset the connection, which could discard the reply.
 pub fn deliver<N: Net>(
     relay: &mut Relay<N::Pipe>,
     client: &mut Endpoint<N::Stream>,

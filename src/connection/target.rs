@@ -1,4 +1,4 @@
-//! What a connection has besides its client's socket.
+//! The target side of a connection: everything besides its client's socket.
 
 use super::attempts::AttemptSockets;
 use super::bind_listener::BindListener;
@@ -7,40 +7,43 @@ use super::tunnel::Tunnel;
 use crate::context::Context;
 use crate::net::{Event, Net};
 
-/// What there is besides the client's socket.
-pub enum Target<N: Net> {
+/// The target side of a connection.
+pub enum TargetSide<N: Net> {
     /// Nothing: the request is awaited, a name is being resolved, or the client is refused.
     None,
-    /// A descriptor for what comes, set aside when the client was taken.
+    /// A descriptor for what follows, set aside when the client was accepted.
     Reserve(N::Reserve),
-    /// The client's identd, which is asked before there is a target.
+    /// The client's identd, which is queried before there is a target.
     Identd(Box<IdentQuery<N>>),
-    /// The addresses that are being tried.
+    /// The addresses being tried.
     Attempts(AttemptSockets<N>),
-    /// A BIND that waits for its peer.
+    /// A BIND that is waiting for its peer.
     Listener(BindListener<N>),
     /// The target is connected.
     Tunnel(Tunnel<N>),
 }
 
-impl<N: Net> Target<N> {
-    /// Takes in an event of the socket with this place among the connection's tokens.
+impl<N: Net> TargetSide<N> {
+    /// Handles an event of the socket with this place among the connection's tokens.
     pub fn update_readiness(&mut self, place: usize, event: &Event) {
         match self {
-            Target::None | Target::Reserve(_) => {}
-            Target::Identd(query) => query.endpoint().update_readiness(event),
-            Target::Attempts(attempts) => attempts.update_readiness(place, event),
-            Target::Listener(listener) => listener.set_ready(),
-            Target::Tunnel(tunnel) => tunnel.target().update_readiness(event),
+            TargetSide::None | TargetSide::Reserve(_) => {}
+            TargetSide::Identd(query) => query.endpoint().update_readiness(event),
+            TargetSide::Attempts(attempts) => attempts.update_readiness(place, event),
+            TargetSide::Listener(listener) => listener.set_ready(),
+            TargetSide::Tunnel(tunnel) => tunnel.target().update_readiness(event),
         }
     }
 
-    /// Closes it, and gives back what it held.
+    /// Closes its sockets, and gives back its buffers and ports.
     pub fn release(self, cx: &mut Context<N>) {
         match self {
-            Target::Identd(mut query) => query.discard(&mut cx.pool),
-            Target::Listener(listener) => cx.bind_ports.give_back(listener.port()),
-            Target::None | Target::Reserve(_) | Target::Attempts(_) | Target::Tunnel(_) => {}
+            TargetSide::Identd(mut query) => query.discard(&mut cx.pool),
+            TargetSide::Listener(listener) => cx.bind_ports.give_back(listener.port()),
+            TargetSide::None
+            | TargetSide::Reserve(_)
+            | TargetSide::Attempts(_)
+            | TargetSide::Tunnel(_) => {}
         }
     }
 }

@@ -1,36 +1,36 @@
-//! The relaying part of a connection: its target, and when its time is over.
+//! The relaying part of a connection: its target and its time-outs.
 
 use crate::context::Context;
 use crate::net::Net;
 use crate::reason::CloseReason;
-use crate::relay::{Endpoint, Outcome, Relay, Step};
+use crate::relay::{Endpoint, Progress, Relay, Step};
 use crate::settings::Durations;
 use crate::time::Millis;
 use log::debug;
 
-/// A session that relays after this time is not a short one.
+/// A session that still relays after this time is not a short one.
 const SHORT_MS: Millis = 1000;
-/// A reset that is pending for longer is looked at less often.
+/// A reset that is pending for longer is polled less often.
 const POLL_OFTEN_FOR_MS: Millis = 1000;
 
-/// What a step of a tunnel came to.
+/// The result of a tunnel's step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TunnelStep {
     /// Nothing to do until an event or the deadline.
     Wait,
     /// The budget of this turn is spent; there is more to do.
     More,
-    /// It is over.
+    /// The session ends for this reason.
     Ended(CloseReason),
 }
 
-/// The target of a relaying connection, and how the relay has fared.
+/// The target of a relaying connection, and the times that its deadlines follow from.
 pub struct Tunnel<N: Net> {
     target: Endpoint<N::Stream>,
     /// When bytes were last delivered, or a direction ended.
     active_at: Millis,
     has_keepalive: bool,
-    /// What is waited for besides bytes.
+    /// Set while peers have not acknowledged everything.
     waiting: Option<Box<Waiting>>,
 }
 
@@ -38,24 +38,24 @@ pub struct Tunnel<N: Net> {
 enum Waiting {
     /// One connection has failed; the other will be reset.
     Reset(PendingReset),
-    /// The time was over while bytes were on their way to slow readers.
-    Readers(InFlight),
+    /// The time-out came while bytes were in flight to slow readers.
+    Readers(InFlightCount),
 }
 
-/// A tunnel that ends with a reset. One connection has failed, all that came from it is with the
-/// other's kernel, and a reset sent now would throw away what the peer has not acknowledged. The
-/// kernel does not report that the last byte was acknowledged, so that is looked at now and then.
+/// A tunnel that ends with a reset. One connection has failed. All bytes from it are in the send
+/// queue of the other, and a reset sent now would discard what the peer has not acknowledged. The
+/// kernel does not report that the last byte was acknowledged, so the queue is polled.
 struct PendingReset {
     reason: CloseReason,
     started: Millis,
     polled: Millis,
-    /// How many bytes were not acknowledged when that last changed, and when it did.
+    /// How many bytes were unacknowledged when that number last changed, and when it did.
     unacknowledged: usize,
     changed: Millis,
 }
 
-/// Bytes on their way to a reader, as they stood when they last moved.
-struct InFlight {
+/// Bytes in flight to a reader, as counted when they last moved.
+struct InFlightCount {
     unacknowledged: usize,
     delivered: u64,
     since: Millis,
@@ -97,19 +97,19 @@ impl<N: Net> Tunnel<N> {
             self.enable_keepalive(cx);
         }
         let before = (relay.delivered(), relay.is_half_closed());
-        let outcome = relay.run(&mut cx.net, client, &mut self.target, &mut cx.pool);
+        let progress = relay.run(&mut cx.net, client, &mut self.target, &mut cx.pool);
         if before != (relay.delivered(), relay.is_half_closed()) {
             self.active_at = cx.now;
         }
-        match outcome {
-            Outcome::Step(Step::Wait) => TunnelStep::Wait,
-            Outcome::Step(Step::More) => TunnelStep::More,
-            Outcome::Done => TunnelStep::Ended(CloseReason::Done),
-            Outcome::ClientReset => {
+        match progress {
+            Progress::Step(Step::Wait) => TunnelStep::Wait,
+            Progress::Step(Step::More) => TunnelStep::More,
+            Progress::Done => TunnelStep::Ended(CloseReason::Done),
+            Progress::ClientReset => {
                 let reason = CloseReason::of_client_failure(client.lost);
                 self.drain_then_reset(reason, client, cx)
             }
-            Outcome::TargetReset => {
+            Progress::TargetReset => {
                 let reason = CloseReason::of_target_failure(self.target.lost);
                 self.drain_then_reset(reason, client, cx)
             }
@@ -127,7 +127,7 @@ impl<N: Net> Tunnel<N> {
         Some(self.active_at.saturating_add(soonest_ms))
     }
 
-    /// For how long neither direction may deliver a byte.
+    /// The time after which a relay that delivers no byte ends.
     fn silence_max_ms(&self, relay: &Relay<N::Pipe>, durations: &Durations) -> Option<Millis> {
         if relay.is_half_closed() { Some(durations.half_close_ms) } else { durations.idle_ms }
     }
@@ -157,8 +157,8 @@ impl<N: Net> Tunnel<N> {
         })
     }
 
-    /// Has the kernel notice when the target vanishes. A short session is over before that matters,
-    /// and is spared the calls.
+    /// Lets the kernel detect that the target has vanished. A short session ends before that
+    /// matters, and saves the calls.
     fn enable_keepalive(&mut self, cx: &mut Context<N>) {
         self.has_keepalive = true;
         if let Err(error) = cx.net.enable_keepalive(&self.target.stream) {
@@ -166,9 +166,9 @@ impl<N: Net> Tunnel<N> {
         }
     }
 
-    /// Whether a relay goes on though nothing was delivered for its time. It does while bytes are
-    /// on their way that the peers have not acknowledged: a reader that pauses or reads slowly is
-    /// no silent one. Where nothing moves, the idle time-out counts from when that was noticed.
+    /// Whether a relay continues though it delivered nothing until its time-out. It does while
+    /// bytes are in flight that the peers have not acknowledged: a reader that pauses or reads
+    /// slowly is not silent. If nothing moves, the idle time-out counts from when that was noticed.
     fn waits_for_reader(
         &mut self,
         relay: &Relay<N::Pipe>,
@@ -190,15 +190,15 @@ impl<N: Net> Tunnel<N> {
             }
             _ => {
                 let since = cx.now;
-                let in_flight = InFlight { unacknowledged, delivered, since };
+                let in_flight = InFlightCount { unacknowledged, delivered, since };
                 self.waiting = Some(Box::new(Waiting::Readers(in_flight)));
                 true
             }
         }
     }
 
-    /// Resets the other connection when its peer has acknowledged everything, or nothing more
-    /// within the half-close time-out.
+    /// Resets the other connection when its peer has acknowledged everything, or has acknowledged
+    /// nothing more within the half-close time-out.
     fn drain_then_reset(
         &mut self,
         reason: CloseReason,
@@ -220,12 +220,12 @@ impl<N: Net> Tunnel<N> {
         matches!(self.waiting.as_deref(), Some(Waiting::Reset(_)))
     }
 
-    /// Whether the reset that is pending can be sent now.
+    /// Whether the pending reset can be sent now.
     fn poll_reset(&mut self, client: &Endpoint<N::Stream>, cx: &Context<N>) -> TunnelStep {
         let Some(Waiting::Reset(pending)) = self.waiting.as_deref_mut() else {
             return TunnelStep::Wait;
         };
-        let other = if pending.reason.is_of_client() { &self.target } else { client };
+        let other = if pending.reason.is_client_failure() { &self.target } else { client };
         let left = unacknowledged(&cx.net, other);
         pending.polled = cx.now;
         if left < pending.unacknowledged {
@@ -245,7 +245,7 @@ impl PendingReset {
     }
 }
 
-/// How much is still to arrive at the other end; nothing when that has failed as well.
+/// How many bytes the peer has not acknowledged; none when that connection has failed as well.
 fn unacknowledged<N: Net>(net: &N, endpoint: &Endpoint<N::Stream>) -> usize {
     if endpoint.is_gone() {
         return 0;

@@ -7,20 +7,20 @@ use std::ops::RangeInclusive;
 /// Most ports of --bind-ports that one BIND tries.
 const TRIES_MAX: usize = 64;
 
-/// The ports of --bind-ports that no BIND listens on, the one that has rested longest first.
+/// The ports of --bind-ports that no BIND listens on, the longest unused first.
 pub struct BindPorts {
     /// `None`: the kernel chooses.
     ports: Option<VecDeque<u16>>,
 }
 
 impl BindPorts {
-    /// Those of a range; without one the kernel chooses.
+    /// The ports of a range; without one the kernel chooses.
     pub fn new(range: Option<RangeInclusive<u16>>) -> BindPorts {
         BindPorts { ports: range.map(Iterator::collect) }
     }
 
-    /// Calls `listen` with one port after the other until it listens. Those in use by other
-    /// programs are tried again later; a few at a time, for each costs some calls.
+    /// Calls `listen` with one port after another until it succeeds. Ports in use by other programs
+    /// are retried later. Only a few are tried at a time, for each costs some calls.
     pub fn lend<T>(&mut self, mut listen: impl FnMut(u16) -> io::Result<T>) -> io::Result<T> {
         let Some(ports) = &mut self.ports else { return listen(0) };
         for _ in 0..ports.len().min(TRIES_MAX) {
@@ -38,7 +38,7 @@ impl BindPorts {
         Err(io::Error::new(ErrorKind::AddrInUse, "no port of --bind-ports is free"))
     }
 
-    /// Takes a port back that `lend` gave.
+    /// Takes back a port that `lend` gave out.
     pub fn give_back(&mut self, port: u16) {
         if let Some(ports) = &mut self.ports {
             ports.push_back(port);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_that_are_lent_are_not_tried_and_come_back() {
+    fn a_lent_port_is_not_tried_until_it_is_given_back() {
         let mut ports = BindPorts::new(Some(40_000..=40_001));
         assert_eq!(ports.lend(Ok).unwrap(), 40_000);
         assert_eq!(ports.lend(Ok).unwrap(), 40_001);
@@ -67,11 +67,11 @@ mod tests {
         let other = ErrorKind::PermissionDenied;
         ports.give_back(40_000);
         assert_eq!(ports.lend(|_| Err::<u16, _>(other.into())).unwrap_err().kind(), other);
-        assert_eq!(ports.lend(Ok).unwrap(), 40_000, "that error used up no port");
+        assert_eq!(ports.lend(Ok).unwrap(), 40_000, "that error does not use up the port");
     }
 
     #[test]
-    fn of_ports_that_others_use_a_few_are_tried_at_a_time_and_all_in_turn() {
+    fn ports_in_use_are_tried_a_few_at_a_time_until_all_were_tried() {
         let mut ports = BindPorts::new(Some(40_000..=41_999));
         let mut tried = BTreeSet::new();
         for _ in 0..2000 / TRIES_MAX + 1 {

@@ -1,4 +1,4 @@
-//! The resolver and its sockets on the loop: a fresh one for each query.
+//! The resolver and its sockets on the loop: a new socket for each query.
 
 use super::spare::Spare;
 use crate::dns::{
@@ -15,15 +15,15 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Most datagrams or pieces of an answer read from one socket in a turn.
+/// Most datagrams or pieces of an answer read from one socket per turn.
 const READS_PER_TURN: u32 = 8;
-/// A bit for each query says whether it is ready.
+// The ready set has one bit per query.
 const _: () = assert!(QUERIES_MAX <= 64);
-/// A waiter is named by its slot in the low bits and its session's id above.
+/// A waiter's number has its slot in the low bits and its session's id above.
 const SLOT_BITS: u32 = 20;
 
-/// A session that waits for a name, named so that a late answer does not reach the next session
-/// in its slot.
+/// A session that is waiting for a name, identified so that a late answer does not reach the next
+/// session in its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaiterId {
     /// The slot of its connection.
@@ -45,7 +45,7 @@ impl WaiterId {
 /// A query's socket.
 enum Socket<N: Net> {
     Datagram(N::Datagram),
-    /// A TCP connection, and what of the question is not sent yet.
+    /// A TCP connection, and the unsent part of the question.
     Stream(Endpoint<N::Stream>, Vec<u8>),
 }
 
@@ -58,23 +58,23 @@ struct OpenQuery<N: Net> {
 pub struct DnsDriver<N: Net> {
     resolver: Resolver,
     queries: Slab<OpenQuery<N>>,
-    /// Which of them may have something to be read, a bit each: next to nothing is to be looked
-    /// at in a turn without any.
+    /// One bit for each query that may have something to read: a turn without any costs next to
+    /// nothing.
     ready: u64,
-    /// Questions that found no descriptor for a socket.
-    lacking: VecDeque<Transmit>,
-    /// A waiter was cancelled: there may be sockets to close, and others to open.
+    /// Questions for which there was no descriptor.
+    unsent: VecDeque<Transmit>,
+    /// A waiter was cancelled: there may be sockets to close and others to open.
     stale: bool,
 }
 
 impl<N: Net> DnsDriver<N> {
-    /// No query is open yet.
+    /// A driver without any open query.
     pub fn new(resolver: Resolver) -> DnsDriver<N> {
         DnsDriver {
             resolver,
             queries: Slab::new(),
             ready: 0,
-            lacking: VecDeque::new(),
+            unsent: VecDeque::new(),
             stale: false,
         }
     }
@@ -84,12 +84,12 @@ impl<N: Net> DnsDriver<N> {
         &mut self.resolver
     }
 
-    /// The names that one asked for may stand for.
-    pub fn candidates(&self, name: &Name) -> Vec<Name> {
-        self.resolver.candidates(name)
+    /// The names that a requested name may stand for.
+    pub fn possible_names(&self, name: &Name) -> Vec<Name> {
+        self.resolver.possible_names(name)
     }
 
-    /// Asks for the addresses of a name, for a client of `source`.
+    /// Looks up the addresses of a name, for a client at `source`.
     pub fn resolve(
         &mut self,
         now: Millis,
@@ -100,7 +100,7 @@ impl<N: Net> DnsDriver<N> {
         self.resolver.resolve(now, name, IpAddr::V4(source), waiter.number())
     }
 
-    /// An answer that has come, and who waits for it.
+    /// An answer that has arrived, and its waiter.
     pub fn poll_answer(&mut self) -> Option<(WaiterId, Result<Resolved, DnsError>)> {
         let (waiter, answer) = self.resolver.poll_answer()?;
         Some((WaiterId::of(waiter), answer))
@@ -111,7 +111,7 @@ impl<N: Net> DnsDriver<N> {
         self.resolver.deadline()
     }
 
-    /// Takes in an event of a query's socket.
+    /// Handles an event of a query's socket.
     pub fn update_readiness(&mut self, place: usize, event: &Event) {
         let Some(query) = self.queries.get_mut(place) else { return };
         self.ready |= 1 << place;
@@ -120,7 +120,7 @@ impl<N: Net> DnsDriver<N> {
         }
     }
 
-    /// Forgets a session that waits for a name, if it does.
+    /// Removes a session from the waiters, if it is one.
     pub fn cancel(&mut self, now: Millis, waiter: WaiterId) {
         let waiters = self.resolver.waiters();
         if waiters > 0 {
@@ -129,8 +129,8 @@ impl<N: Net> DnsDriver<N> {
         }
     }
 
-    /// Reads what has come, lets time pass, and opens and closes sockets as the resolver wants.
-    /// Whether a socket was lacking: its question waits for a later call.
+    /// Reads answers, handles time-outs, and opens and closes sockets for the resolver. Returns
+    /// whether a question found no descriptor: it is sent by a later call.
     pub fn drive(&mut self, net: &mut N, spare: &mut Spare<N>, now: Millis) -> bool {
         let mut ready = self.ready;
         while ready != 0 {
@@ -145,14 +145,14 @@ impl<N: Net> DnsDriver<N> {
             while let Some(key) = self.resolver.poll_close() {
                 self.close(key);
             }
-            let waiting = self.lacking.pop_front();
-            let Some(transmit) = waiting.or_else(|| self.resolver.poll_transmit()) else {
+            let unsent = self.unsent.pop_front();
+            let Some(transmit) = unsent.or_else(|| self.resolver.poll_transmit()) else {
                 return false;
             };
             let Err(error) = self.open(net, spare, &transmit) else { continue };
-            debug!("asking name server {}: {error}", transmit.server);
+            debug!("querying name server {}: {error}", transmit.server);
             if lacks_resources(&error) {
-                self.lacking.push_front(transmit);
+                self.unsent.push_front(transmit);
                 return true;
             }
             self.resolver.handle_error(now, transmit.key);
@@ -179,19 +179,19 @@ impl<N: Net> DnsDriver<N> {
     }
 
     fn close(&mut self, key: u64) {
-        self.lacking.retain(|transmit| transmit.key != key);
+        self.unsent.retain(|transmit| transmit.key != key);
         if let Some((place, _)) = self.queries.iter().find(|(_, query)| query.key == key) {
             self.queries.remove(place);
-            // The next socket in this place is not ready because this one was.
+            // The next socket in this place must not inherit the ready bit.
             self.ready &= !(1 << place);
         }
     }
 
-    /// Reads what one socket has.
+    /// Reads from one socket.
     fn run(&mut self, net: &mut N, now: Millis, place: usize) {
         let mut bytes = [0; DATAGRAM_BYTES_MAX];
         for _ in 0..READS_PER_TURN {
-            // An answer that is right ends the query, and its key is known no more.
+            // A valid answer ends the query, and its key is no longer known.
             let Some(query) = self.queries.get_mut(place) else { return };
             let read = match &mut query.socket {
                 Socket::Datagram(socket) => net.recv_datagram(socket, &mut bytes),
@@ -223,7 +223,7 @@ impl<N: Net> DnsDriver<N> {
     }
 }
 
-/// Sends the rest of the question, or reads of the answer.
+/// Sends the rest of the question, or reads the next piece of the answer.
 fn exchange<N: Net>(
     net: &mut N,
     endpoint: &mut Endpoint<N::Stream>,

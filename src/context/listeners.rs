@@ -1,4 +1,4 @@
-//! The listeners for clients, taken from in turn.
+//! The listeners for clients, served in turn.
 
 use crate::net::{Net, lacks_resources};
 use crate::time::Millis;
@@ -7,14 +7,14 @@ use log::error;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// After accept failed for want of something, it is tried again this much later.
+/// The delay before accept is retried after it lacked resources.
 const ACCEPT_RETRY_MS: Millis = 200;
-/// At most one line about that in this time.
+/// At most one log line about that in this time.
 const LOG_EVERY_MS: Millis = 1000;
-/// As many as the system's own limit (net.core.somaxconn) lets wait.
+/// As many waiting connections as the system's limit (net.core.somaxconn) allows.
 const BACKLOG: i32 = 4096;
 
-/// A listener and what is known of it.
+/// A listener and its readiness.
 struct Listener<L> {
     socket: L,
     address: SocketAddrV4,
@@ -22,7 +22,7 @@ struct Listener<L> {
     ready: bool,
 }
 
-/// A client that was taken in.
+/// An accepted client.
 pub struct Accepted<N: Net> {
     /// Its connection, which is not registered yet.
     pub stream: N::Stream,
@@ -35,13 +35,13 @@ pub struct Accepted<N: Net> {
 /// The listeners for clients.
 pub struct Listeners<N: Net> {
     listeners: Vec<Listener<N::Listener>>,
-    /// The one that clients are taken from first.
+    /// The listener that is tried first.
     next: usize,
-    /// Accept has failed for want of descriptors: not before this time again.
+    /// Accept lacked descriptors: not before this time again.
     retry_at: Option<Millis>,
     /// When the last line about a failure was logged.
     logged_at: Option<Millis>,
-    /// How often accept has failed for want of descriptors or memory.
+    /// How often accept lacked descriptors or memory.
     pub failures: u64,
 }
 
@@ -52,7 +52,7 @@ impl<N: Net> Default for Listeners<N> {
 }
 
 impl<N: Net> Listeners<N> {
-    /// Listens; returns the address, with the port that was chosen.
+    /// Listens; returns the address, with the port that the kernel chose.
     pub fn listen(&mut self, net: &mut N, at: SocketAddrV4) -> io::Result<SocketAddrV4> {
         let number = self.listeners.len();
         if number == LISTENERS_MAX {
@@ -69,7 +69,7 @@ impl<N: Net> Listeners<N> {
         self.listeners.clear();
     }
 
-    /// Takes in an event of a listener.
+    /// Handles an event of a listener.
     pub fn set_ready(&mut self, number: usize) {
         if let Some(listener) = self.listeners.get_mut(number) {
             listener.ready = true;
@@ -81,18 +81,18 @@ impl<N: Net> Listeners<N> {
         self.listeners.iter().any(|listener| listener.ready)
     }
 
-    /// Before this time, accept is not to be tried.
+    /// When accept may be retried.
     pub fn retry_at(&self) -> Option<Millis> {
         self.retry_at
     }
 
-    /// A descriptor has come free: whoever waits for one may be served now.
+    /// A descriptor was freed: accept may be retried now.
     pub fn retry_now(&mut self, now: Millis) {
         self.retry_at = self.retry_at.map(|_| now);
     }
 
-    /// Whether a target is one of the listening sockets. One that listens on every address does so
-    /// on all that lead to this host. Where the kernel cannot tell, the answer is the safe one; an
+    /// Whether a target is one of the listening sockets. A listener on 0.0.0.0 listens on all
+    /// addresses of this host. When the kernel cannot tell, the answer is yes, the safe one. An
     /// error means that there was no descriptor to ask it with.
     pub fn is_own(&self, net: &N, target: SocketAddrV4) -> io::Result<bool> {
         let addresses = self.listeners.iter().map(|listener| listener.address);
@@ -108,11 +108,11 @@ impl<N: Net> Listeners<N> {
         Ok(false)
     }
 
-    /// Takes a client from the next listener that may have one; `None` when that try brought
-    /// nobody. With `is_short`, a client is taken only together with a descriptor for its target:
-    /// with the last one it could only be refused.
+    /// Accepts a client from the next listener that may have one; `None` when it has none. With
+    /// `is_short`, a client is accepted only together with a descriptor for its target: with the
+    /// last descriptor it could only be refused.
     pub fn accept(&mut self, net: &mut N, is_short: &mut bool, now: Millis) -> Option<Accepted<N>> {
-        // Each listener in turn, even where there is room for one client only.
+        // Each listener in turn, even when there is room for one client only.
         let (before, after) = self.listeners.split_at(self.next);
         let step = after.iter().chain(before).position(|listener| listener.ready)?;
         let number = (self.next + step) % self.listeners.len();
@@ -128,7 +128,7 @@ impl<N: Net> Listeners<N> {
         match error.kind() {
             ErrorKind::WouldBlock => {
                 listener.ready = false;
-                // Two descriptors were free just now, and nobody waits for them.
+                // Two descriptors were free just now, and no client is waiting.
                 *is_short = false;
             }
             _ if lacks_resources(&error) => {
@@ -136,13 +136,13 @@ impl<N: Net> Listeners<N> {
                 self.retry_at = Some(now + ACCEPT_RETRY_MS);
                 self.log_accept_error(&error, now);
             }
-            // What a connection that is gone left behind; the next one may be well.
+            // An error of a connection that is gone already. The next one may be fine.
             _ => {}
         }
         None
     }
 
-    /// Counts a failure, and logs it unless that was done just before.
+    /// Counts a failure, and logs at most one a second.
     pub fn log_accept_error(&mut self, error: &io::Error, now: Millis) {
         self.failures += 1;
         if self.logged_at.is_none_or(|at| at + LOG_EVERY_MS <= now) {

@@ -1,19 +1,20 @@
-//! A descriptor that is kept for what needs one more for a moment.
+//! A descriptor kept for calls that need one more for a moment.
 
 use crate::net::{Net, lacks_resources};
 use std::io;
 
-/// A descriptor set aside, given up when a call finds none. Names could not be asked for and no
-/// peer of a BIND accepted once sessions hold all others, and those sessions wait for just that.
+/// A descriptor set aside, released when a call finds none. Without it, once sessions hold all
+/// descriptors, no name could be queried and no peer of a BIND accepted, and those very sessions
+/// would wait forever.
 pub struct Spare<N: Net>(Option<N::Reserve>);
 
 impl<N: Net> Spare<N> {
-    /// Sets one aside, if there is one.
+    /// Sets a descriptor aside, if one is free.
     pub fn new(net: &mut N) -> Spare<N> {
         Spare(net.reserve().ok())
     }
 
-    /// Makes a call, and once more with the descriptor set aside if it lacked one.
+    /// Makes a call, and repeats it with the descriptor set aside if it lacked one.
     pub fn lend<T>(
         &mut self,
         net: &mut N,
@@ -26,7 +27,7 @@ impl<N: Net> Spare<N> {
         }
     }
 
-    /// Sets one aside again, once there is one. Costs nothing when there still is.
+    /// Sets a descriptor aside again, once one is free. Costs nothing while it still has one.
     pub fn refill(&mut self, net: &mut N) {
         if self.0.is_none() {
             self.0 = net.reserve().ok();

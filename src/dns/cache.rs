@@ -1,39 +1,39 @@
-//! What was answered lately, and for how long it holds.
+//! Recent answers, kept for their TTL.
 
 use std::collections::BTreeMap;
 
 use super::{Addresses, DnsError};
 use crate::name::Name;
 
-/// Most names remembered.
+/// Most names kept.
 pub const ENTRIES_MAX: usize = 256;
-/// Longest that addresses are remembered, whatever their TTL.
+/// Longest that addresses are kept, whatever their TTL.
 pub const TTL_S_MAX: u32 = 3600;
-/// Longest that the lack of addresses is remembered (RFC 2308 section 5 asks for a limit).
+/// Longest that a negative answer is kept (RFC 2308 section 5 asks for a limit).
 pub const NEGATIVE_TTL_S_MAX: u32 = 300;
 
-/// What a question led to.
-pub type Answer = Result<Addresses, DnsError>;
+/// The answer to a question.
+pub type AddressResult = Result<Addresses, DnsError>;
 
-/// The names that were asked for most recently.
+/// The most recently used names.
 #[derive(Debug, Default)]
 pub struct Cache {
     entries: BTreeMap<Name, Entry>,
-    /// The names by their last use, the one longest ago first.
+    /// The names by their last use, the least recent first.
     order: BTreeMap<u64, Name>,
     uses: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
-    answer: Answer,
+    answer: AddressResult,
     until: u64,
     /// Its key in the order.
     used: u64,
 }
 
 impl Cache {
-    pub fn get(&mut self, now: u64, name: &Name) -> Option<&Answer> {
+    pub fn get(&mut self, now: u64, name: &Name) -> Option<&AddressResult> {
         if self.entries.get(name)?.until <= now {
             self.remove(name);
             return None;
@@ -46,10 +46,10 @@ impl Cache {
         Some(&entry.answer)
     }
 
-    /// Remembers an answer for its TTL, capped. Only what the DNS said is remembered, never
-    /// that it could not be asked. A full cache gives up the name used longest ago: whoever asks
-    /// for many names that nobody needs again takes no room from those in use.
-    pub fn insert(&mut self, now: u64, name: &Name, answer: &Answer, ttl_s: u32) {
+    /// Keeps an answer for its TTL, capped. Only answers of the DNS are kept, never failures to get
+    /// one. A full cache drops the least recently used name: a client that asks for many names once
+    /// does not displace those in use.
+    pub fn insert(&mut self, now: u64, name: &Name, answer: &AddressResult, ttl_s: u32) {
         let most = match answer {
             Ok(_) => TTL_S_MAX,
             Err(DnsError::NotFound | DnsError::NoData) => NEGATIVE_TTL_S_MAX,
@@ -99,12 +99,12 @@ mod tests {
         }
     }
 
-    fn addresses() -> Answer {
+    fn addresses() -> AddressResult {
         Ok([Ipv4Addr::new(192, 0, 2, 1)].as_slice().into())
     }
 
     #[test]
-    fn entries_hold_for_their_ttl_and_no_longer_than_the_cap() {
+    fn entries_expire_after_their_ttl_or_the_cap() {
         for (answer, ttl_s, held_s) in [
             (addresses(), 0, 0),
             (addresses(), 1, 1),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_cache_gives_up_what_was_used_longest_ago() {
+    fn a_full_cache_drops_the_least_recently_used_name() {
         let mut cache = Cache::default();
         let nth = |index: usize| name(&format!("n{index}.x"));
         for index in 0..ENTRIES_MAX {
@@ -138,11 +138,11 @@ mod tests {
         assert_eq!(cache.len(), ENTRIES_MAX, "replacing takes no room");
         cache.insert(0, &name("new"), &addresses(), 1000);
         assert_eq!((cache.len(), cache.order.len()), (ENTRIES_MAX, ENTRIES_MAX));
-        let is_there = |cache: &mut Cache, index| cache.get(0, &nth(index)).is_some();
-        assert!(is_there(&mut cache, 0) && is_there(&mut cache, 1) && !is_there(&mut cache, 2));
+        let is_cached = |cache: &mut Cache, index| cache.get(0, &nth(index)).is_some();
+        assert!(is_cached(&mut cache, 0) && is_cached(&mut cache, 1) && !is_cached(&mut cache, 2));
         assert!(cache.get(50_000, &nth(1)).is_none(), "expired");
         assert_eq!((cache.len(), cache.order.len()), (ENTRIES_MAX - 1, ENTRIES_MAX - 1));
         cache.insert(50_000, &name("newer"), &addresses(), 10);
-        assert!(is_there(&mut cache, 3), "there was room");
+        assert!(is_cached(&mut cache, 3), "there was room");
     }
 }

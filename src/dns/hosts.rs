@@ -1,4 +1,4 @@
-//! /etc/hosts: names that are known without asking.
+//! /etc/hosts: names that are known without a query.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Reads the file. Lines that are not `ADDRESS NAME...` and names that no client could ask
-    /// for are skipped: others wrote the file, and a strange line in it is no reason not to
-    /// start. A name on several lines has all their addresses, at most [`ADDRESSES_MAX`].
+    /// Parses the file. Lines that are not `ADDRESS NAME...` and names that no client could request
+    /// are skipped: the file is not socku's own, and an odd line in it must not prevent the start.
+    /// A name on several lines has all their addresses, at most [`ADDRESSES_MAX`].
     pub fn parse(text: &[u8]) -> Hosts {
         let mut parser = HostsParser::default();
         parser.feed(text);
@@ -28,16 +28,16 @@ impl Hosts {
     }
 }
 
-/// Reads a hosts file in pieces, cut anywhere, so that a long one takes no long turn.
+/// Parses a hosts file in pieces, cut anywhere, so that a long file does not make a long turn.
 #[derive(Default)]
 pub struct HostsParser {
     hosts: Hosts,
-    /// The beginning of a line whose end has not come.
+    /// The start of an incomplete line.
     rest: Vec<u8>,
 }
 
 impl HostsParser {
-    /// Takes in the next piece of the file.
+    /// Parses the next piece of the file.
     pub fn feed(&mut self, piece: &[u8]) {
         let mut lines = piece.split(|&octet| octet == b'\n');
         self.rest.extend_from_slice(lines.next().unwrap_or_default());
@@ -47,7 +47,7 @@ impl HostsParser {
         }
     }
 
-    /// What the file says, once all of it was fed.
+    /// The result, after the last piece.
     pub fn finish(mut self) -> Hosts {
         self.hosts.add_line(&self.rest);
         self.hosts
@@ -93,7 +93,7 @@ mod tests {
         10.0.0.7 last-line";
 
     #[test]
-    fn names_lead_to_addresses() {
+    fn listed_names_have_their_addresses() {
         let hosts = Hosts::parse(FILE);
         let list = |name: &str| -> Vec<String> {
             let found = hosts.lookup(name).map(|list| list.to_vec()).unwrap_or_default();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_one_name_are_bounded() {
+    fn the_addresses_of_a_name_are_limited() {
         let lines: String = (0..100).map(|last| format!("10.0.0.{last} many\n")).collect();
         let hosts = Hosts::parse(lines.as_bytes());
         assert_eq!(hosts.lookup("many").unwrap().len(), ADDRESSES_MAX);
@@ -129,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_however_they_are_cut(
+        fn a_file_parses_the_same_in_pieces_as_whole(
             text in proptest::collection::vec(any::<u8>(), 0..400),
             lengths in proptest::collection::vec(1usize..50, 1..20),
         ) {

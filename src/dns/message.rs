@@ -1,4 +1,4 @@
-//! Questions as bytes, and what the bytes that come back say.
+//! Encodes queries and parses responses.
 
 use std::net::Ipv4Addr;
 
@@ -9,38 +9,38 @@ use domain::dep::octseq::array::Array;
 use domain::rdata::{A, Cname, Soa};
 
 use super::ADDRESSES_MAX;
-use super::cache::{Answer, NEGATIVE_TTL_S_MAX, TTL_S_MAX};
+use super::cache::{AddressResult, NEGATIVE_TTL_S_MAX, TTL_S_MAX};
 use super::{DnsError, cache};
 use crate::name::Name;
 
-/// The largest UDP answer asked for: what survives every path unfragmented (DNS flag day 2020).
-/// A receive buffer of this size loses nothing.
+/// The largest UDP answer requested: one that passes every path unfragmented (DNS flag day 2020). A
+/// receive buffer of this size loses nothing.
 pub const DATAGRAM_BYTES_MAX: usize = 1232;
 /// The largest answer read over TCP; [`RECORDS_MAX`] addresses fit many times over.
 pub const STREAM_ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// Most CNAMEs followed from the question to its addresses.
 pub const CHAIN_MAX: usize = 16;
-/// Most records in the answer section; an answer with more is no use. It bounds the work that a
-/// hostile answer can make.
+/// Most records in the answer section; an answer with more is a failure. It bounds the work that a
+/// hostile answer can cause.
 pub const RECORDS_MAX: usize = 256;
 
 /// Header, name, type, class and an OPT record without options.
-const QUESTION_BYTES_MAX: usize = 12 + 255 + 4 + 11;
+const QUERY_BYTES_MAX: usize = 12 + 255 + 4 + 11;
 
-/// One question as it goes to one server.
+/// A query message to one server.
 #[derive(Clone, Debug)]
-pub struct Asked<'a> {
+pub struct QueryMessage<'a> {
     pub id: u16,
     pub name: &'a Name,
     /// Whether it carries an OPT record (RFC 6891).
     pub edns: bool,
 }
 
-impl Asked<'_> {
+impl QueryMessage<'_> {
     pub fn encode(&self) -> Vec<u8> {
         let name = wire_name(self.name);
         let name = WireName::from_slice(&name).expect("a valid name fits the wire");
-        let target = Array::<QUESTION_BYTES_MAX>::default();
+        let target = Array::<QUERY_BYTES_MAX>::default();
         let mut header = MessageBuilder::from_target(target).expect("room for a header");
         header.header_mut().set_id(self.id);
         header.header_mut().set_rd(true);
@@ -57,43 +57,44 @@ impl Asked<'_> {
         additional.as_slice().to_vec()
     }
 
-    /// Judges a message that came from the server asked. Only what matches id and question
-    /// counts (RFC 5452 section 9.1); anything else may be a forgery, and the true answer may
-    /// still come.
-    pub fn read(&self, bytes: &[u8]) -> Reading {
-        let Ok(message) = Message::from_slice(bytes) else { return Reading::Foreign };
+    /// Parses a message from the queried server. Only a match of id and question is accepted (RFC
+    /// 5452 section 9.1); anything else may be a forgery, and the true answer may still come.
+    pub fn parse_response(&self, bytes: &[u8]) -> Response {
+        let Ok(message) = Message::from_slice(bytes) else { return Response::Unrelated };
         let header = message.header();
         if header.id() != self.id || !header.qr() || header.opcode() != Opcode::QUERY {
-            return Reading::Foreign;
+            return Response::Unrelated;
         }
         // A server too old for EDNS may not even repeat the question (RFC 6891 section 7).
-        let blunt = matches!(header.rcode(), Rcode::FORMERR | Rcode::NOTIMP);
-        if blunt && message.header_counts().qdcount() == 0 {
+        let is_bare_error = matches!(header.rcode(), Rcode::FORMERR | Rcode::NOTIMP);
+        if is_bare_error && message.header_counts().qdcount() == 0 {
             return self.refused_edns();
         }
-        if !self.is_question_of(message) {
-            return Reading::Foreign;
+        if !self.matches_question(message) {
+            return Response::Unrelated;
         }
         if header.tc() {
-            return Reading::Truncated;
+            return Response::Truncated;
         }
         match message.opt_rcode() {
-            OptRcode::NOERROR => self.read_answer(message).unwrap_or(Reading::Foreign),
-            OptRcode::NXDOMAIN => Reading::Answer(Err(DnsError::NotFound), negative_ttl_s(message)),
+            OptRcode::NOERROR => self.read_answer(message).unwrap_or(Response::Unrelated),
+            OptRcode::NXDOMAIN => {
+                Response::Answer(Err(DnsError::NotFound), negative_ttl_s(message))
+            }
             OptRcode::FORMERR | OptRcode::NOTIMP | OptRcode::BADVERS => self.refused_edns(),
-            _ => Reading::Failure,
+            _ => Response::Failure,
         }
     }
 
-    fn refused_edns(&self) -> Reading {
-        if self.edns { Reading::NoEdns } else { Reading::Failure }
+    fn refused_edns(&self) -> Response {
+        if self.edns { Response::NoEdns } else { Response::Failure }
     }
 
-    fn is_question_of(&self, message: &Message<[u8]>) -> bool {
+    fn matches_question(&self, message: &Message<[u8]>) -> bool {
         let name = wire_name(self.name);
         let name = WireName::from_slice(&name).expect("a valid name fits the wire");
         message.sole_question().is_ok_and(|question| {
-            // Names are compared without regard to case, as domain does.
+            // Crate domain compares names case-insensitively.
             question.qname() == name
                 && question.qtype() == Rtype::A
                 && question.qclass() == Class::IN
@@ -101,15 +102,15 @@ impl Asked<'_> {
     }
 
     /// `None` when the records cannot be parsed.
-    fn read_answer(&self, message: &Message<[u8]>) -> Option<Reading> {
+    fn read_answer(&self, message: &Message<[u8]>) -> Option<Response> {
         let header = message.header();
         if usize::from(message.header_counts().ancount()) > RECORDS_MAX {
-            return Some(Reading::Failure);
+            return Some(Response::Failure);
         }
         let (aliases, addresses) = records(message.answer().ok()?)?;
         if message.header_counts().ancount() == 0 && !header.aa() && !header.ra() {
-            // A referral: this server does not ask others for us. glibc goes on as well.
-            return Some(Reading::Failure);
+            // A referral: this server does not recurse. glibc tries the next server as well.
+            return Some(Response::Failure);
         }
         let mut name = message.sole_question().ok()?.into_qname();
         let mut ttl_s = cache::TTL_S_MAX;
@@ -122,32 +123,32 @@ impl Asked<'_> {
                 }
             }
             if !found.is_empty() {
-                return Some(Reading::Answer(Ok(found.into()), ttl_s));
+                return Some(Response::Answer(Ok(found.into()), ttl_s));
             }
             let Some((_, ttl, target)) = aliases.iter().find(|(owner, ..)| *owner == name) else {
                 let ttl_s = ttl_s.min(negative_ttl_s(message));
-                return Some(Reading::Answer(Err(DnsError::NoData), ttl_s));
+                return Some(Response::Answer(Err(DnsError::NoData), ttl_s));
             };
             ttl_s = ttl_s.min(seconds(*ttl));
             name = *target;
         }
-        Some(Reading::Failure)
+        Some(Response::Failure)
     }
 }
 
-/// What a message says about the question.
+/// The response to a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum Response {
     /// Not an answer to this question, or not a DNS message at all.
-    Foreign,
-    /// The whole answer takes TCP (TC).
+    Unrelated,
+    /// The whole answer requires TCP (TC).
     Truncated,
-    /// The server does not take the OPT record.
+    /// The server does not accept the OPT record.
     NoEdns,
     /// The server cannot or will not answer (SERVFAIL, REFUSED, a referral, an endless chain).
     Failure,
-    /// What the DNS says, and for how many seconds.
-    Answer(Answer, u32),
+    /// The answer and its TTL in seconds.
+    Answer(AddressResult, u32),
 }
 
 type Found<'a, T> = Vec<(ParsedName<&'a [u8]>, Ttl, T)>;
@@ -176,8 +177,8 @@ fn records<'a>(
     Some((aliases, addresses))
 }
 
-/// For how long a negative answer holds: the lesser of the SOA's TTL and its MINIMUM
-/// (RFC 2308 section 5). Without a SOA it is not remembered.
+/// The TTL of a negative answer: the lesser of the SOA's TTL and its MINIMUM (RFC 2308 section 5).
+/// Without a SOA the answer is not cached.
 fn negative_ttl_s(message: &Message<[u8]>) -> u32 {
     let Ok(section) = message.authority() else { return 0 };
     let mut records = section.take(RECORDS_MAX).map_while(Result::ok);

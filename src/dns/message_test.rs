@@ -7,38 +7,38 @@ use proptest::prelude::*;
 const WWW: &str = "www.example.com";
 
 fn query(edns: bool) -> Vec<u8> {
-    Asked { id: 0x1234, name: &name(WWW), edns }.encode()
+    QueryMessage { id: 0x1234, name: &name(WWW), edns }.encode()
 }
 
-fn read(bytes: &[u8]) -> Reading {
-    Asked { id: 0x1234, name: &name(WWW), edns: true }.read(bytes)
+fn read(bytes: &[u8]) -> Response {
+    QueryMessage { id: 0x1234, name: &name(WWW), edns: true }.parse_response(bytes)
 }
 
-fn answer(records: &[Vec<u8>]) -> Reading {
+fn answer(records: &[Vec<u8>]) -> Response {
     read(&reply(&query(true), RA, records, &[]))
 }
 
-fn found(list: &[[u8; 4]], ttl_s: u32) -> Reading {
-    Reading::Answer(Ok(addresses(list)), ttl_s)
+fn found(list: &[[u8; 4]], ttl_s: u32) -> Response {
+    Response::Answer(Ok(addresses(list)), ttl_s)
 }
 
-fn missing(error: DnsError, ttl_s: u32) -> Reading {
-    Reading::Answer(Err(error), ttl_s)
+fn missing(error: DnsError, ttl_s: u32) -> Response {
+    Response::Answer(Err(error), ttl_s)
 }
 
 #[test]
-fn questions_are_what_a_server_expects() {
+fn an_encoded_query_asks_for_one_a_record() {
     for edns in [false, true] {
         assert_eq!(see(&query(edns)), Seen { id: 0x1234, name: WWW.into(), edns });
     }
     let labels = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)];
     let long = name(&labels.join("."));
-    let bytes = Asked { id: 0, name: &long, edns: true }.encode();
-    assert_eq!((see(&bytes).name.as_str(), bytes.len()), (long.as_str(), QUESTION_BYTES_MAX));
+    let bytes = QueryMessage { id: 0, name: &long, edns: true }.encode();
+    assert_eq!((see(&bytes).name.as_str(), bytes.len()), (long.as_str(), QUERY_BYTES_MAX));
 }
 
 #[test]
-fn addresses_are_collected_along_the_chain() {
+fn addresses_are_found_along_a_cname_chain() {
     let (one, two) = ([192, 0, 2, 1], [192, 0, 2, 2]);
     for (records, expected) in [
         (vec![a("&", 60, one)], found(&[one], 60)),
@@ -49,31 +49,31 @@ fn addresses_are_collected_along_the_chain() {
         (vec![a("&", 0, one)], found(&[one], 0)),
         (vec![a("&", 0x8000_0000, one)], found(&[one], 0)),
         (vec![a("&", 0x7fff_ffff, one)], found(&[one], 3600)),
-        // What belongs to another name, class or type is not an answer.
+        // A record of another name, class or type is not an answer.
         (vec![a("other.example", 60, one)], missing(DnsError::NoData, 0)),
         (vec![record("&", 1, 3, 60, &one)], missing(DnsError::NoData, 0)),
         (vec![record("&", 28, 1, 60, &[0; 16])], missing(DnsError::NoData, 0)),
         (vec![record("&", 28, 1, 60, &[0; 16]), a("&", 60, two)], found(&[two], 60)),
         (vec![cname("&", 10, "b.example")], missing(DnsError::NoData, 0)),
-        // Records that overrun or fall short spoil the message.
-        (vec![record("&", 1, 1, 60, &[1, 2, 3])], Reading::Foreign),
-        (vec![record("&", 1, 1, 60, &[1, 2, 3, 4, 5])], Reading::Foreign),
-        (vec![record("&", 5, 1, 60, &[])], Reading::Foreign),
-        (vec![record("&", 5, 1, 60, &[63, 1])], Reading::Foreign),
-        (vec![record("&", 5, 1, 60, &[0x80, 1])], Reading::Foreign),
-        (vec![record("&", 5, 1, 60, &[0xff, 0xff])], Reading::Foreign),
+        // Records that are too long or too short invalidate the message.
+        (vec![record("&", 1, 1, 60, &[1, 2, 3])], Response::Unrelated),
+        (vec![record("&", 1, 1, 60, &[1, 2, 3, 4, 5])], Response::Unrelated),
+        (vec![record("&", 5, 1, 60, &[])], Response::Unrelated),
+        (vec![record("&", 5, 1, 60, &[63, 1])], Response::Unrelated),
+        (vec![record("&", 5, 1, 60, &[0x80, 1])], Response::Unrelated),
+        (vec![record("&", 5, 1, 60, &[0xff, 0xff])], Response::Unrelated),
     ] {
         assert_eq!(answer(&records), expected, "{records:02x?}");
     }
     let count = |count: usize| answer(&vec![a("&", 60, one); count]);
-    assert_eq!((count(256), count(257)), (found(&[one], 60), Reading::Failure));
+    assert_eq!((count(256), count(257)), (found(&[one], 60), Response::Failure));
     let many: Vec<_> = (0..100).map(|last| a("&", 60, [192, 0, 2, last])).collect();
     let first: Vec<_> = (0..16).map(|last| [192, 0, 2, last]).collect();
     assert_eq!(answer(&many), found(&first, 60));
 }
 
 #[test]
-fn chains_are_bounded() {
+fn cname_chains_are_limited() {
     let link = |from: usize, to: usize| {
         let owner = if from == 0 { "&".into() } else { format!("n{from}.x") };
         cname(&owner, 60, &format!("n{to}.x"))
@@ -81,17 +81,17 @@ fn chains_are_bounded() {
     for (links, expected) in [(1, true), (15, true), (16, true), (17, false), (1000, false)] {
         let mut records: Vec<_> = (0..links).map(|from| link(from, from + 1)).collect();
         records.insert(0, a(&format!("n{links}.x"), 60, [192, 0, 2, 1]));
-        let expected = if expected { found(&[[192, 0, 2, 1]], 60) } else { Reading::Failure };
+        let expected = if expected { found(&[[192, 0, 2, 1]], 60) } else { Response::Failure };
         assert_eq!(answer(&records), expected, "{links}");
         records.reverse();
         assert_eq!(answer(&records), expected, "{links} backwards");
     }
-    assert_eq!(answer(&[cname("&", 60, "&")]), Reading::Failure, "a loop of one");
-    assert_eq!(answer(&[link(0, 1), link(1, 2), link(2, 1)]), Reading::Failure, "a loop of two");
+    assert_eq!(answer(&[cname("&", 60, "&")]), Response::Failure, "a loop of one");
+    assert_eq!(answer(&[link(0, 1), link(1, 2), link(2, 1)]), Response::Failure, "a loop of two");
 }
 
 #[test]
-fn what_does_not_match_the_question_is_foreign() {
+fn a_message_that_does_not_match_the_question_is_ignored() {
     let good = reply(&query(true), RA, &[a("&", 60, [192, 0, 2, 1])], &[]);
     assert_eq!(read(&good), found(&[[192, 0, 2, 1]], 60));
     let change = |at: usize, octet: u8| {
@@ -113,48 +113,50 @@ fn what_does_not_match_the_question_is_foreign() {
         ("class", change(12 + 17 + 3, 3)),
         ("more answers than there are", change(7, 2)),
     ] {
-        assert_eq!(read(&bytes), Reading::Foreign, "{what}");
+        assert_eq!(read(&bytes), Response::Unrelated, "{what}");
     }
     let folded = change(13, b'W');
     assert_eq!(read(&folded), found(&[[192, 0, 2, 1]], 60), "case does not matter");
     for cut in 0..good.len() {
-        assert_eq!(read(&good[..cut]), Reading::Foreign, "cut at {cut}");
+        assert_eq!(read(&good[..cut]), Response::Unrelated, "cut at {cut}");
     }
     let longer = [good.clone(), vec![0xff; 100]].concat();
-    assert_eq!(read(&longer), found(&[[192, 0, 2, 1]], 60), "bytes behind the last record");
+    assert_eq!(read(&longer), found(&[[192, 0, 2, 1]], 60), "bytes after the last record");
 }
 
 #[test]
-fn codes_and_flags_lead_where_they_should() {
-    let plain = |bytes: &[u8]| Asked { id: 0x1234, name: &name(WWW), edns: false }.read(bytes);
+fn each_response_code_and_flag_has_its_result() {
+    let plain = |bytes: &[u8]| {
+        QueryMessage { id: 0x1234, name: &name(WWW), edns: false }.parse_response(bytes)
+    };
     for (flags, with_edns, without) in [
-        (RA | SERVFAIL, Reading::Failure, Reading::Failure),
-        (RA | REFUSED, Reading::Failure, Reading::Failure),
-        (RA | 9, Reading::Failure, Reading::Failure),
-        (RA | FORMERR, Reading::NoEdns, Reading::Failure),
-        (RA | NOTIMP, Reading::NoEdns, Reading::Failure),
-        (RA | TC, Reading::Truncated, Reading::Truncated),
+        (RA | SERVFAIL, Response::Failure, Response::Failure),
+        (RA | REFUSED, Response::Failure, Response::Failure),
+        (RA | 9, Response::Failure, Response::Failure),
+        (RA | FORMERR, Response::NoEdns, Response::Failure),
+        (RA | NOTIMP, Response::NoEdns, Response::Failure),
+        (RA | TC, Response::Truncated, Response::Truncated),
         (RA, missing(DnsError::NoData, 0), missing(DnsError::NoData, 0)),
         (AA, missing(DnsError::NoData, 0), missing(DnsError::NoData, 0)),
-        (0, Reading::Failure, Reading::Failure),
+        (0, Response::Failure, Response::Failure),
         (RA | NXDOMAIN, missing(DnsError::NotFound, 0), missing(DnsError::NotFound, 0)),
     ] {
         assert_eq!(read(&reply(&query(true), flags, &[], &[])), with_edns, "{flags:04x}");
         assert_eq!(plain(&reply(&query(false), flags, &[], &[])), without, "{flags:04x}");
     }
     let header_only = [0x12, 0x34, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0];
-    assert_eq!((read(&header_only), plain(&header_only)), (Reading::NoEdns, Reading::Failure));
-    // BADVERS is 16: its upper octet stands in the OPT record (RFC 6891 section 6.1.3).
+    assert_eq!((read(&header_only), plain(&header_only)), (Response::NoEdns, Response::Failure));
+    // BADVERS is 16: its upper octet is in the OPT record (RFC 6891 section 6.1.3).
     let mut bad_version = reply(&query(true), RA, &[], &[]);
     bad_version[11] = 1;
     bad_version.extend_from_slice(&record("", 41, 1232, 0x0100_0000, &[]));
-    assert_eq!(read(&bad_version), Reading::NoEdns);
+    assert_eq!(read(&bad_version), Response::NoEdns);
     let cut = reply(&query(true), RA | TC, &[vec![0xc0]], &[]);
-    assert_eq!(read(&cut), Reading::Truncated, "a truncated message may end anywhere");
+    assert_eq!(read(&cut), Response::Truncated, "a truncated message may end anywhere");
 }
 
 #[test]
-fn negative_answers_hold_as_long_as_the_soa_says() {
+fn negative_answers_are_kept_as_long_as_the_soa_says() {
     let one = [192, 0, 2, 1];
     for (authority, expected) in [
         (vec![soa("example.com", 60, 30)], 30),
@@ -176,15 +178,15 @@ fn negative_answers_hold_as_long_as_the_soa_says() {
 }
 
 #[test]
-fn pointer_loops_and_deep_pointers_do_no_harm() {
+fn compression_pointer_loops_and_ladders_are_harmless() {
     let base = reply(&query(true), RA, &[], &[]).len();
     let pointer = |to: usize| [0xc0 | (to >> 8) as u8, to as u8];
     let owned_by = |owner: &[u8]| [owner, &[0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1, 2, 3, 4]].concat();
     for owner in [pointer(base), pointer(base + 2), pointer(0x3fff), pointer(0)] {
         let read = answer(&[owned_by(&owner)]);
-        assert!(matches!(read, Reading::Foreign | Reading::Answer(Err(_), _)), "{owner:02x?}");
+        assert!(matches!(read, Response::Unrelated | Response::Answer(Err(_), _)), "{owner:02x?}");
     }
-    // A ladder of pointers, each to the one before, as data of a record nobody reads.
+    // A ladder of pointers, each to the one before, as data of a record that is not read.
     let mut ladder = pointer(12).to_vec();
     for rung in 0..2000 {
         ladder.extend_from_slice(&pointer(base + 12 + 2 * rung));
@@ -192,14 +194,14 @@ fn pointer_loops_and_deep_pointers_do_no_harm() {
     let top = pointer(base + 12 + 2 * 2000);
     let records: Vec<_> =
         std::iter::once(record("&", 16, 1, 60, &ladder)).chain(vec![owned_by(&top); 255]).collect();
-    assert_eq!(answer(&records), Reading::Foreign, "too deep");
+    assert_eq!(answer(&records), Response::Unrelated, "too deep");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn any_bytes_are_read(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+    fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         read(&bytes);
         let mut matching = reply(&query(true), RA, &[], &[]);
         matching[6..12].copy_from_slice(&[0, 9, 0, 9, 0, 9]);
@@ -208,7 +210,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_answers_are_read(
+    fn damaged_answers_stay_within_the_limits(
         hits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in any::<prop::sample::Index>(),
     ) {
@@ -218,7 +220,7 @@ proptest! {
             let at = at.index(bytes.len() - 33) + 33;
             bytes[at] = octet;
         }
-        if let Reading::Answer(Ok(list), ttl_s) = read(&bytes) {
+        if let Response::Answer(Ok(list), ttl_s) = read(&bytes) {
             prop_assert!((1..=ADDRESSES_MAX).contains(&list.len()) && ttl_s <= TTL_S_MAX);
         }
         bytes.truncate(cut.index(bytes.len()));

@@ -1,30 +1,30 @@
-//! One query: one question sent once to one server through one socket.
+//! A query: one question sent once to one server through one socket.
 
 use std::net::SocketAddr;
 
-use super::message::{Asked, Reading, STREAM_ANSWER_BYTES_MAX};
+use super::message::{QueryMessage, Response, STREAM_ANSWER_BYTES_MAX};
 use crate::name::Name;
 
-/// What a query travels by.
+/// The transport of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// A connected UDP socket of its own, so that the kernel picks a fresh port and drops what
-    /// comes from elsewhere (RFC 5452 section 9.2).
+    /// A separate connected UDP socket, so that the kernel picks a new port and drops datagrams
+    /// from elsewhere (RFC 5452 section 9.2).
     Udp,
-    /// A TCP connection of its own (RFC 7766).
+    /// A separate TCP connection (RFC 7766).
     Tcp,
 }
 
-/// Bytes to send, and where.
+/// Bytes to send, and their destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// Names the query, and so its socket, in everything that follows. Never used again.
+    /// Identifies the query, and so its socket, in later calls. Never reused.
     pub key: u64,
-    /// Where to connect to.
+    /// The server to connect to.
     pub server: SocketAddr,
-    /// How.
+    /// UDP or TCP.
     pub transport: Transport,
-    /// One datagram, or all that is written to the connection.
+    /// One datagram, or everything to be written to the connection.
     pub bytes: Vec<u8>,
 }
 
@@ -38,7 +38,7 @@ pub struct Query {
     pub deadline: u64,
     /// Whether the driver knows of it, and so has a socket to close.
     pub transmitted: bool,
-    /// What has come over TCP and is not yet a whole message.
+    /// Bytes received over TCP that are not yet a whole message.
     stream: Vec<u8>,
 }
 
@@ -56,51 +56,51 @@ impl Query {
         }
     }
 
-    fn asked(&self) -> Asked<'_> {
-        Asked { id: self.id, name: &self.name, edns: self.edns }
+    fn message(&self) -> QueryMessage<'_> {
+        QueryMessage { id: self.id, name: &self.name, edns: self.edns }
     }
 
     pub fn transmit(&self, key: u64) -> Transmit {
-        let message = self.asked().encode();
+        let message = self.message().encode();
         let bytes = match self.transport {
             Transport::Udp => message,
-            // RFC 1035 section 4.2.2: the length in front; in one write, as RFC 7766 asks.
+            // RFC 1035 section 4.2.2: a length prefix; in one write, as RFC 7766 asks.
             Transport::Tcp => [&(message.len() as u16).to_be_bytes(), &message[..]].concat(),
         };
         Transmit { key, server: self.server, transport: self.transport, bytes }
     }
 
-    pub fn read_datagram(&self, bytes: &[u8]) -> Reading {
-        self.asked().read(bytes)
+    pub fn read_datagram(&self, bytes: &[u8]) -> Response {
+        self.message().parse_response(bytes)
     }
 
-    /// Reads what has come over TCP. [`Reading::Foreign`] means that more must come.
-    pub fn read_stream(&mut self, mut bytes: &[u8]) -> Reading {
+    /// Parses bytes received over TCP. [`Response::Unrelated`] means that more are needed.
+    pub fn read_stream(&mut self, mut bytes: &[u8]) -> Response {
         while !bytes.is_empty() {
             let wanted = match self.stream[..] {
                 [high, low, ..] => 2 + usize::from(u16::from_be_bytes([high, low])),
                 _ => 2,
             };
             if wanted > 2 + STREAM_ANSWER_BYTES_MAX {
-                return Reading::Failure;
+                return Response::Failure;
             }
             let (now, later) = bytes.split_at(bytes.len().min(wanted - self.stream.len()));
             self.stream.extend_from_slice(now);
             bytes = later;
             match self.whole_message() {
-                Some(Reading::Foreign) => self.stream.clear(),
-                // There is nothing larger than TCP to go to.
-                Some(Reading::Truncated) => return Reading::Failure,
-                Some(reading) => return reading,
+                Some(Response::Unrelated) => self.stream.clear(),
+                // No transport carries more than TCP.
+                Some(Response::Truncated) => return Response::Failure,
+                Some(response) => return response,
                 None => {}
             }
         }
-        Reading::Foreign
+        Response::Unrelated
     }
 
-    fn whole_message(&self) -> Option<Reading> {
+    fn whole_message(&self) -> Option<Response> {
         let (length, message) = self.stream.split_first_chunk::<2>()?;
         (message.len() == usize::from(u16::from_be_bytes(*length)))
-            .then(|| self.asked().read(message))
+            .then(|| self.message().parse_response(message))
     }
 }

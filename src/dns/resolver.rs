@@ -1,8 +1,8 @@
-//! The resolver: who waits for which name, which questions that takes, and which queries.
+//! The resolver: waiters, the questions they wait for, and the queries that answer them.
 //!
-//! A waiter goes through its candidates (the name, the name completed from the search list).
-//! Each candidate is a question that all its waiters share; a question goes through the servers,
-//! one query at a time. Queries are shared out among the sources of the questions.
+//! A waiter tries its possible names in order (the name, the name completed from the search list).
+//! Each is a question that all its waiters share; a question tries the servers in order, one query
+//! at a time. Queries are shared out among the sources of the questions.
 
 mod questions;
 
@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::cache::{Answer, Cache};
-use super::message::Reading;
+use super::cache::{AddressResult, Cache};
+use super::message::Response;
 use super::query::{Query, Transmit};
 use super::shares::Shares;
 use super::{Addresses, DnsError, Hosts, Resolved, Settings};
@@ -19,78 +19,78 @@ use crate::name::Name;
 
 /// Most queries in flight, and so most sockets; further questions wait their turn.
 pub const QUERIES_MAX: usize = 64;
-/// Most waiters whose time is up in one call of [`Resolver::handle_timeout`].
+/// Most waiters timed out by one call of [`Resolver::handle_timeout`].
 const TIMEOUTS_PER_CALL: usize = 256;
 
-/// What asking for a name led to at once.
+/// The immediate result of a look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// Known from the hosts file or the cache; nothing more will come for this waiter.
+    /// Known from the hosts file or the cache; no answer follows.
     Done(Result<Resolved, DnsError>),
-    /// [`Resolver::poll_answer`] will name the waiter.
+    /// [`Resolver::poll_answer`] will return the answer.
     Waiting,
 }
 
 /// The state machine. After every `resolve`, `cancel` and `handle_*`, drain
-/// [`poll_close`](Resolver::poll_close) (first, so that sockets are free for what comes next),
-/// [`poll_transmit`](Resolver::poll_transmit) and [`poll_answer`](Resolver::poll_answer), and look
-/// at [`deadline`](Resolver::deadline) again.
+/// [`poll_close`](Resolver::poll_close) (first, so that sockets are free for the rest),
+/// [`poll_transmit`](Resolver::poll_transmit) and [`poll_answer`](Resolver::poll_answer), and check
+/// [`deadline`](Resolver::deadline) again.
 pub struct Resolver {
     settings: Arc<Settings>,
     hosts: Hosts,
     cache: Cache,
     random: Box<dyn FnMut() -> u16 + Send>,
     waiters: BTreeMap<u64, Waiter>,
-    /// When each waiter gives up.
+    /// When each waiter times out.
     deadlines: BTreeSet<(u64, u64)>,
     questions: BTreeMap<Name, Question>,
-    /// Questions that wait for a query, and queries in flight, by source.
+    /// Questions waiting for a query, and queries in flight, by source.
     shares: Shares,
     queries: BTreeMap<u64, Query>,
     /// Most of them.
     queries_max: usize,
-    /// When each query is given up.
+    /// When each query times out.
     expiries: BTreeSet<(u64, u64)>,
     transmits: VecDeque<u64>,
     closes: VecDeque<u64>,
-    /// Waiters that are answered, in order, and where in it each stands.
+    /// Answers not yet polled, in order, and the place of each waiter among them.
     answers: BTreeMap<u64, (u64, Result<Resolved, DnsError>)>,
     answered: BTreeMap<u64, u64>,
-    /// The settings are new: what is queued may be asked.
+    /// The settings are new: queued questions may be sent.
     restarted: bool,
-    /// The last number given to a query, an answer or a place in a queue.
+    /// The last number given to a query, an answer or a queued question.
     serial: u64,
     rotation: usize,
 }
 
 struct Waiter {
-    /// The address of the client that asks.
+    /// The address of the client.
     source: IpAddr,
     settings: Arc<Settings>,
     deadline: u64,
-    /// The names still to be asked for.
-    candidates: VecDeque<Name>,
+    /// The names not tried yet.
+    names_left: VecDeque<Name>,
     asking: Option<Name>,
-    /// The best that the candidates so far give instead of addresses.
-    best: DnsError,
+    /// The most significant error of the names tried so far.
+    error: DnsError,
 }
 
 struct Question {
     waiters: BTreeSet<u64>,
-    /// How many of them each source has.
+    /// The number of waiters of each source.
     sources: BTreeMap<IpAddr, usize>,
-    /// The source whose share it counts in: one of those, whose queue it waits in.
+    /// The source whose share it counts in and whose queue it waits in.
     payer: IpAddr,
     /// Its place in that queue.
     place: u64,
-    /// The key of its query; it waits for one if there is none.
+    /// The key of its query; without one it is queued.
     query: Option<u64>,
     settings: Arc<Settings>,
-    /// Where in the list of servers this question starts.
+    /// The index of the first server to try.
     offset: usize,
-    /// How many tries have begun.
+    /// How many tries have started.
     tries: usize,
-    /// What it ends with when no try is left.
+    /// The error that it ends with when no try is left.
     failure: DnsError,
 }
 
@@ -123,8 +123,8 @@ impl Resolver {
         }
     }
 
-    /// Replaces the settings, and forgets the cache: other servers may say other things. What is
-    /// being asked is asked anew, for an old server's answer counts no more.
+    /// Replaces the settings, and clears the cache: other servers may answer differently. Open
+    /// questions are restarted, for an old server's answer is no longer accepted.
     pub fn set_settings(&mut self, settings: Settings) {
         self.settings = Arc::new(settings);
         self.cache.clear();
@@ -144,18 +144,18 @@ impl Resolver {
         self.hosts = hosts;
     }
 
-    /// The names that [`Resolver::resolve`] may lead to an address: what is known without a
-    /// question, or else what may be asked for.
-    pub fn candidates(&self, name: &Name) -> Vec<Name> {
+    /// The names that [`Resolver::resolve`] may find addresses for: the name itself if it is known
+    /// without a query, or else the names that may be queried.
+    pub fn possible_names(&self, name: &Name) -> Vec<Name> {
         match self.known(name) {
             Some(_) => vec![name.clone()],
-            None => self.settings.candidates(name).into(),
+            None => self.settings.possible_names(name).into(),
         }
     }
 
-    /// Asks for the addresses of a name. `source` is the client's address: questions in flight
-    /// are shared out by it. `waiter` names who asks until the answer or `cancel`; the caller
-    /// must not use it twice at a time.
+    /// Looks up the addresses of a name. `source` is the client's address, by which queries are
+    /// shared out. `waiter` identifies the waiter until the answer or `cancel`; the caller must not
+    /// use it twice at a time.
     pub fn resolve(&mut self, now: u64, name: &Name, source: IpAddr, waiter: u64) -> Lookup {
         assert!(!self.waiters.contains_key(&waiter), "waiter {waiter} waits already");
         if let Some(addresses) = self.known(name) {
@@ -168,9 +168,9 @@ impl Resolver {
             source,
             settings: self.settings.clone(),
             deadline: now + self.settings.total_timeout_ms,
-            candidates: self.settings.candidates(name),
+            names_left: self.settings.possible_names(name),
             asking: None,
-            best: DnsError::NotFound,
+            error: DnsError::NotFound,
         };
         if let Some(answer) = self.advance(now, waiter, &mut new) {
             return Lookup::Done(answer);
@@ -180,18 +180,18 @@ impl Resolver {
         Lookup::Waiting
     }
 
-    /// What needs no question. As in glibc, the hosts file knows names as they stand, before any
-    /// completion; it may say where a name below localhost leads, but not localhost itself.
+    /// The addresses known without a query. As in glibc, the hosts file is consulted before any
+    /// completion; it may list a name below localhost, but not localhost itself.
     fn known(&self, name: &Name) -> Option<Addresses> {
-        let home = || Addresses::from([Ipv4Addr::LOCALHOST]);
+        let loopback = || Addresses::from([Ipv4Addr::LOCALHOST]);
         if name.is_localhost() {
-            return Some(home());
+            return Some(loopback());
         }
         let listed = self.hosts.lookup(name.as_str()).cloned();
-        listed.or_else(|| name.is_below_localhost().then(home))
+        listed.or_else(|| name.is_below_localhost().then(loopback))
     }
 
-    /// Forgets a waiter that has gone; its question ends with the last who waits for it.
+    /// Removes a waiter; its question ends when the last waiter leaves.
     pub fn cancel(&mut self, now: u64, waiter: u64) {
         if let Some(gone) = self.remove_waiter(waiter) {
             self.leave(now, waiter, &gone);
@@ -200,10 +200,10 @@ impl Resolver {
         }
     }
 
-    /// The next query to send: open a socket of its own for it.
+    /// The next query to send; it needs a separate socket.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         while let Some(key) = self.transmits.pop_front() {
-            // A query may have ended before it began.
+            // A query may have ended before it was sent.
             if let Some(query) = self.queries.get_mut(&key) {
                 query.transmitted = true;
                 return Some(query.transmit(key));
@@ -217,54 +217,54 @@ impl Resolver {
         self.closes.pop_front()
     }
 
-    /// The next waiter whose wait is over.
+    /// The next waiter that has an answer.
     pub fn poll_answer(&mut self) -> Option<(u64, Result<Resolved, DnsError>)> {
         let (_, (waiter, answer)) = self.answers.pop_first()?;
         self.answered.remove(&waiter);
         Some((waiter, answer))
     }
 
-    /// How many answers [`Resolver::poll_answer`] would give.
+    /// How many answers [`Resolver::poll_answer`] would return.
     pub fn answers(&self) -> usize {
         self.answers.len()
     }
 
     /// When to call [`Resolver::handle_timeout`], if nothing else happens.
     pub fn deadline(&self) -> Option<u64> {
-        // Every turn of the loop asks, however many queries are open.
+        // Called in every turn of the loop, with any number of open queries.
         let first = [self.expiries.first(), self.deadlines.first()];
         let first = first.into_iter().flatten().map(|(deadline, _)| *deadline).min();
         if self.restarted { Some(0) } else { first }
     }
 
-    /// A datagram has come for a query. Unknown keys are ignored here and below: the query may
-    /// have ended while the event was on its way.
+    /// A datagram has arrived for a query. Unknown keys are ignored here and below: the query may
+    /// have ended while the event was pending.
     pub fn handle_datagram(&mut self, now: u64, key: u64, bytes: &[u8]) {
         if let Some(query) = self.queries.get(&key) {
-            let reading = query.read_datagram(bytes);
-            self.handle_reading(now, key, reading);
+            let response = query.read_datagram(bytes);
+            self.handle_response(now, key, response);
         }
     }
 
-    /// Bytes have come over a query's TCP connection, cut anywhere.
+    /// Bytes have arrived over a query's TCP connection, cut anywhere.
     pub fn handle_stream_bytes(&mut self, now: u64, key: u64, bytes: &[u8]) {
         if let Some(query) = self.queries.get_mut(&key) {
-            let reading = query.read_stream(bytes);
-            self.handle_reading(now, key, reading);
+            let response = query.read_stream(bytes);
+            self.handle_response(now, key, response);
         }
     }
 
     /// A query's socket could not be opened, has failed, or was closed by the server.
     pub fn handle_error(&mut self, now: u64, key: u64) {
         if self.queries.contains_key(&key) {
-            self.handle_reading(now, key, Reading::Failure);
+            self.handle_response(now, key, Response::Failure);
         }
     }
 
-    /// Time has passed. When the time of many waiters is up, the deadline stays in the past:
+    /// Times out waiters and queries. When many waiters are due, the deadline stays in the past:
     /// the rest is for the next call.
     pub fn handle_timeout(&mut self, now: u64) {
-        // Waiters first, so that no server is asked for somebody who has just given up.
+        // Waiters first, so that no query is sent for a waiter that has just timed out.
         for _ in 0..TIMEOUTS_PER_CALL {
             let Some(&(deadline, waiter)) = self.deadlines.first() else { break };
             if deadline > now {
@@ -272,7 +272,7 @@ impl Resolver {
             }
             let Some(late) = self.remove_waiter(waiter) else { break };
             self.leave(now, waiter, &late);
-            self.give(waiter, Err(DnsError::Timeout));
+            self.push_answer(waiter, Err(DnsError::Timeout));
         }
         if std::mem::take(&mut self.restarted) {
             self.ask_queued(now);
@@ -291,12 +291,12 @@ impl Resolver {
         self.queries.len()
     }
 
-    /// Who waits.
+    /// The number of waiters.
     pub fn waiters(&self) -> usize {
         self.waiters.len()
     }
 
-    /// Names in the cache, those that have expired included.
+    /// Names in the cache, including expired ones.
     pub fn cached(&self) -> usize {
         self.cache.len()
     }
@@ -307,7 +307,7 @@ impl Resolver {
         Some(waiter)
     }
 
-    fn give(&mut self, waiter: u64, answer: Result<Resolved, DnsError>) {
+    fn push_answer(&mut self, waiter: u64, answer: Result<Resolved, DnsError>) {
         let place = self.next_serial();
         self.answers.insert(place, (waiter, answer));
         self.answered.insert(waiter, place);
@@ -319,22 +319,23 @@ impl Resolver {
     }
 }
 
-/// Waiters and their candidates.
+/// Waiters and their names.
 impl Resolver {
-    /// Goes on to the next candidate that the cache does not rule out. `None`: it is asked.
+    /// Moves a waiter on to the next name that is not cached as missing. `None`: it waits for the
+    /// question.
     fn advance(
         &mut self,
         now: u64,
         key: u64,
         waiter: &mut Waiter,
     ) -> Option<Result<Resolved, DnsError>> {
-        while let Some(name) = waiter.candidates.pop_front() {
+        while let Some(name) = waiter.names_left.pop_front() {
             match self.cache.get(now, &name) {
                 Some(Ok(addresses)) => {
                     let addresses = addresses.clone();
                     return Some(Ok(Resolved { name, addresses }));
                 }
-                Some(Err(error)) => waiter.best = better(waiter.best, *error),
+                Some(Err(error)) => waiter.error = most_significant(waiter.error, *error),
                 None => {
                     waiter.asking = Some(name.clone());
                     self.join(now, key, name, waiter);
@@ -342,17 +343,18 @@ impl Resolver {
                 }
             }
         }
-        Some(Err(waiter.best))
+        Some(Err(waiter.error))
     }
 
-    /// Waits for a question, which is asked unless it is already.
+    /// Adds a waiter to a question, which is created if there is none.
     fn join(&mut self, now: u64, key: u64, name: Name, waiter: &Waiter) {
         let (source, settings) = (waiter.source, &waiter.settings);
         if let Some(question) = self.questions.get_mut(&name) {
             question.waiters.insert(key);
             *question.sources.entry(source).or_default() += 1;
             let payer = question.payer;
-            // In the queue of a source with many, it would wait longer than if nobody else asked.
+            // In the queue of a source with many, it would wait longer than if this source asked
+            // alone.
             if self.shares.load(source) + 1 < self.shares.load(payer) {
                 self.charge(&name, source);
             }
@@ -376,7 +378,7 @@ impl Resolver {
         self.ask_queued(now);
     }
 
-    /// A waiter, removed already, no longer waits for its question.
+    /// Removes a waiter, which is no longer listed, from its question.
     fn leave(&mut self, now: u64, key: u64, waiter: &Waiter) {
         let Some(name) = &waiter.asking else { return };
         let Some(question) = self.questions.get_mut(name) else { return };
@@ -395,8 +397,8 @@ impl Resolver {
         self.ask_queued(now);
     }
 
-    /// A question is answered: its waiters are done or go on to their next candidate.
-    fn answer(&mut self, now: u64, name: &Name, answer: Answer) {
+    /// A question is answered: its waiters are done or move on to their next name.
+    fn answer(&mut self, now: u64, name: &Name, answer: AddressResult) {
         let Some(question) = self.remove_question(name) else { return };
         for key in question.waiters {
             let Some(mut waiter) = self.remove_waiter(key) else { continue };
@@ -408,12 +410,12 @@ impl Resolver {
                 // As in glibc, a failure that took time ends the search.
                 Err(DnsError::Timeout) => Some(Err(DnsError::Timeout)),
                 Err(error) => {
-                    waiter.best = better(waiter.best, *error);
+                    waiter.error = most_significant(waiter.error, *error);
                     self.advance(now, key, &mut waiter)
                 }
             };
             match done {
-                Some(answer) => self.give(key, answer),
+                Some(answer) => self.push_answer(key, answer),
                 None => {
                     self.deadlines.insert((waiter.deadline, key));
                     self.waiters.insert(key, waiter);
@@ -424,9 +426,9 @@ impl Resolver {
     }
 }
 
-/// What several candidates without addresses amount to, as in glibc: that a name exists says
-/// more than that another does not, and a server that failed might have known.
-fn better(one: DnsError, other: DnsError) -> DnsError {
+/// The error for several names without addresses, as in glibc: that a name exists says more than
+/// that another does not, and a server that failed might have known.
+fn most_significant(one: DnsError, other: DnsError) -> DnsError {
     let rank = |error| match error {
         DnsError::NotFound => 0,
         DnsError::NoData => 1,

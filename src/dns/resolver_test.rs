@@ -1,4 +1,4 @@
-//! Each rule of the resolver by itself, with servers played by hand.
+//! Each rule of the resolver by itself, with hand-written server answers.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use super::super::{TOTAL_TIMEOUT_MS, Transport};
 use super::*;
 
 const ONE: [u8; 4] = [192, 0, 2, 1];
-/// The source of all questions but those of the tests about sources.
+/// The source of all questions, except in the tests about sources.
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const WAIT: Lookup = Lookup::Waiting;
 
@@ -23,7 +23,7 @@ fn resolver(resolv_conf: &str) -> Resolver {
 
 const TWO_SERVERS: &str = "nameserver 127.0.0.1\nnameserver 127.0.0.2\n";
 
-/// The one query that is to be sent now.
+/// The only query to send now.
 fn sent(resolver: &mut Resolver) -> Transmit {
     let transmit = resolver.poll_transmit().expect("a query");
     assert_eq!(resolver.poll_transmit(), None, "one query only");
@@ -36,7 +36,7 @@ fn asked(transmit: &Transmit) -> (String, String, bool) {
     (transmit.server.ip().to_string(), seen.name, seen.edns)
 }
 
-/// Asks `text`, which must lead to one query, and gives that.
+/// Looks up `text`, which must lead to one query, and returns that.
 fn ask(resolver: &mut Resolver, text: &str, waiter: u64) -> Transmit {
     assert_eq!(resolver.resolve(0, &name(text), SOURCE, waiter), WAIT, "{text}");
     sent(resolver)
@@ -52,7 +52,7 @@ fn one(text: &str) -> Resolved {
 }
 
 #[track_caller]
-fn nothing_is_left(resolver: &mut Resolver, closed: &[u64]) {
+fn assert_nothing_is_left(resolver: &mut Resolver, closed: &[u64]) {
     let closes: Vec<u64> = std::iter::from_fn(|| resolver.poll_close()).collect();
     assert_eq!(closes, closed);
     assert_eq!(resolver.poll_transmit(), None);
@@ -64,39 +64,39 @@ fn nothing_is_left(resolver: &mut Resolver, closed: &[u64]) {
 }
 
 #[test]
-fn the_hosts_file_comes_first_and_is_not_completed() {
+fn the_hosts_file_is_consulted_first_without_completion() {
     let mut resolver = resolver("search example");
     for text in ["gw", "GW", "gw.", "gw.example"] {
         let found = Resolved { name: name(text), addresses: addresses(&[[10, 0, 0, 1]]) };
         let expected = Lookup::Done(Ok(found));
-        assert_eq!(resolver.candidates(&name(text)), [name(text)], "nothing else is asked");
+        assert_eq!(resolver.possible_names(&name(text)), [name(text)], "no other name is queried");
         assert_eq!(resolver.resolve(0, &name(text), SOURCE, 1), expected, "{text}");
     }
-    nothing_is_left(&mut resolver, &[]);
+    assert_nothing_is_left(&mut resolver, &[]);
     resolver.set_hosts(Hosts::parse(b""));
     assert_eq!(asked(&ask(&mut resolver, "gw", 1)).1, "gw.example");
 }
 
 #[test]
-fn localhost_is_home_and_never_a_question() {
+fn localhost_is_loopback_and_never_queried() {
     let mut resolver = resolver("search localhost example");
-    let home = |text: &str| {
+    let loopback = |text: &str| {
         let addresses = addresses(&[[127, 0, 0, 1]]);
         Lookup::Done(Ok(Resolved { name: name(text), addresses }))
     };
     for text in ["localhost", "LocalHost", "localhost.", "a.localhost", "a.b.localhost."] {
-        assert_eq!(resolver.resolve(0, &name(text), SOURCE, 1), home(text), "{text}");
-        assert_eq!(resolver.candidates(&name(text)), [name(text)]);
+        assert_eq!(resolver.resolve(0, &name(text), SOURCE, 1), loopback(text), "{text}");
+        assert_eq!(resolver.possible_names(&name(text)), [name(text)]);
     }
-    // The hosts file may say where a name below it is, but not where it is itself.
+    // The hosts file may list a name below localhost, but not localhost itself.
     resolver.set_hosts(Hosts::parse(b"10.0.0.9 localhost\n127.0.0.2 a.localhost\n"));
-    assert_eq!(resolver.resolve(0, &name("localhost"), SOURCE, 1), home("localhost"));
+    assert_eq!(resolver.resolve(0, &name("localhost"), SOURCE, 1), loopback("localhost"));
     let Lookup::Done(Ok(found)) = resolver.resolve(0, &name("a.localhost"), SOURCE, 1) else {
         panic!("listed")
     };
     assert_eq!(*found.addresses, [Ipv4Addr::new(127, 0, 0, 2)]);
-    nothing_is_left(&mut resolver, &[]);
-    // These only look like it.
+    assert_nothing_is_left(&mut resolver, &[]);
+    // These only look like localhost.
     for (text, asked_for) in [("www", "www.example"), ("notlocalhost", "notlocalhost.example")] {
         assert_eq!(asked(&ask(&mut resolver, text, 1)).1, asked_for);
         resolver.cancel(0, 1);
@@ -104,7 +104,7 @@ fn localhost_is_home_and_never_a_question() {
 }
 
 #[test]
-fn one_answer_goes_to_all_who_wait_and_into_the_cache() {
+fn one_answer_goes_to_all_waiters_and_into_the_cache() {
     let mut resolver = resolver("");
     let query = ask(&mut resolver, "www.example.com", 1);
     for waiter in 2..=10_000 {
@@ -116,14 +116,14 @@ fn one_answer_goes_to_all_who_wait_and_into_the_cache() {
     for waiter in 1..=10_000 {
         assert_eq!(resolver.poll_answer(), Some((waiter, Ok(one("www.example.com")))));
     }
-    nothing_is_left(&mut resolver, &[query.key]);
+    assert_nothing_is_left(&mut resolver, &[query.key]);
     let again = resolver.resolve(60_004, &name("www.example.com"), SOURCE, 1);
     assert_eq!(again, Lookup::Done(Ok(one("www.example.com"))), "within the TTL");
-    assert_eq!(resolver.resolve(60_005, &name("www.example.com"), SOURCE, 1), WAIT, "behind it");
+    assert_eq!(resolver.resolve(60_005, &name("www.example.com"), SOURCE, 1), WAIT, "after it");
 }
 
 #[test]
-fn wrong_answers_are_dropped_and_the_right_one_still_counts() {
+fn wrong_answers_are_ignored_and_the_right_one_is_still_accepted() {
     let mut resolver = resolver("");
     let query = ask(&mut resolver, "www.example.com", 1);
     let right = good(&query, 60);
@@ -139,11 +139,11 @@ fn wrong_answers_are_dropped_and_the_right_one_still_counts() {
     resolver.handle_datagram(1, query.key, &right);
     resolver.handle_datagram(1, query.key, &right);
     assert_eq!(resolver.poll_answer(), Some((1, Ok(one("www.example.com")))));
-    nothing_is_left(&mut resolver, &[query.key]);
+    assert_nothing_is_left(&mut resolver, &[query.key]);
 }
 
 #[test]
-fn each_failure_leads_to_the_next_server_and_then_round_again() {
+fn each_failure_moves_on_to_the_next_server_for_two_rounds() {
     type Fail = fn(&mut Resolver, u64, &Transmit);
     let failures: [(&str, Fail, DnsError); 6] = [
         ("closed port", |r, now, q| r.handle_error(now, q.key), DnsError::ServerFailure),
@@ -182,7 +182,7 @@ fn each_failure_leads_to_the_next_server_and_then_round_again() {
         assert_eq!(asked(&query).0, "127.0.0.2");
         fail(&mut resolver, 0, &query);
         assert_eq!(resolver.poll_answer(), Some((1, Err(error))), "{what}");
-        nothing_is_left(&mut resolver, &[query.key]);
+        assert_nothing_is_left(&mut resolver, &[query.key]);
         assert_eq!(resolver.cached(), 0, "{what}");
     }
 }
@@ -204,7 +204,7 @@ fn the_last_server_can_still_answer_in_time() {
 }
 
 #[test]
-fn servers_take_turns_with_rotate_and_only_then() {
+fn servers_take_turns_only_with_rotate() {
     for (options, expected) in [("", [1, 1, 1, 1]), ("options rotate", [2, 1, 2, 1])] {
         let mut resolver = resolver(&format!("{TWO_SERVERS}{options}"));
         for (waiter, last) in expected.into_iter().enumerate() {
@@ -215,19 +215,19 @@ fn servers_take_turns_with_rotate_and_only_then() {
 }
 
 #[test]
-fn a_server_that_does_not_know_edns_is_asked_plainly() {
+fn a_server_without_edns_is_queried_again_without_it() {
     let mut resolver = resolver(TWO_SERVERS);
     let query = ask(&mut resolver, "www.example.com", 1);
     resolver.handle_datagram(0, query.key, &reply(&query.bytes, FORMERR, &[], &[]));
     let plain = sent(&mut resolver);
     assert_eq!(asked(&plain), ("127.0.0.1".into(), "www.example.com".into(), false));
-    assert_ne!(see(&plain.bytes).id, see(&query.bytes).id, "a fresh id");
+    assert_ne!(see(&plain.bytes).id, see(&query.bytes).id, "a new id");
     resolver.handle_datagram(0, plain.key, &reply(&plain.bytes, FORMERR, &[], &[]));
     assert_eq!(asked(&sent(&mut resolver)).0, "127.0.0.2", "a second FORMERR is a failure");
 }
 
 #[test]
-fn a_truncated_answer_is_fetched_over_tcp_however_it_is_cut() {
+fn a_truncated_answer_is_fetched_over_tcp_in_any_pieces() {
     let length =
         2 + reply(&tcp_query(&mut resolver("")).bytes[2..], RA, &[a("&", 9, ONE)], &[]).len();
     for cut in 0..=length {
@@ -237,18 +237,18 @@ fn a_truncated_answer_is_fetched_over_tcp_however_it_is_cut() {
         let message = reply(&query.bytes[2..], RA, &[a("&", 9, ONE)], &[]);
         let mut wrong = message.clone();
         wrong[0] ^= 1;
-        // An empty message and one with another id first: neither counts, neither does harm.
+        // An empty message and one with another id first: both are ignored.
         let stream = [framed(b""), framed(&wrong), framed(&message)].concat();
         let cut = stream.len() - length + cut;
         resolver.handle_stream_bytes(0, query.key, &stream[..cut]);
         resolver.handle_stream_bytes(0, query.key, &stream[cut..]);
         assert_eq!(resolver.poll_answer(), Some((1, Ok(one("www.example.com")))), "cut at {cut}");
-        nothing_is_left(&mut resolver, &[query.key]);
+        assert_nothing_is_left(&mut resolver, &[query.key]);
     }
 }
 
 #[test]
-fn a_plain_repetition_keeps_its_transport() {
+fn a_retry_without_edns_keeps_its_transport() {
     let mut resolver = resolver("");
     let query = tcp_query(&mut resolver);
     let refusal = framed(&reply(&query.bytes[2..], FORMERR, &[], &[]));
@@ -257,7 +257,7 @@ fn a_plain_repetition_keeps_its_transport() {
     assert_eq!((asked(&plain).2, plain.transport), (false, Transport::Tcp));
 }
 
-/// Asks, answers TC, and gives the TCP query that follows.
+/// Looks up a name, answers TC, and returns the TCP query that follows.
 fn tcp_query(resolver: &mut Resolver) -> Transmit {
     let query = ask(resolver, "www.example.com", 1);
     resolver.handle_datagram(0, query.key, &reply(&query.bytes, RA | TC, &[], &[]));
@@ -269,7 +269,7 @@ fn tcp_query(resolver: &mut Resolver) -> Transmit {
 }
 
 #[test]
-fn tcp_that_fails_leads_to_the_next_server() {
+fn a_tcp_failure_moves_on_to_the_next_server() {
     type Fail = fn(&mut Resolver, &Transmit);
     let failures: [(&str, Fail); 4] = [
         ("closed early", |r, q| {
@@ -294,7 +294,7 @@ fn tcp_that_fails_leads_to_the_next_server() {
 }
 
 #[test]
-fn the_search_list_ends_with_the_best_that_was_said() {
+fn the_search_list_ends_with_the_most_significant_error() {
     use DnsError::*;
     let nodata = (RA, NoData);
     let nx = (RA | NXDOMAIN, NotFound);
@@ -317,12 +317,12 @@ fn the_search_list_ends_with_the_best_that_was_said() {
             }
         }
         assert_eq!(resolver.poll_answer(), Some((1, Err(expected))), "{codes:x?}");
-        nothing_is_left(&mut resolver, &[]);
+        assert_nothing_is_left(&mut resolver, &[]);
     }
 }
 
 #[test]
-fn the_search_list_goes_on_behind_what_the_cache_rules_out_and_ends_with_silence() {
+fn the_search_list_skips_names_cached_as_missing_and_ends_at_a_timeout() {
     let mut resolver = resolver("search a.example\noptions attempts:1");
     let query = ask(&mut resolver, "www", 1);
     let nx = reply(&query.bytes, RA | NXDOMAIN, &[], &[soa("example", 60, 60)]);
@@ -349,7 +349,7 @@ fn the_search_list_goes_on_behind_what_the_cache_rules_out_and_ends_with_silence
 }
 
 #[test]
-fn who_joins_later_has_a_deadline_of_its_own() {
+fn a_waiter_that_joins_later_has_its_own_deadline() {
     let mut resolver = resolver("");
     let query = ask(&mut resolver, "www.example.com", 1);
     resolver.handle_timeout(5000);
@@ -359,15 +359,15 @@ fn who_joins_later_has_a_deadline_of_its_own() {
     assert_eq!(resolver.deadline(), Some(TOTAL_TIMEOUT_MS));
     resolver.handle_timeout(TOTAL_TIMEOUT_MS - 1);
     assert_eq!(resolver.poll_answer(), None);
-    // The first waiter's time and the last try end together, so both learn at once.
+    // The first waiter and the last try time out together, so both waiters are answered at once.
     resolver.handle_timeout(TOTAL_TIMEOUT_MS);
     assert_eq!(resolver.poll_answer(), Some((1, Err(DnsError::Timeout))));
     assert_eq!(resolver.poll_answer(), Some((2, Err(DnsError::Timeout))));
-    nothing_is_left(&mut resolver, &[query.key]);
+    assert_nothing_is_left(&mut resolver, &[query.key]);
 }
 
 #[test]
-fn a_question_ends_with_the_last_who_waits() {
+fn the_query_ends_when_its_last_waiter_leaves() {
     let mut resolver = resolver("");
     let query = ask(&mut resolver, "www.example.com", 1);
     assert_eq!(resolver.resolve(0, &name("www.example.com"), SOURCE, 2), WAIT);
@@ -375,22 +375,22 @@ fn a_question_ends_with_the_last_who_waits() {
     assert_eq!(resolver.poll_close(), None);
     resolver.cancel(1, 2);
     resolver.cancel(1, 2);
-    nothing_is_left(&mut resolver, &[query.key]);
+    assert_nothing_is_left(&mut resolver, &[query.key]);
 
     assert_eq!(resolver.resolve(2, &name("www.example.com"), SOURCE, 3), WAIT);
     resolver.cancel(2, 3);
-    nothing_is_left(&mut resolver, &[]);
+    assert_nothing_is_left(&mut resolver, &[]);
 
-    // Whoever goes with the answer on its way does not get it, nor does the next of its name.
+    // A waiter that leaves before its answer is polled does not get it, nor does a later one.
     let query = ask(&mut resolver, "www.example.com", 4);
     resolver.handle_datagram(2, query.key, &good(&query, 0));
     resolver.cancel(2, 4);
     assert_eq!((resolver.answers(), resolver.poll_answer()), (0, None));
-    nothing_is_left(&mut resolver, &[query.key]);
+    assert_nothing_is_left(&mut resolver, &[query.key]);
 }
 
 #[test]
-fn queries_in_flight_are_bounded_and_the_queue_moves_up() {
+fn queries_in_flight_are_limited_and_queued_questions_follow() {
     let mut resolver = resolver("options attempts:1");
     for waiter in 0..1000 {
         let text = format!("n{waiter}.example");
@@ -413,11 +413,11 @@ fn queries_in_flight_are_bounded_and_the_queue_moves_up() {
         answered += 1;
     }
     assert_eq!((answered, resolver.cached()), (999, 256));
-    nothing_is_left(&mut resolver, &[]);
+    assert_nothing_is_left(&mut resolver, &[]);
 }
 
 #[test]
-fn who_leaves_makes_room_for_the_queue_and_leaves_nothing_in_it() {
+fn a_cancelled_waiter_frees_its_query_and_its_place_in_the_queue() {
     let mut resolver = resolver("");
     for waiter in 0..QUERIES_MAX as u64 + 3 {
         let text = format!("n{waiter}.example");
@@ -435,7 +435,7 @@ fn who_leaves_makes_room_for_the_queue_and_leaves_nothing_in_it() {
 }
 
 #[test]
-fn new_settings_count_from_then_on_and_what_is_being_asked_is_asked_anew() {
+fn new_settings_apply_at_once_and_open_questions_are_restarted() {
     let mut resolver = resolver("");
     let old = ask(&mut resolver, "old.example", 1);
     resolver.handle_datagram(0, old.key, &good(&old, 60));
@@ -446,21 +446,21 @@ fn new_settings_count_from_then_on_and_what_is_being_asked_is_asked_anew() {
         ..Settings::default()
     });
     assert_eq!(resolver.poll_close(), Some(old.key));
-    assert_eq!(resolver.poll_close(), Some(running.key), "the old server is listened to no more");
+    assert_eq!(resolver.poll_close(), Some(running.key), "the old server's answer is not accepted");
     assert_eq!((resolver.poll_close(), resolver.deadline()), (None, Some(0)));
     resolver.handle_datagram(0, running.key, &good(&running, 60));
     assert_eq!(resolver.poll_answer(), None);
     resolver.handle_timeout(0);
-    let anew = sent(&mut resolver);
-    assert_eq!(asked(&anew), ("::1".into(), "running.example".into(), true));
+    let restarted = sent(&mut resolver);
+    assert_eq!(asked(&restarted), ("::1".into(), "running.example".into(), true));
     let again = ask(&mut resolver, "old.example", 3);
     assert_eq!(again.server.to_string(), "[::1]:5353", "the cache is empty");
-    resolver.handle_datagram(0, anew.key, &good(&anew, 60));
+    resolver.handle_datagram(0, restarted.key, &good(&restarted, 60));
     assert_eq!(resolver.poll_answer(), Some((2, Ok(one("running.example")))));
-    // Without any server, what is being asked fails.
+    // Without any server, open questions fail.
     resolver.set_settings(Settings { servers: Vec::new(), ..Settings::default() });
     resolver.handle_timeout(0);
     assert_eq!(resolver.poll_answer(), Some((3, Err(DnsError::ServerFailure))));
-    let nobody = Lookup::Done(Err(DnsError::ServerFailure));
-    assert_eq!(resolver.resolve(0, &name("new.example"), SOURCE, 4), nobody);
+    let failed = Lookup::Done(Err(DnsError::ServerFailure));
+    assert_eq!(resolver.resolve(0, &name("new.example"), SOURCE, 4), failed);
 }

@@ -1,4 +1,4 @@
-//! What a DNS server sends, put together octet by octet: independent of crate `domain`.
+//! The messages of a DNS server, built octet by octet, independently of crate `domain`.
 
 use std::net::Ipv4Addr;
 
@@ -62,7 +62,7 @@ pub fn soa(owner: &str, ttl: u32, minimum: u32) -> Vec<u8> {
     record(owner, 6, 1, ttl, &data)
 }
 
-/// A question as a server reads it.
+/// A query as a server reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub id: u16,
@@ -70,9 +70,9 @@ pub struct Seen {
     pub edns: bool,
 }
 
-/// Reads a question strictly: one question for an A record of class IN, at most an OPT record.
+/// Reads a query strictly: one question for an A record of class IN, at most an OPT record.
 pub fn see(query: &[u8]) -> Seen {
-    assert_eq!(&query[2..10], &[1, 0, 0, 1, 0, 0, 0, 0], "a plain question that wants recursion");
+    assert_eq!(&query[2..10], &[1, 0, 0, 1, 0, 0, 0, 0], "a plain question with recursion desired");
     let (mut at, mut labels) = (12, Vec::new());
     while query[at] != 0 {
         let end = at + 1 + usize::from(query[at]);
@@ -102,7 +102,7 @@ pub fn reply(query: &[u8], flags: u16, answers: &[Vec<u8>], authority: &[Vec<u8>
     bytes
 }
 
-/// `message` as it goes over TCP.
+/// `message` as sent over TCP.
 pub fn framed(message: &[u8]) -> Vec<u8> {
     [&(message.len() as u16).to_be_bytes(), message].concat()
 }

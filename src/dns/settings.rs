@@ -1,4 +1,4 @@
-//! Whom to ask, how often, and how short names are completed.
+//! The settings of the resolver: servers, tries, and the completion of short names.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
@@ -21,35 +21,35 @@ pub const TOTAL_TIMEOUT_MS: u64 = 10_000;
 
 const PORT: u16 = 53;
 
-/// What a [`Resolver`](super::Resolver) goes by.
+/// The settings of a [`Resolver`](super::Resolver).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The servers, in order of preference.
     pub servers: Vec<SocketAddr>,
-    /// How long one server may take; less when the total would not reach every server.
+    /// The time-out of one server; less when the total would not reach every server.
     pub timeout_ms: u64,
-    /// How often the list of servers is gone through.
+    /// How often the list of servers is tried.
     pub attempts: u32,
     /// Whether each question starts with the next server.
     pub rotate: bool,
-    /// Domains that complete a name of one label without a final dot.
+    /// The domains that complete a name of one label without a final dot.
     pub search: Vec<Name>,
-    /// How long a name may take in all.
+    /// The time-out of a name in total.
     pub total_timeout_ms: u64,
 }
 
 impl Default for Settings {
-    /// What an empty resolv.conf means: the server of this host.
+    /// The settings of an empty resolv.conf: the server on this host.
     fn default() -> Self {
         Settings::from_resolv_conf(b"")
     }
 }
 
 impl Settings {
-    /// Reads resolv.conf (`man 5 resolv.conf`) under glibc's caps. Lines that cannot be
-    /// understood are skipped, as glibc does; a file without servers means 127.0.0.1. Unlike
-    /// glibc, the host's own domain never completes a name, `ndots` is ignored, and a server with
-    /// a named IPv6 scope is skipped, since telling its number would take a system call.
+    /// Parses resolv.conf (`man 5 resolv.conf`) with glibc's limits. Invalid lines are skipped, as
+    /// glibc does; a file without servers means 127.0.0.1. Unlike glibc, the host's own domain
+    /// never completes a name, `ndots` is ignored, and a server with a named IPv6 scope is skipped,
+    /// since finding its number would take a system call.
     pub fn from_resolv_conf(text: &[u8]) -> Settings {
         let (config, _errors) = Config::parse_with_errors(text);
         let mut servers: Vec<SocketAddr> =
@@ -72,7 +72,7 @@ impl Settings {
         }
     }
 
-    /// Reads `ADDR[:PORT]` (`--nameserver`); an IPv6 address with a port stands in brackets.
+    /// Parses `ADDR[:PORT]` (`--nameserver`); an IPv6 address with a port is in brackets.
     pub fn parse_server(text: &str) -> Option<SocketAddr> {
         SocketAddr::from_str(text)
             .or_else(|_| IpAddr::from_str(text).map(|address| (address, PORT).into()))
@@ -80,28 +80,28 @@ impl Settings {
             .filter(|server| server.port() != 0)
     }
 
-    /// How often a question is sent at most, EDNS and TCP repetitions not counted.
+    /// Most tries of a question, not counting EDNS and TCP retries.
     pub(super) fn tries(&self) -> usize {
         self.servers.len() * self.attempts as usize
     }
 
-    /// How long one try may take. Three silent servers at five seconds each would use up ten
-    /// seconds before the third is asked, so every try gets at most its share of the total.
+    /// The time-out of one try. Three silent servers at five seconds each would use up ten seconds
+    /// before the third is queried, so every try gets at most its share of the total.
     pub(super) fn try_timeout_ms(&self) -> u64 {
         let share = self.total_timeout_ms / self.tries().max(1) as u64;
         self.timeout_ms.min(share).max(1)
     }
 
-    /// The questions that `name` leads to, in order. A single label without a final dot is
-    /// completed with each domain of the search list and then asked for as it stands; any
-    /// other name stands for itself alone. So `ndots`, which says when a name with dots is
-    /// completed first, does not matter, and a rule for `*.example.com` never lets a name of the
-    /// search list in. What is under `localhost` is no question.
-    pub(super) fn candidates(&self, name: &Name) -> VecDeque<Name> {
+    /// The names to query for `name`, in order. A single label without a final dot is completed
+    /// with each domain of the search list and then queried as it is; any other name stands for
+    /// itself alone. So `ndots`, which decides when a name with dots is completed first, does not
+    /// matter, and a rule for `*.example.com` never admits a name from the search list. Names below
+    /// `localhost` are not queried.
+    pub(super) fn possible_names(&self, name: &Name) -> VecDeque<Name> {
         let domains: &[Name] = if name.is_short() { &self.search } else { &[] };
         let completed = domains.iter().filter_map(|domain| name.completed(domain));
-        let asked = completed.filter(|name| !name.is_below_localhost());
-        asked.chain([name.to_absolute()]).collect()
+        let queried = completed.filter(|name| !name.is_below_localhost());
+        queried.chain([name.to_absolute()]).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! resolv.conf under glibc's caps, and which questions a name leads to.
+//! resolv.conf with glibc's limits, and the names to query for a name.
 
 use super::*;
 use proptest::prelude::*;
@@ -45,7 +45,7 @@ fn servers_are_read_in_order_and_at_most_three() {
 }
 
 #[test]
-fn options_are_capped_as_glibc_caps_them() {
+fn options_have_the_limits_of_glibc() {
     for (text, timeout_ms, attempts, rotate) in [
         ("options timeout:3 attempts:4 ndots:2 rotate", 3000, 4, true),
         ("options timeout:30 attempts:5 ndots:15", 30_000, 5, false),
@@ -61,7 +61,7 @@ fn options_are_capped_as_glibc_caps_them() {
 }
 
 #[test]
-fn the_last_search_or_domain_line_counts_with_at_most_six_domains() {
+fn the_last_search_or_domain_line_applies_with_at_most_six_domains() {
     for (text, expected) in [
         ("search a.example b.example", vec!["a.example", "b.example"]),
         ("domain a.example\nsearch b.example", vec!["b.example"]),
@@ -126,21 +126,22 @@ fn only_a_single_label_is_completed() {
         ("search localhost a.localhost z", "www", vec!["www.z", "www"]),
         ("", "www", vec!["www"]),
     ] {
-        let candidates = read(text).candidates(&name(asked));
-        assert!(candidates.iter().all(Name::is_absolute));
-        let texts: Vec<_> = candidates.iter().map(Name::as_str).collect();
+        let names = read(text).possible_names(&name(asked));
+        assert!(names.iter().all(Name::is_absolute));
+        let texts: Vec<_> = names.iter().map(Name::as_str).collect();
         assert_eq!(texts, expected, "{text} {asked}");
     }
     let long = ["b".repeat(63), "c".repeat(63), "d".repeat(63)].join(".");
     let settings = read(&format!("search {long} z"));
     let label = "a".repeat(63);
-    let texts: Vec<_> = settings.candidates(&name(&label)).iter().map(Name::to_string).collect();
-    assert_eq!(texts, [format!("{label}.z"), label], "what would be too long is left out");
+    let texts: Vec<_> =
+        settings.possible_names(&name(&label)).iter().map(Name::to_string).collect();
+    assert_eq!(texts, [format!("{label}.z"), label], "a name that would be too long is left out");
 }
 
 proptest! {
     #[test]
-    fn any_file_is_read_and_keeps_the_caps(text in prop_oneof![
+    fn settings_from_any_file_stay_within_the_limits(text in prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..400),
         "((nameserver|search|domain|options|sortlist)[ \t]+[a-z0-9:.%/ -]{0,40}\n){0,9}"
             .prop_map(String::into_bytes),

@@ -1,8 +1,8 @@
-//! Which question is asked next, so that no source takes the queries of all others.
+//! Decides which question is sent next, so that no source uses up the queries of all others.
 //!
-//! A source is a client's address. Of those with questions waiting, the one with the fewest
-//! queries in flight is next; equals take turns. When every query is taken, the oldest of the
-//! source that holds the most makes way, as long as that evens the shares out (max-min
+//! A source is a client's address. Of the sources with waiting questions, the one with the fewest
+//! queries in flight is next; equals take turns. When all queries are in use, the oldest of the
+//! source that holds the most is preempted, as long as that evens the shares out (max-min
 //! fairness). Every step costs O(log n).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,8 @@ use crate::name::Name;
 
 #[derive(Debug, Default)]
 pub struct Shares {
-    /// Sources with a question that waits or is asked.
-    sources: BTreeMap<IpAddr, Source>,
+    /// Sources with a question that is waiting or in flight.
+    sources: BTreeMap<IpAddr, SourceShare>,
     /// Sources with a waiting question: queries in flight, turn, address. The first is next.
     waiting: BTreeSet<(usize, u64, IpAddr)>,
     /// Sources with a query in flight: how many, address.
@@ -22,17 +22,17 @@ pub struct Shares {
 }
 
 #[derive(Debug, Default)]
-struct Source {
-    /// Waiting questions, by the order in which they came.
+struct SourceShare {
+    /// Waiting questions, in order of arrival.
     queued: BTreeMap<u64, Name>,
     /// Keys of queries in flight, the oldest first.
     queries: BTreeSet<u64>,
-    /// When it last had its turn or began to wait: the lower, the sooner it is next.
+    /// When it last had its turn or began to wait: the lowest is next.
     turn: u64,
 }
 
 impl Shares {
-    /// A question waits. `place` orders the questions of one source and is unique.
+    /// Queues a question. `place` orders the questions of one source and is unique.
     pub fn enqueue(&mut self, source: IpAddr, place: u64, name: Name) {
         let turn = self.next_turn();
         self.change(source, |source| {
@@ -43,12 +43,12 @@ impl Shares {
         });
     }
 
-    /// A question no longer waits.
+    /// Removes a question from the queue.
     pub fn dequeue(&mut self, source: IpAddr, place: u64) {
         self.change(source, |source| source.queued.remove(&place));
     }
 
-    /// Takes the question that is next.
+    /// Takes the next question.
     pub fn next(&mut self) -> Option<Name> {
         let (_, _, source) = *self.waiting.first()?;
         let turn = self.next_turn();
@@ -58,36 +58,36 @@ impl Shares {
         })
     }
 
-    /// A query is in flight. Keys grow, so that the lowest is the oldest.
+    /// Adds a query in flight. Keys grow, so the lowest is the oldest.
     pub fn hold(&mut self, source: IpAddr, key: u64) {
         self.change(source, |source| source.queries.insert(key));
     }
 
-    /// A query has ended.
+    /// Removes a query that has ended.
     pub fn release(&mut self, source: IpAddr, key: u64) {
         self.change(source, |source| source.queries.remove(&key));
     }
 
-    /// The query to be ended in favour of a waiting question, if that evens the shares out.
+    /// The query to preempt in favour of a waiting question, if that evens the shares out.
     pub fn victim(&self) -> Option<u64> {
         let (fewest, ..) = self.waiting.first()?;
-        let (most, richest) = self.holding.last()?;
-        let source = self.sources.get(richest).filter(|_| fewest + 1 < *most)?;
+        let (most, largest) = self.holding.last()?;
+        let source = self.sources.get(largest).filter(|_| fewest + 1 < *most)?;
         source.queries.first().copied()
     }
 
-    /// How many questions of a source wait or are asked.
+    /// How many questions of a source are waiting or in flight.
     pub fn load(&self, source: IpAddr) -> usize {
         self.sources.get(&source).map_or(0, |source| source.queued.len() + source.queries.len())
     }
 
-    /// How many questions wait.
+    /// How many questions are waiting.
     #[cfg(test)]
     pub fn queued(&self) -> usize {
         self.sources.values().map(|source| source.queued.len()).sum()
     }
 
-    /// Whether nothing is remembered of anybody.
+    /// Whether no source is left.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty() && self.waiting.is_empty() && self.holding.is_empty()
@@ -98,8 +98,8 @@ impl Shares {
         self.turns
     }
 
-    /// The only place that changes a source, so that the orders always tell the truth.
-    fn change<T>(&mut self, address: IpAddr, act: impl FnOnce(&mut Source) -> T) -> T {
+    /// The only place that changes a source, so that both orders stay correct.
+    fn change<T>(&mut self, address: IpAddr, act: impl FnOnce(&mut SourceShare) -> T) -> T {
         let mut source = self.sources.remove(&address).unwrap_or_default();
         let held = source.queries.len();
         self.waiting.remove(&(held, source.turn, address));

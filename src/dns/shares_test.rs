@@ -1,4 +1,4 @@
-//! The order of turns, who makes way, and that the shares even out whatever happens.
+//! The order of turns, preemption, and that the shares even out in any case.
 
 use super::*;
 use crate::dns::server::name;
@@ -14,11 +14,11 @@ fn enqueue(shares: &mut Shares, last: u8, place: u64) {
 }
 
 fn next(shares: &mut Shares) -> String {
-    shares.next().expect("a question waits").to_string()
+    shares.next().expect("a question is waiting").to_string()
 }
 
 #[test]
-fn equals_take_turns_and_each_source_keeps_its_order() {
+fn equal_sources_take_turns_and_each_keeps_its_order() {
     let mut shares = Shares::default();
     for (last, place) in [(1, 1), (1, 2), (1, 3), (2, 4), (3, 5), (2, 6)] {
         enqueue(&mut shares, last, place);
@@ -43,7 +43,7 @@ fn the_source_with_the_fewest_queries_is_next() {
 }
 
 #[test]
-fn a_question_that_waits_again_keeps_its_place() {
+fn a_question_that_is_queued_again_keeps_its_place() {
     let mut shares = Shares::default();
     for place in [7, 8, 5] {
         enqueue(&mut shares, 1, place);
@@ -53,12 +53,12 @@ fn a_question_that_waits_again_keeps_its_place() {
 }
 
 #[test]
-fn the_oldest_query_of_the_richest_makes_way_and_only_for_the_poorer() {
+fn the_oldest_query_of_the_largest_share_is_preempted_only_for_a_smaller_one() {
     let mut shares = Shares::default();
     for key in [5, 3, 4] {
         shares.hold(source(1), key);
     }
-    assert_eq!(shares.victim(), None, "nobody waits");
+    assert_eq!(shares.victim(), None, "no question is waiting");
     enqueue(&mut shares, 1, 1);
     assert_eq!(shares.victim(), None, "its own questions gain nothing");
     shares.hold(source(2), 6);
@@ -71,7 +71,7 @@ fn the_oldest_query_of_the_richest_makes_way_and_only_for_the_poorer() {
 }
 
 proptest! {
-    /// Whatever came before, making way ends, and with even shares.
+    /// From any state, preemption ends, and with even shares.
     #[test]
     fn shares_even_out_in_a_bounded_number_of_steps(
         held in proptest::collection::vec(0u8..6, 0..40),

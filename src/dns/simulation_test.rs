@@ -1,5 +1,5 @@
-//! The resolver against servers that lie, stall and die, by a seed: every waiter is answered
-//! exactly once and in time, and nothing is asked, kept or left open that should not be.
+//! The resolver against servers that lie, stall and fail, from a seed: every waiter is answered
+//! exactly once and in time, and no query, cache entry or socket is left over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use super::server::*;
 use super::*;
 use crate::name::Name;
 
-/// xorshift64*: all that is random in a run comes from its seed.
+/// xorshift64*: all randomness of a run comes from its seed.
 struct Random(u64);
 
 impl Random {
@@ -37,7 +37,7 @@ enum Event {
     Error(u64),
 }
 
-/// What the world knows of a waiter.
+/// A waiter, as the test expects it.
 struct Waiting {
     name: Name,
     deadline: u64,
@@ -49,18 +49,18 @@ struct World {
     now: u64,
     events: BTreeMap<(u64, u64), Event>,
     serial: u64,
-    /// The sockets that are open, and what each asks.
+    /// The open sockets, and the name that each queries.
     open: BTreeMap<u64, String>,
     waiting: BTreeMap<u64, Waiting>,
-    /// Until when each name needs no question, because its answer was remembered.
+    /// Until when each name needs no query, because its answer is cached.
     fresh: BTreeMap<String, u64>,
-    /// When the last bytes of each TCP connection arrive, since its bytes stay in order.
+    /// When the last bytes of each TCP connection arrive, so that its bytes stay in order.
     streams: BTreeMap<u64, u64>,
-    /// How likely a server behaves, in per cent.
+    /// How likely a server is to answer correctly, in per cent.
     honesty: u64,
     asked: usize,
     found: usize,
-    /// How often every query was taken.
+    /// How often all queries were in use.
     crowded: usize,
 }
 
@@ -84,7 +84,7 @@ fn truth(text: &str) -> (u16, Vec<Vec<u8>>) {
     }
 }
 
-/// Few sources, and one that asks for half of all.
+/// Few sources, one of which asks half of the questions.
 fn source(waiter: u64) -> IpAddr {
     Ipv4Addr::new(127, 0, 0, (waiter % 8).saturating_sub(3) as u8).into()
 }
@@ -124,7 +124,7 @@ impl World {
             found: 0,
             crowded: 0,
         };
-        // All at once there are more questions than queries.
+        // In the short run there are more questions than queries.
         let spread_ms = [40_000, 500][world.random.below(2) as usize];
         for waiter in 0..WAITERS {
             let at = world.random.below(spread_ms);
@@ -149,7 +149,7 @@ impl World {
             self.now = self.now.max(next);
             if event == Some(next) {
                 let (_, event) = self.events.pop_first().unwrap();
-                self.happen(event);
+                self.handle(event);
             } else {
                 self.resolver.handle_timeout(self.now);
             }
@@ -160,7 +160,7 @@ impl World {
         assert_eq!((self.resolver.waiters(), self.resolver.queries()), (0, 0));
     }
 
-    fn happen(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event {
             Event::Ask(waiter) => self.ask(waiter),
             Event::Leave(waiter) => {
@@ -187,7 +187,7 @@ impl World {
                 let deadline = self.now + TOTAL_TIMEOUT_MS;
                 self.waiting.insert(waiter, Waiting { name, deadline });
             }
-            Lookup::Done(answer) => self.judge(&name, answer),
+            Lookup::Done(answer) => self.check(&name, answer),
         }
     }
 
@@ -200,7 +200,8 @@ impl World {
             self.transmitted(transmit);
         }
         while let Some((waiter, answer)) = self.resolver.poll_answer() {
-            let waiting = self.waiting.remove(&waiter).expect("answered once, and nobody gone");
+            let waiting =
+                self.waiting.remove(&waiter).expect("answered once, and only while waiting");
             assert!(self.now <= waiting.deadline, "answered late");
             if !matches!(answer, Err(DnsError::ServerFailure | DnsError::Timeout)) {
                 let answered = answer.as_ref().map_or(&waiting.name, |found| &found.name);
@@ -209,7 +210,7 @@ impl World {
                 let asked = closed.iter().filter(|name| *name == answered.as_str());
                 self.fresh.extend(asked.map(|name| (name.clone(), until)));
             }
-            self.judge(&waiting.name, answer);
+            self.check(&waiting.name, answer);
         }
         assert!(self.open.len() <= QUERIES_MAX && self.resolver.queries() == self.open.len());
         self.crowded += usize::from(self.open.len() == QUERIES_MAX);
@@ -217,7 +218,7 @@ impl World {
         assert!(self.resolver.cached() <= 256);
     }
 
-    fn judge(&mut self, name: &Name, answer: Result<Resolved, DnsError>) {
+    fn check(&mut self, name: &Name, answer: Result<Resolved, DnsError>) {
         let itself = name.as_str().to_owned();
         let completed = format!("{itself}.example");
         let by_search = !name.is_absolute() && !itself.contains('.');
@@ -244,14 +245,14 @@ impl World {
         let query = transmit.bytes[if tcp { 2 } else { 0 }..].to_vec();
         let text = see(&query).name;
         let in_flight = self.open.values().any(|other| *other == text);
-        assert!(!in_flight, "{text} is in flight already");
+        assert!(!in_flight, "{text} is already in flight");
         assert!(self.fresh.get(&text).is_none_or(|until| *until <= self.now), "{text} is cached");
         let wanted: BTreeSet<String> = self
             .waiting
             .values()
             .flat_map(|waiting| [waiting.name.to_string(), format!("{}.example", waiting.name)])
             .collect();
-        assert!(wanted.contains(&text), "nobody waits for {text}");
+        assert!(wanted.contains(&text), "no waiter for {text}");
         self.open.insert(transmit.key, text.clone());
         let honest = self.random.chance(self.honesty);
         let delay = 1 + self.random.below(if honest { 300 } else { 6_000 });
@@ -292,7 +293,7 @@ impl World {
             5 => self.deliver(key, tcp, code(FORMERR), delay),
             6 => self.deliver(key, tcp, code(RA | TC), delay),
             7 => {
-                // A forgery under another id, then the truth: the truth must win.
+                // A forgery with another id, then the true answer, which must win.
                 let mut wrong = reply(query, RA, &[a("&", 60, [6, 6, 6, 6])], &[]);
                 wrong[0] ^= 0x55;
                 self.deliver(key, tcp, wrong, 1);
@@ -331,6 +332,12 @@ fn every_waiter_is_answered_once_and_in_time() {
         found += world.found;
         crowded += world.crowded;
     }
-    assert!(asked > 5_000 && found > 5_000, "{asked} queries, {found} addresses: no test at all");
-    assert!(crowded > 1_000, "{crowded} times all queries were taken: sources never competed");
+    assert!(
+        asked > 5_000 && found > 5_000,
+        "{asked} queries, {found} addresses: too few to test anything"
+    );
+    assert!(
+        crowded > 1_000,
+        "all queries were in use only {crowded} times: sources hardly competed"
+    );
 }

@@ -1,5 +1,5 @@
-//! A dump: counters and open sessions, written to the log a piece at a time, so that neither the
-//! log nor a turn has to hold all of it.
+//! A dump: counters and open sessions, written to the log in pieces, so that neither the log nor a
+//! turn has to hold all of it.
 
 use crate::access::Line;
 use crate::connection::Connection;
@@ -11,11 +11,11 @@ use crate::time::Millis;
 use log::info;
 use slab::Slab;
 
-/// Slots looked at in one piece.
+/// Slots checked per piece.
 const SLOTS_PER_PIECE: usize = 256;
 
-/// How far a dump has come. It has the sessions that were open at its start, unless they end
-/// before their turn comes.
+/// The progress of a dump. It lists the sessions that were open at its start, except those that end
+/// before they are reached.
 pub struct Dump {
     next_slot: usize,
     end_slot: usize,
@@ -23,7 +23,7 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// Writes the counters, and begins with the sessions.
+    /// Writes the counters, and starts with the sessions.
     pub fn start<N: Net>(
         connections: &Slab<Connection<N>>,
         cx: &Context<N>,
@@ -43,9 +43,9 @@ impl Dump {
         Dump { next_slot: 0, end_slot: connections.capacity(), last_id: stats.opened }
     }
 
-    /// Writes the next sessions, one line each, while `has_room`; not more than a turn has time
-    /// for. Whether the dump is complete.
-    pub fn go_on<N: Net>(
+    /// Writes the next sessions, one line each, while `has_room`, at most a piece. Returns whether
+    /// the dump is complete.
+    pub fn write_next<N: Net>(
         &mut self,
         connections: &Slab<Connection<N>>,
         now: Millis,

@@ -1,16 +1,16 @@
-//! How many sessions each client address has, where that is limited.
+//! The number of sessions of each client address, if that is limited.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-/// What becomes of a client of some address.
+/// The decision about a new client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It is served.
     Serve,
-    /// Its address has as many sessions as it may have: it is refused.
+    /// Its address has reached the limit: it is refused.
     Refuse,
-    /// As many refusals as sessions are on their way already: it is reset.
+    /// As many refusals as sessions are pending already: it is reset.
     Shed,
 }
 
@@ -21,12 +21,12 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// At most `limit` sessions of one address.
+    /// A count with at most `limit` sessions per address.
     pub fn new(limit: Option<u32>) -> Sources {
         Sources { limit, sessions: HashMap::new() }
     }
 
-    /// What becomes of a client of this address.
+    /// The decision about a new client at this address.
     pub fn admission(&self, client: Ipv4Addr) -> Admission {
         let Some(limit) = self.limit else { return Admission::Serve };
         match self.sessions.get(&client).copied().unwrap_or(0) {
@@ -36,7 +36,7 @@ impl Sources {
         }
     }
 
-    /// A session of this address is opened.
+    /// A session of this address has started.
     pub fn add(&mut self, client: Ipv4Addr) {
         if self.limit.is_some() {
             *self.sessions.entry(client).or_insert(0) += 1;
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_beyond_its_limit_is_refused_and_beyond_twice_that_reset() {
+    fn an_address_at_its_limit_is_refused_and_at_twice_the_limit_reset() {
         let (one, other) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
         let mut sources = Sources::new(Some(1));
         assert_eq!(sources.admission(one), Admission::Serve);

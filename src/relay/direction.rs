@@ -1,4 +1,4 @@
-//! One direction: bytes on their way from a source to a sink.
+//! One direction: bytes in transit from a source to a sink.
 
 use super::endpoint::Endpoint;
 use crate::net::{Net, lacks_resources};
@@ -6,24 +6,24 @@ use crate::pool::{Buffer, Pool};
 use crate::sizes::PIPE_BYTES;
 use std::io::{self, ErrorKind};
 
-/// Most calls to read that one direction may make in a turn.
+/// Most read calls per direction and turn.
 const CALLS_PER_TURN: u32 = 8;
-/// Most bytes that one direction may take in in a turn, give or take one call.
+/// Most bytes read per direction and turn, give or take one call.
 const BYTES_PER_TURN: usize = 1 << 20;
-/// A splice of less shows that the flow has become small enough to be copied.
+/// A splice of less than this shows that the flow has become small enough to be copied.
 const SPLICE_BYTES_MIN: usize = 32 << 10;
 
-/// How the source of a direction stands.
+/// The state of a direction's source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum SourceState {
     Open,
     /// Its FIN has been read.
     Ended,
-    /// It was reset, or what it sends is of no use any more.
+    /// It was reset, or its bytes are no longer wanted.
     Cut,
 }
 
-/// What stopped a step of a direction.
+/// Why a step of a direction stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing to do until an event.
@@ -32,24 +32,24 @@ pub enum Step {
     More,
 }
 
-/// What a direction has in hand.
+/// The bytes that a direction holds.
 enum InFlight<P> {
     Nothing,
     Buffer(Buffer),
-    /// A pipe with so many bytes in it.
+    /// A pipe, and how many bytes are in it.
     Pipe(P, usize),
 }
 
-/// Bytes on their way from a source to a sink, in a buffer or in a pipe (`P`).
+/// Bytes in transit from a source to a sink, in a buffer or in a pipe (`P`).
 pub struct Direction<P> {
     held: InFlight<P>,
-    pub(super) source: Source,
+    pub(super) source: SourceState,
     fin_sent: bool,
-    /// The flow is sustained: what comes next goes through a pipe.
+    /// The flow is sustained: the next bytes go through a pipe.
     bulk: bool,
-    /// What is held is one urgent byte, which has to go out as such.
+    /// The byte held is urgent and has to be sent as such.
     urgent: bool,
-    /// How many of the bytes held are the proxy's own: replies.
+    /// How many of the bytes held are the proxy's own replies.
     own_bytes: u8,
     /// Bytes of the source delivered to the sink.
     pub delivered: u64,
@@ -59,7 +59,7 @@ impl<P> Default for Direction<P> {
     fn default() -> Direction<P> {
         Direction {
             held: InFlight::Nothing,
-            source: Source::Open,
+            source: SourceState::Open,
             fin_sent: false,
             bulk: false,
             urgent: false,
@@ -77,12 +77,12 @@ impl<P> Direction<P> {
 
     /// Whether the source's FIN has been read.
     pub fn has_ended(&self) -> bool {
-        self.source == Source::Ended
+        self.source == SourceState::Ended
     }
 
-    /// Whether nothing more will come and everything is delivered.
+    /// Whether no more bytes will come and all are delivered.
     pub(super) fn is_closed_and_empty(&self) -> bool {
-        self.source != Source::Open && self.is_empty()
+        self.source != SourceState::Open && self.is_empty()
     }
 
     /// The bytes held in a buffer; those in a pipe cannot be seen.
@@ -98,7 +98,7 @@ impl<P> Direction<P> {
         matches!(&self.held, InFlight::Buffer(buffer) if buffer.is_full())
     }
 
-    /// The buffer held, or one that is lent now.
+    /// The buffer held, or a newly lent one.
     fn buffer(&mut self, lend: impl FnOnce() -> Buffer) -> &mut Buffer {
         if self.is_empty() {
             self.held = InFlight::Buffer(lend());
@@ -109,7 +109,7 @@ impl<P> Direction<P> {
         }
     }
 
-    /// Appends bytes of the proxy's own (a reply) to those held; `false` if there is no room.
+    /// Appends the proxy's own bytes (a reply) to those held; `false` if there is no room.
     pub fn push(&mut self, pool: &mut Pool<P>, bytes: &[u8]) -> bool {
         let buffer = self.buffer(|| pool.lend_small());
         let Some(room) = buffer.room().get_mut(..bytes.len()) else { return false };
@@ -128,7 +128,7 @@ impl<P> Direction<P> {
         }
     }
 
-    /// Drops what is held.
+    /// Drops the bytes held.
     pub fn discard(&mut self, pool: &mut Pool<P>) {
         match std::mem::replace(&mut self.held, InFlight::Nothing) {
             InFlight::Nothing => {}
@@ -138,20 +138,20 @@ impl<P> Direction<P> {
         }
     }
 
-    /// Drops what is held and takes nothing more: the sink is gone.
+    /// Drops the bytes held and reads no more: the sink is gone.
     pub(super) fn cut(&mut self, pool: &mut Pool<P>) {
         self.discard(pool);
-        if self.source == Source::Open {
-            self.source = Source::Cut;
+        if self.source == SourceState::Open {
+            self.source = SourceState::Cut;
         }
     }
 }
 
-/// From the source.
+/// Reading from the source.
 impl<P> Direction<P> {
-    /// Reads once from the source, appending to what is held; how many bytes came. Marks the end
-    /// of the source; clears its readiness when the kernel has no more. `lend` chooses the size
-    /// of a fresh buffer.
+    /// Reads once from the source, and appends to the bytes held; returns how many were read. Marks
+    /// the end of the source; clears its readiness when the kernel has no more. `lend` chooses the
+    /// size of a new buffer.
     pub fn fill<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
@@ -181,7 +181,7 @@ impl<P> Direction<P> {
             buffer.filled(n);
             // A short count means drained, unless a FIN or an urgent byte comes next.
             from.readable = n == wanted || from.read_closed || from.urgent;
-            from.read_on = from.readable;
+            from.read_since_event = from.readable;
         }
         if buffer.held().is_empty() {
             self.discard(pool);
@@ -189,7 +189,7 @@ impl<P> Direction<P> {
         self.update_source(read, from)
     }
 
-    /// Reads the urgent byte that is next, alone. Nothing is held.
+    /// Reads the next byte, an urgent one, alone. No bytes are held before.
     fn fill_urgent<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
@@ -202,8 +202,8 @@ impl<P> Direction<P> {
         n
     }
 
-    /// Moves what the source has into a pipe; nothing is held before. Without a pipe, and where
-    /// only a read tells how things stand, the bytes are copied.
+    /// Moves bytes from the source into a pipe; none are held before. Without a pipe, or when only
+    /// a read shows the state of the source, the bytes are copied.
     fn splice<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
@@ -217,7 +217,7 @@ impl<P> Direction<P> {
             Ok(n @ 1..) => {
                 self.bulk = n >= SPLICE_BYTES_MIN;
                 self.held = InFlight::Pipe(pipe, n);
-                from.read_on = true;
+                from.read_since_event = true;
                 return n;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {
@@ -232,51 +232,51 @@ impl<P> Direction<P> {
                 return 0;
             }
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
-                // Not this kernel, or not these sockets.
+                // The kernel cannot splice, or not from these sockets.
                 pool.drop_pipe(pipe);
                 pool.forbid_pipes();
             }
-            // The kernel tells an error once. What came before it is still to be read, and then what
-            // looks like a FIN.
+            // The kernel reports an error once. The bytes before it can still be read, and then an
+            // apparent FIN.
             Err(error) if error.kind() != ErrorKind::WouldBlock && !lacks_resources(&error) => {
                 pool.give_back_pipe(pipe);
                 from.set_failed(&error);
             }
-            // An urgent byte looks like an empty source, and with a FIN after it like the end; for
-            // want of memory the copy is slower, and no more.
+            // An urgent byte looks like an empty source, and with a FIN after it like the end.
+            // After a lack of memory, copying is only slower.
             _ => {
                 pool.give_back_pipe(pipe);
-                from.read_on = true;
+                from.read_since_event = true;
             }
         }
         self.copy(net, from, pool)
     }
 
-    /// Takes in what a call to read told of the source; how many bytes came.
+    /// Updates the source from the result of a read; returns how many bytes were read.
     fn update_source<S>(&mut self, read: io::Result<usize>, from: &mut Endpoint<S>) -> usize {
         match read {
-            // After an error was told to a send, the kernel shows its end as if it were a FIN.
-            Ok(0) => self.source = if from.reset { Source::Cut } else { Source::Ended },
+            // After a send has taken the error, the kernel reports the end as if it were a FIN.
+            Ok(0) => self.source = if from.reset { SourceState::Cut } else { SourceState::Ended },
             Ok(n) => return n,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock && !from.reset => {
                 from.readable = false;
-                // An urgent byte that a read took in unannounced is not waited for.
+                // A read may have taken the urgent byte before it was announced.
                 from.urgent = false;
             }
             Err(error) => {
                 from.set_failed(&error);
-                self.source = Source::Cut;
+                self.source = SourceState::Cut;
             }
         }
         0
     }
 }
 
-/// To the sink.
+/// Writing to the sink.
 impl<P> Direction<P> {
-    /// Writes what is held until it is delivered or the sink would block; `false` when the kernel
-    /// lacks the memory to move it out of a pipe, which no event will tell the end of.
+    /// Writes the bytes held until they are delivered or the sink would block; `false` when the
+    /// kernel lacks the memory to move them out of a pipe, the end of which no event reports.
     pub fn flush<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
@@ -285,7 +285,7 @@ impl<P> Direction<P> {
     ) -> bool {
         while to.writable {
             if to.may_delay && self.delivered > 0 && !self.is_empty() {
-                // Nothing is held back before the first piece, so a short session needs no call.
+                // The kernel does not delay the first piece, so a short session saves the call.
                 to.may_delay = false;
                 net.send_without_delay(&to.stream);
             }
@@ -311,7 +311,7 @@ impl<P> Direction<P> {
         true
     }
 
-    /// The sink has taken `n` of the bytes held.
+    /// The sink has accepted `n` of the bytes held.
     fn update_sink<N: Net<Pipe = P>>(
         &mut self,
         n: usize,
@@ -347,7 +347,7 @@ impl<P> Direction<P> {
         net: &mut N,
         to: &mut Endpoint<N::Stream>,
     ) -> bool {
-        self.source = Source::Ended;
+        self.source = SourceState::Ended;
         self.forward_fin(net, to);
         !to.reset
     }
@@ -358,7 +358,7 @@ impl<P> Direction<P> {
         net: &mut N,
         to: &mut Endpoint<N::Stream>,
     ) {
-        if self.source == Source::Ended && self.is_empty() && !self.fin_sent {
+        if self.source == SourceState::Ended && self.is_empty() && !self.fin_sent {
             self.fin_sent = true;
             if let Err(error) = net.shutdown_write(&to.stream) {
                 to.set_failed(&error);
@@ -381,26 +381,26 @@ impl<P> Direction<P> {
             if !self.flush(net, to, pool) {
                 return Step::More;
             }
-            if !self.is_empty() || self.source != Source::Open || !from.readable {
+            if !self.is_empty() || self.source != SourceState::Open || !from.readable {
                 return Step::Wait;
             }
             if taken >= BYTES_PER_TURN {
                 return Step::More;
             }
-            taken += self.take_in(net, from, pool);
+            taken += self.receive(net, from, pool);
         }
         self.flush(net, to, pool);
         Step::More
     }
 
-    /// Takes in the next piece, the way that suits the flow.
-    fn take_in<N: Net<Pipe = P>>(
+    /// Reads the next piece, by splicing or copying.
+    fn receive<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
         from: &mut Endpoint<N::Stream>,
         pool: &mut Pool<P>,
     ) -> usize {
-        // Splice stops in front of an urgent byte, but only a read gets past it.
+        // Splice stops before an urgent byte, and only a read gets past it.
         if self.bulk && !from.urgent {
             self.splice(net, from, pool)
         } else {
@@ -408,8 +408,8 @@ impl<P> Direction<P> {
         }
     }
 
-    /// Takes in the next piece by reading it, an urgent byte alone. A flow that fills a whole
-    /// buffer goes on through a pipe.
+    /// Reads the next piece into a buffer, an urgent byte alone. A flow that fills a whole buffer
+    /// continues through a pipe.
     fn copy<N: Net<Pipe = P>>(
         &mut self,
         net: &mut N,
@@ -417,8 +417,8 @@ impl<P> Direction<P> {
         pool: &mut Pool<P>,
     ) -> usize {
         self.bulk = false;
-        // What comes before a FIN has been announced with it.
-        let may_be_urgent = from.urgent || (from.read_on && !from.read_closed);
+        // An urgent byte before a FIN has been announced with the FIN.
+        let may_be_urgent = from.urgent || (from.read_since_event && !from.read_closed);
         if may_be_urgent && net.is_at_mark(&from.stream).unwrap_or(false) {
             return self.fill_urgent(net, from, pool);
         }

@@ -1,4 +1,4 @@
-//! One connection of a session and what is known of it.
+//! One connection of a session and its readiness.
 
 use crate::net::{Event, Interest, Net};
 use crate::token::Token;
@@ -16,25 +16,25 @@ pub struct Endpoint<S> {
     pub readable: bool,
     /// There may be room to write.
     pub writable: bool,
-    /// The peer's FIN has been announced. It sticks: a short read does not mean drained then.
+    /// The peer's FIN has been reported. It sticks: a short read no longer means drained.
     pub read_closed: bool,
-    /// An urgent byte has been announced and not been read yet. Until then a short read does not
-    /// mean drained: reads stop in front of it.
+    /// An urgent byte has been reported but not read. Until then a short read does not mean
+    /// drained: reads stop before it.
     pub urgent: bool,
-    /// It has been read since the last event and may have more. What comes next may be an urgent
-    /// byte that no event has announced yet.
-    pub read_on: bool,
-    /// The connection has failed. It sticks: the kernel tells an error once, to the first call
+    /// It has been read since the last event and may have more. The next byte may be an urgent one
+    /// that no event has reported yet.
+    pub read_since_event: bool,
+    /// The connection has failed. It sticks: the kernel reports an error once, to the first call
     /// that asks, and an end of file afterwards.
     pub reset: bool,
-    /// It has failed because its peer has vanished: the kernel gave up on keepalive or on data
-    /// that nobody acknowledged.
+    /// It has failed because its peer has vanished: keepalive probes or unacknowledged data timed
+    /// out.
     pub lost: bool,
     /// The kernel may hold back a small piece while an earlier one is not acknowledged.
     pub may_delay: bool,
-    /// An event has told of a failure. It sticks as well.
+    /// An event has reported a failure. It sticks.
     failed: bool,
-    /// An event will tell of room to write.
+    /// An event will report room to write.
     awaits_room: bool,
 }
 
@@ -48,7 +48,7 @@ impl<S> Endpoint<S> {
             writable: true,
             read_closed: false,
             urgent: false,
-            read_on: false,
+            read_since_event: false,
             reset: false,
             lost: false,
             may_delay: false,
@@ -57,24 +57,24 @@ impl<S> Endpoint<S> {
         }
     }
 
-    /// A connection that is being made here: its options are not set yet.
+    /// A connection that this side is opening: its options are not set yet.
     pub fn connecting(stream: S, token: Token) -> Endpoint<S> {
         let accepted = Endpoint::accepted(stream, token);
         Endpoint { writable: false, may_delay: true, awaits_room: true, ..accepted }
     }
 
-    /// Takes in what an event tells.
+    /// Updates the readiness from an event.
     pub fn update_readiness(&mut self, event: &Event) {
         self.readable |= event.readable || event.failed || event.urgent;
         self.writable |= event.writable || event.failed;
         self.read_closed |= event.read_closed;
         self.urgent |= event.urgent;
-        // What such an event tells of comes before any byte that arrives after it.
-        self.read_on &= !event.readable;
+        // What the event reports comes before any byte that arrives after it.
+        self.read_since_event &= !event.readable;
         self.failed |= event.failed;
     }
 
-    /// Whether an event has told of a failure.
+    /// Whether an event has reported a failure.
     pub fn has_failed(&self) -> bool {
         self.failed
     }
@@ -84,14 +84,14 @@ impl<S> Endpoint<S> {
         self.reset || self.failed
     }
 
-    /// Remembers that the connection has failed. What had arrived before can still be read.
+    /// Records that the connection has failed. Bytes that arrived before can still be read.
     pub fn set_failed(&mut self, error: &io::Error) {
         self.reset = true;
         self.readable = true;
         self.lost |= !is_reset(error);
     }
 
-    /// Finds out why the connection has failed, once an event has told that it has.
+    /// Takes the error of the connection, after an event that reported a failure.
     pub fn take_failure<N: Net<Stream = S>>(&mut self, net: &N) {
         if self.failed && !self.reset {
             let error = net.take_error(&self.stream).ok().flatten();
@@ -99,7 +99,7 @@ impl<S> Endpoint<S> {
         }
     }
 
-    /// The kernel has no room for what is to be sent: from now on an event tells when it has.
+    /// The kernel has no room to send: from now on an event reports when it has.
     pub fn wait_for_room<N: Net<Stream = S>>(&mut self, net: &mut N) {
         self.writable = false;
         if !self.awaits_room {
@@ -108,8 +108,8 @@ impl<S> Endpoint<S> {
         }
     }
 
-    /// The connection is made, and there is room for what is to be sent. An endpoint that goes on
-    /// awaiting room would be woken when the peer acknowledges the FIN, for one.
+    /// The connection is established, and there is room to send. An endpoint that kept awaiting
+    /// room would be woken when the peer acknowledges the FIN, for one.
     pub fn set_connected<N: Net<Stream = S>>(&mut self, net: &mut N) {
         self.awaits_room = false;
         self.reregister(net, Interest::Read);
@@ -122,10 +122,10 @@ impl<S> Endpoint<S> {
     }
 }
 
-/// Whether the peer has reset the connection; otherwise the kernel itself has given it up, with
-/// a time-out or with what a router last said of the peer.
+/// Whether the peer has reset the connection; otherwise the kernel itself has given it up, after a
+/// time-out or an ICMP error.
 pub fn is_reset(error: &io::Error) -> bool {
-    // A FIN that cannot be sent any more only tells that the connection is gone.
+    // A FIN that can no longer be sent only shows that the connection is gone.
     let resets = [Errno::CONNRESET, Errno::PIPE, Errno::NOTCONN];
     error.raw_os_error().is_none_or(|code| resets.iter().any(|e| e.raw_os_error() == code))
 }

@@ -1,24 +1,24 @@
-//! What a session asks of its connection.
+//! The work that a session asks its connection to do.
 
 use crate::name::Name;
 use crate::wire::Reply;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// What is to be done for a session.
+/// Work to be done for a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing until something happens.
+    /// Nothing, until the next event.
     Wait,
     /// Resolve this name and report.
     Resolve {
-        /// What to resolve.
+        /// The name to resolve.
         name: Name,
-        /// Ask the client's identd meanwhile.
+        /// Query the client's identd meanwhile.
         query_ident: bool,
     },
-    /// Ask the client's identd and report.
+    /// Query the client's identd and report.
     QueryIdent,
-    /// Connect to this address, beside the attempts that are under way, and report.
+    /// Connect to this address, in parallel with the attempts under way, and report.
     Connect {
         /// The number of the attempt, from 0.
         attempt: usize,
@@ -31,18 +31,17 @@ pub enum Action {
     Send(Reply),
 }
 
-/// Whom a BIND listens for.
+/// The peer that a BIND listens for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenFor {
     /// A peer at this address.
     Peer(Ipv4Addr),
     /// Any peer, from any network.
-    Anybody,
+    AnyPeer,
 }
 
 impl Action {
-    /// Whether it takes a socket of the session's own. A question to a name server has one that it
-    /// may share.
+    /// Whether it needs a socket of its own. A DNS query may share its socket with other sessions.
     pub fn needs_descriptor(&self) -> bool {
         use Action::*;
         let queries_ident = matches!(self, QueryIdent | Resolve { query_ident: true, .. });

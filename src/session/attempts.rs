@@ -1,27 +1,27 @@
 //! The attempts to reach a target that has several addresses (RFC 8305, for one family).
 //!
-//! They start some time apart, or at once when one before fails, so an address that does not
-//! answer costs its successor that time and no more. The first that connects wins.
+//! They start at intervals, or at once when an earlier one fails, so an address that does not
+//! answer delays the next by one interval at most. The first to connect wins.
 
 use super::candidates::{Candidate, Candidates};
 use crate::time::Millis;
 
-/// Most attempts under way at a time. A further one takes the place of the oldest.
+/// Most attempts under way at a time. A further one replaces the oldest.
 pub const ATTEMPTS_MAX: usize = 4;
 
-/// The addresses of a target, and how far the attempts to reach them have come.
+/// The addresses of a target, and the progress of the attempts to reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempts {
     candidates: Candidates,
     started: u8,
     failed: u8,
-    /// When the next one starts beside those under way, counted from the first; in 32 bits, for
-    /// every session has room for this.
+    /// When the next one starts in parallel with those under way, counted from the first. 32 bits,
+    /// since every session has room for it.
     next_after_ms: u32,
 }
 
 impl Attempts {
-    /// None has started yet.
+    /// Attempts of which none has started yet.
     pub fn new(candidates: Candidates) -> Attempts {
         Attempts { candidates, started: 0, failed: 0, next_after_ms: 0 }
     }
@@ -45,8 +45,8 @@ impl Attempts {
         usize::from(self.started) < self.candidates.count()
     }
 
-    /// Starts the next attempt, if one is left: its number and candidate. The one after it is to
-    /// start `next_after_ms` after the first.
+    /// Starts the next attempt, if one is left; returns its number and candidate. The one after it
+    /// starts `next_after_ms` after the first.
     pub fn start_next(&mut self, next_after_ms: Millis) -> Option<(usize, Candidate)> {
         let number = usize::from(self.started);
         let candidate = self.candidates.get(number)?;
@@ -58,15 +58,15 @@ impl Attempts {
         Some((number, candidate))
     }
 
-    /// An attempt has failed. Whether it was the last hope.
+    /// An attempt has failed. Returns whether it was the last.
     pub fn fail_one(&mut self) -> bool {
         self.failed += 1;
         self.under_way() == 0 && !self.has_next()
     }
 
-    /// The attempt that was started last could not be made for want of something. It is made later
-    /// if others are under way; whether it will be.
-    pub fn put_off(&mut self, next_after_ms: Millis) -> bool {
+    /// The attempt that was started last lacked resources. If others are under way it is retried
+    /// later; returns whether it will be.
+    pub fn postpone(&mut self, next_after_ms: Millis) -> bool {
         let is_alone = self.under_way() == 1;
         if !is_alone {
             self.started -= 1;

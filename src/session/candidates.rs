@@ -10,7 +10,7 @@ pub struct Candidate {
     pub address: Ipv4Addr,
     /// Line of the rule.
     pub line: u32,
-    /// Whether the rule asks for the client's identd.
+    /// Whether the rule requires the client's identd.
     pub ident: Ident,
 }
 
@@ -25,7 +25,7 @@ pub enum Candidates {
 }
 
 impl Candidates {
-    /// These; `None` when there are none.
+    /// A list of these; `None` when there are none.
     pub fn new(candidates: impl IntoIterator<Item = Candidate>) -> Option<Candidates> {
         let mut candidates = candidates.into_iter();
         let first = candidates.next()?;
@@ -68,13 +68,13 @@ impl Candidates {
 /// The peers that a BIND waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peers {
-    /// Any that the rules permit; each is evaluated when it comes.
-    Anybody,
-    /// These.
+    /// Any that the rules permit; each is evaluated when it connects.
+    Any,
+    /// One of these.
     Expected(Candidates),
 }
 
-/// What a session will do once the client's identd has answered.
+/// The next step of a session once the client's identd has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// Connect to one of these.

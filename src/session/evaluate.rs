@@ -1,4 +1,4 @@
-//! What the rules say of a request: before a name is resolved, and of each address.
+//! Evaluates a request by the rules: before its name is resolved, and for each address.
 
 use super::candidates::{Candidate, Candidates};
 use super::env::Env;
@@ -8,7 +8,7 @@ use crate::rules::{AccessRequest, Ident, Refusal, RuleSet, Verdict};
 use crate::wire::Command;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// Why nothing is permitted, and the line of the rule that says so, if one does.
+/// Why nothing is permitted, and the line of the rule that decided, if one did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
     pub reason: CloseReason,
@@ -36,26 +36,26 @@ impl From<Refusal> for Refused {
     }
 }
 
-/// What the rules look at, besides an address and its name.
+/// Evaluates one request: all that the rules look at, besides an address and its name.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct Evaluator<'a> {
     pub command: Command,
     pub port: u16,
     pub client: Ipv4Addr,
     pub user: &'a [u8],
 }
 
-impl Asked<'_> {
-    /// Whether an address of a name may be permitted, and whether identd will be asked then. Each
-    /// name that the one asked for may stand for is evaluated as such, as its addresses will be.
+impl Evaluator<'_> {
+    /// Whether an address of a name may be permitted, and whether identd will then be queried. Each
+    /// name that it may stand for is evaluated on its own, as its addresses will be.
     pub fn could_permit_name(&self, name: &Name, env: &Env<'_>) -> Result<Ident, Refused> {
-        let names = env.surroundings.candidates(name);
+        let names = env.surroundings.possible_names(name);
         let prospects = names.iter().map(|name| self.could_permit(Some(name), env.rules));
         prospects.reduce(either).unwrap_or(Err(Refusal::NoRule)).map_err(Refused::from)
     }
 
-    /// The same for a BIND that any peer may come to.
-    pub fn could_permit_anybody(&self, rules: &RuleSet) -> Result<Ident, Refused> {
+    /// The same for a BIND that any peer may connect to.
+    pub fn could_permit_any_peer(&self, rules: &RuleSet) -> Result<Ident, Refused> {
         self.could_permit(None, rules).map_err(Refused::from)
     }
 
@@ -64,8 +64,8 @@ impl Asked<'_> {
         rules.could_permit(self.command, name, self.port, self.client, self.user)
     }
 
-    /// Those of some addresses that are permitted, each evaluated on its own together with the
-    /// name that has it; or why the first of them is not.
+    /// The permitted addresses, each evaluated on its own with the name that has it; or why the
+    /// first is not permitted.
     pub fn evaluate_all(
         &self,
         name: Option<&Name>,
@@ -76,7 +76,7 @@ impl Asked<'_> {
         permitted(evaluated, Refused::without_rule(CloseReason::NameWithoutAddress))
     }
 
-    /// What the rules say of one address.
+    /// Evaluates one address.
     pub fn evaluate(
         &self,
         name: Option<&Name>,
@@ -108,7 +108,7 @@ impl Asked<'_> {
     }
 }
 
-/// The candidates that are permitted; without any, why the first is not, or `if_none`.
+/// The permitted candidates; without any, why the first is not permitted, or `if_none`.
 pub fn permitted(
     evaluated: impl Iterator<Item = Result<Candidate, Refused>>,
     if_none: Refused,
@@ -124,7 +124,7 @@ pub fn permitted(
     Candidates::new(candidates).ok_or(refused.unwrap_or(if_none))
 }
 
-/// What two names that one may stand for amount to before it is known which.
+/// The combined result for two names, before it is known which of them will resolve.
 fn either(one: Result<Ident, Refusal>, other: Result<Ident, Refusal>) -> Result<Ident, Refusal> {
     match (one, other) {
         (Ok(one), Ok(other)) if one != other => Ok(Ident::Lax),

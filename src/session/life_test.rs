@@ -1,9 +1,9 @@
-//! Random lives of a session: whatever happens, it gets its replies and an end.
+//! Random sequences of events: each session gets its replies and an end.
 
 use super::*;
 use proptest::prelude::*;
 
-/// A session in a random world, and what has come of it.
+/// A session, its inputs, and the actions it has returned.
 struct Life {
     session: Session,
     rules: RuleSet,
@@ -36,7 +36,7 @@ impl Life {
         }
     }
 
-    /// One of the things that may happen, in whatever state the session is.
+    /// One of the events that may happen, in any state of the session.
     fn step(&mut self, what: u8, which: u8) {
         let before = self.session.state().clone();
         if before.closed().is_some() {
@@ -66,11 +66,11 @@ impl Life {
             3 if self.asked => {
                 self.asked = false;
                 let names: [&[u8]; 2] = [b"bob", b"eve"];
-                let outcome = match which % 3 {
-                    2 => Outcome::Missing,
-                    place => Outcome::User(names[usize::from(place)].into()),
+                let result = match which % 3 {
+                    2 => IdentResult::Missing,
+                    place => IdentResult::User(names[usize::from(place)].into()),
                 };
-                session.handle_ident(outcome, &env)
+                session.handle_ident(result, &env)
             }
             4 => {
                 let lists = [&[GOOD][..], &[BAD, GOOD], &[Ipv4Addr::LOCALHOST, GOOD, GOOD, BAD]];
@@ -89,7 +89,7 @@ impl Life {
             9 => session.handle_rejected(now),
             _ => return,
         };
-        self.judge(&before, action);
+        self.check(&before, action);
     }
 
     /// The time of the session's deadline comes.
@@ -98,10 +98,10 @@ impl Life {
         self.now = self.now.max(at);
         let before = self.session.state().clone();
         let action = self.session.handle_deadline(&DURATIONS, &env_at(&self.rules, self.now));
-        self.judge(&before, action);
+        self.check(&before, action);
     }
 
-    fn judge(&mut self, before: &State, action: Action) {
+    fn check(&mut self, before: &State, action: Action) {
         let state = self.session.state();
         let has_deadline = self.session.deadline(&DURATIONS).is_some();
         assert_eq!(has_deadline, !matches!(state, State::Relaying | State::Closed(_)));
@@ -124,13 +124,13 @@ impl Life {
                 self.attempts += 1;
             }
             Action::Listen(_) => assert_eq!(state.to_string(), "awaiting-bind"),
-            Action::Send(reply) => self.judge_reply(before, reply.code),
+            Action::Send(reply) => self.check_reply(before, reply.code),
         }
         assert_eq!(self.session.reply(), self.sent.last().copied());
     }
 
     /// CONNECT has one reply, BIND one or two; nothing follows a refusal.
-    fn judge_reply(&mut self, before: &State, code: Code) {
+    fn check_reply(&mut self, before: &State, code: Code) {
         assert!(self.sent.iter().all(|&code| code == Code::Granted), "a reply after a refusal");
         self.sent.push(code);
         let expected = match self.session.state() {
@@ -154,7 +154,7 @@ impl Life {
         assert!(self.sent.len() <= if bind { 2 } else { 1 }, "{:?}", self.sent);
     }
 
-    /// When nothing else happens, the deadlines end it, or it relays.
+    /// With no other events, the deadlines end it, or it relays.
     fn run_out(&mut self) {
         for _ in 0..64 {
             self.expire();
@@ -172,7 +172,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn whatever_happens_each_session_gets_its_replies_and_an_end(
+    fn any_sequence_of_events_gives_each_session_its_replies_and_an_end(
         text in 0..TEXTS.len(),
         steps in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..32),
     ) {

@@ -1,16 +1,16 @@
-//! What a client has asked for, kept to the end of its session for the log.
+//! The request of a client, kept to the end of its session for the log.
 
 use crate::wire::Command;
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 
-/// A USERID and a name of so many bytes together cost no allocation.
+/// A USERID and a name of this many bytes together need no allocation.
 const TEXT_BYTES: usize = 32;
 
 /// The request, once it has been read.
 #[derive(Default)]
 pub struct RequestRecord {
-    /// What was asked for.
+    /// CONNECT or BIND.
     pub command: Option<Command>,
     /// DSTPORT.
     pub port: u16,
@@ -22,7 +22,7 @@ pub struct RequestRecord {
 }
 
 impl RequestRecord {
-    /// Keeps USERID and the name, which is empty when there is none.
+    /// Stores the USERID and the name, which is empty when there is none.
     pub fn set_text(&mut self, user: &[u8], name: &[u8]) {
         self.user_bytes = user.len() as u16;
         self.text = SmallVec::from_slice(user);

@@ -1,4 +1,4 @@
-//! The states, and which may follow which.
+//! The states of a session and their legal transitions.
 
 use super::attempts::Attempts;
 use super::candidates::{Peers, Plan};
@@ -6,23 +6,23 @@ use crate::reason::CloseReason;
 use crate::wire::Command;
 use std::fmt;
 
-/// Where a session stands, with what it needs there.
+/// The state of a session, with the data of that state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Bytes of the request are coming in.
+    /// The request is being read.
     ReadingRequest,
     /// The name is being resolved.
     Resolving {
-        /// What is done with its addresses.
+        /// What its addresses are for.
         command: Command,
-        /// The client's identd is being asked meanwhile.
+        /// Whether a query to the client's identd is under way.
         queries_ident: bool,
     },
-    /// The client's identd is being asked; what follows its answer.
+    /// The client's identd is being queried; with the next step after its answer.
     Identifying(Plan),
     /// Connections to the target are being made.
     Connecting(Attempts),
-    /// A listener waits for the peer of a BIND.
+    /// A listener is waiting for the peer of a BIND.
     AwaitingBind(Peers),
     /// Both ends are connected.
     Relaying,
@@ -33,7 +33,7 @@ pub enum State {
 }
 
 impl State {
-    /// Whether a session may go from here to `next`.
+    /// Whether `next` may follow this state.
     pub fn may_become(&self, next: &State) -> bool {
         use State::*;
         match (self, next) {
@@ -51,7 +51,7 @@ impl State {
         }
     }
 
-    /// Whether the client waits for its answer.
+    /// Whether the client is waiting for its reply.
     pub fn is_waiting(&self) -> bool {
         use State::*;
         matches!(self, Resolving { .. } | Identifying(_) | Connecting(_) | AwaitingBind(_))

@@ -1,5 +1,5 @@
-//! What fuzzing calls, and what `cargo test` calls with the seeds: each takes any bytes and
-//! panics when something is wrong with what the program makes of them.
+//! The functions that fuzzing calls, and `cargo test` with the seeds: each takes any bytes and
+//! panics if the program handles them wrongly.
 
 #[path = "console.rs"]
 pub mod console;
@@ -8,13 +8,13 @@ pub mod dns;
 
 use socku::internals::dns::Settings;
 use socku::internals::escape::{Escaped, SHOWN_BYTES_MAX};
-use socku::internals::ident::{Outcome, Ports, Strictness, judge};
+use socku::internals::ident::{IdentResult, Ports, Strictness, evaluate};
 use socku::internals::name::{self, Classified};
 use socku::internals::rules::{AccessRequest, RuleSet};
 use socku::internals::wire::{Command, Host, Parsed, parse_request};
 use std::net::Ipv4Addr;
 
-/// What looks at some bytes.
+/// A function that checks some bytes.
 pub type Run = fn(&[u8]);
 
 /// All targets by the names of their seeds' directories.
@@ -29,7 +29,7 @@ pub const ALL: [(&str, Run); 7] = [
     ("console_shell", console::shell),
 ];
 
-/// A request is decided by its own bytes, not by those behind it nor by how they were cut.
+/// A request is decided by its own bytes, not by those after it or by how they were cut.
 pub fn request(bytes: &[u8]) {
     let whole = parse_request(bytes);
     if let Ok(Parsed::Done(request, length)) = whole {
@@ -58,37 +58,37 @@ fn host_name(bytes: &[u8]) {
     }
 }
 
-/// What the log shows is bounded and of printable ASCII without blanks and quotes.
+/// A text in the log is bounded, and printable ASCII without blanks and quotes.
 fn one_word(bytes: &[u8]) {
     let shown = Escaped(bytes).to_string();
     assert!(shown.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'"'));
     assert!(shown.len() <= 4 * SHOWN_BYTES_MAX + 3);
 }
 
-/// More bytes do not change an answer that was complete.
+/// More bytes do not change a complete answer.
 pub fn ident_answer(bytes: &[u8]) {
     let asked = Ports { client: 51234, ours: 1080 };
-    let whole = Outcome::read(bytes, asked);
+    let whole = IdentResult::parse(bytes, asked);
     for cut in 0..bytes.len().min(1100) {
-        if let Some(early) = Outcome::read(&bytes[..cut], asked) {
+        if let Some(early) = IdentResult::parse(&bytes[..cut], asked) {
             assert_eq!(Some(early), whole);
             break;
         }
     }
     assert!(whole.is_some() || bytes.len() < 1000);
-    if let Some(outcome) = whole {
-        one_word(outcome.user().unwrap_or_default());
+    if let Some(result) = whole {
+        one_word(result.user().unwrap_or_default());
         for strictness in [Strictness::Strict, Strictness::Lax] {
-            judge(&outcome, b"bob", strictness);
+            evaluate(&result, b"bob", strictness);
         }
     }
 }
 
-/// What is read is shown in a form that reads as the same.
+/// A parsed rule is shown in a form that parses to the same.
 pub fn rule_file(bytes: &[u8]) {
     let Ok(rules) = RuleSet::parse(bytes) else { return };
     let text: String = rules.rules().iter().map(|rule| format!("{rule}\n")).collect();
-    let again = RuleSet::parse(text.as_bytes()).expect("what is shown can be read");
+    let again = RuleSet::parse(text.as_bytes()).expect("the shown form parses");
     assert_eq!(again.rules().len(), rules.rules().len());
     for (rule, again) in rules.rules().iter().zip(again.rules()) {
         assert_eq!(rule.to_string(), again.to_string());
@@ -96,16 +96,16 @@ pub fn rule_file(bytes: &[u8]) {
     let (address, client) = (Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 1));
     for command in [Command::Connect, Command::Bind] {
         for name in [None, Some(&b"a.example.com"[..])] {
-            let query = AccessRequest { command, name, address, port: 80, client, user: b"bob" };
+            let request = AccessRequest { command, name, address, port: 80, client, user: b"bob" };
             let possible = rules.could_permit(command, name, 80, client, b"bob").is_ok();
             let permits =
-                matches!(rules.decide(&query), socku::internals::rules::Verdict::Permit { .. });
-            assert!(possible || !permits, "refused without asking, though permitted");
+                matches!(rules.decide(&request), socku::internals::rules::Verdict::Permit { .. });
+            assert!(possible || !permits, "refused early, though permitted");
         }
     }
 }
 
-/// Whatever the file says, the caps hold.
+/// The limits hold for any file.
 pub fn resolv_conf(bytes: &[u8]) {
     let settings = Settings::from_resolv_conf(bytes);
     assert!((1..=3).contains(&settings.servers.len()));

@@ -1,34 +1,34 @@
-//! Questions and their queries: which server is asked next, and who pays for it.
+//! Questions and their queries: which server is queried next, and in whose share it counts.
 
 use std::net::IpAddr;
 
 use super::super::DnsError;
-use super::super::message::Reading;
+use super::super::message::Response;
 use super::super::query::{Query, Transport};
 use super::super::shares::Shares;
 use super::{Question, Resolver};
 use crate::name::Name;
 
-/// Of the sources of one question, as many are compared for the one it is charged to.
+/// Most sources of one question that are compared to choose its payer.
 const SOURCES_COMPARED_MAX: usize = 16;
 
 impl Resolver {
-    /// Asks what is queued, as far as queries are free or have to make way.
+    /// Sends queued questions, as far as queries are free or can be preempted.
     pub(super) fn ask_queued(&mut self, now: u64) {
         loop {
             if self.queries.len() >= self.queries_max {
                 let Some(key) = self.shares.victim() else { return };
-                self.make_way(key);
+                self.preempt(key);
             }
             let Some(name) = self.shares.next() else { return };
             self.next_try(now, name, DnsError::Timeout);
         }
     }
 
-    /// Ends a query that was not answered yet; its question waits in its old place. That is not
-    /// counted as a try, since it shows nothing. Yet the next server is next: if this one is
-    /// silent, the question would never get beyond it.
-    fn make_way(&mut self, key: u64) {
+    /// Ends a query that is not answered yet; its question is queued in its old place. This does
+    /// not count as a try. Yet the next server is tried next: if this one is silent, the question
+    /// would never get past it.
+    fn preempt(&mut self, key: u64) {
         let Some(Query { name, .. }) = self.end_query(key) else { return };
         let Some(question) = self.questions.get_mut(&name) else { return };
         question.query = None;
@@ -38,7 +38,7 @@ impl Resolver {
         self.shares.enqueue(question.payer, question.place, name);
     }
 
-    /// Begins a question anew, by the settings that hold now: it waits in its old place.
+    /// Restarts a question with the current settings: it is queued in its old place.
     pub(super) fn restart(&mut self, name: Name) {
         let Some(question) = self.questions.get_mut(&name) else { return };
         question.settings = self.settings.clone();
@@ -70,7 +70,7 @@ impl Resolver {
         }
     }
 
-    /// Sends a question to the next server, or gives it up with what its tries have shown.
+    /// Sends a question to the next server, or ends it with the error of its tries.
     pub(super) fn next_try(&mut self, now: u64, name: Name, failure: DnsError) {
         let Some(question) = self.questions.get_mut(&name) else { return };
         if failure == DnsError::ServerFailure {
@@ -83,7 +83,7 @@ impl Resolver {
         let servers = &question.settings.servers;
         let server = servers[(question.offset + question.tries) % servers.len()];
         question.tries += 1;
-        // Some middleboxes drop what carries an OPT record, so later rounds go without.
+        // Some middleboxes drop messages with an OPT record, so later rounds omit it.
         let edns = question.tries <= servers.len();
         self.send(now, Query::new(name, server, Transport::Udp, edns));
     }
@@ -101,21 +101,21 @@ impl Resolver {
         self.transmits.push_back(key);
     }
 
-    /// What an answer means for its query and its question.
-    pub(super) fn handle_reading(&mut self, now: u64, key: u64, reading: Reading) {
-        if reading == Reading::Foreign {
+    /// Handles a response to a query.
+    pub(super) fn handle_response(&mut self, now: u64, key: u64, response: Response) {
+        if response == Response::Unrelated {
             return;
         }
         let Some(query) = self.end_query(key) else { return };
         let Query { name, server, transport, edns, .. } = query;
-        match reading {
-            Reading::Foreign => {}
-            Reading::Truncated => {
+        match response {
+            Response::Unrelated => {}
+            Response::Truncated => {
                 self.send(now, Query::new(name, server, Transport::Tcp, edns));
             }
-            Reading::NoEdns => self.send(now, Query::new(name, server, transport, false)),
-            Reading::Failure => self.next_try(now, name, DnsError::ServerFailure),
-            Reading::Answer(answer, ttl_s) => {
+            Response::NoEdns => self.send(now, Query::new(name, server, transport, false)),
+            Response::Failure => self.next_try(now, name, DnsError::ServerFailure),
+            Response::Answer(answer, ttl_s) => {
                 self.cache.insert(now, &name, &answer, ttl_s);
                 self.answer(now, &name, answer);
             }
@@ -145,8 +145,8 @@ impl Resolver {
 }
 
 impl Question {
-    /// The source to charge it to: of those that wait for it the one with the fewest others, so
-    /// that it comes as soon as if that one had asked alone.
+    /// The source to charge it to: of its sources, the one with the fewest other questions, so that
+    /// it is sent as soon as if that one had asked alone.
     pub(super) fn lightest(&self, shares: &Shares) -> IpAddr {
         let sources = self.sources.keys().take(SOURCES_COMPARED_MAX).copied();
         sources.min_by_key(|&source| shares.load(source)).unwrap_or(self.payer)

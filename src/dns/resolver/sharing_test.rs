@@ -1,4 +1,4 @@
-//! How queries are shared out among the sources that ask, with servers played by hand.
+//! How queries are shared out among sources, with hand-written server answers.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -20,11 +20,11 @@ fn resolver(resolv_conf: &str) -> Resolver {
 }
 
 fn ask(resolver: &mut Resolver, now: u64, text: &str, last: u8, waiter: u64) {
-    let outcome = resolver.resolve(now, &name(text), source(last), waiter);
-    assert_eq!(outcome, Lookup::Waiting, "{text}");
+    let lookup = resolver.resolve(now, &name(text), source(last), waiter);
+    assert_eq!(lookup, Lookup::Waiting, "{text}");
 }
 
-/// A resolver that one source asks for more than there are queries; and what it sends.
+/// A resolver with more questions of one source than there are queries, and the queries it sends.
 fn flooded(resolv_conf: &str) -> (Resolver, Vec<Transmit>) {
     let mut resolver = resolver(resolv_conf);
     for waiter in 0..FLOOD {
@@ -49,18 +49,18 @@ fn answer(resolver: &mut Resolver, now: u64, transmit: &Transmit) {
 }
 
 #[test]
-fn a_source_that_asks_first_is_served_at_once_however_many_another_asks() {
+fn a_new_source_is_served_at_once_however_many_questions_another_has() {
     let (mut resolver, flood) = flooded("");
     ask(&mut resolver, 5, "good.test", 2, 1000);
-    assert_eq!(resolver.poll_close(), Some(flood[0].key), "the oldest makes way");
+    assert_eq!(resolver.poll_close(), Some(flood[0].key), "the oldest is preempted");
     let good = sent(&mut resolver);
     assert_eq!((names(&good), resolver.queries()), (vec!["good.test".into()], QUERIES_MAX));
     answer(&mut resolver, 6, &good[0]);
     let (waiter, found) = resolver.poll_answer().unwrap();
     assert_eq!((waiter, found.is_ok()), (1000, true));
-    // What made way is in its old place: before all that waited behind it.
+    // The preempted question is in its old place, before all later ones.
     assert_eq!(names(&sent(&mut resolver)), ["flood0.test"]);
-    // Its waiter's time is no longer for it, nor shorter.
+    // The deadline of its waiter is unchanged.
     let mut late = Vec::new();
     while let Some(now) = resolver.deadline() {
         assert!(now <= TOTAL_TIMEOUT_MS);
@@ -72,7 +72,7 @@ fn a_source_that_asks_first_is_served_at_once_however_many_another_asks() {
 }
 
 #[test]
-fn sources_get_even_shares_and_no_more_make_way() {
+fn sources_get_even_shares_and_preemption_then_stops() {
     let (mut resolver, _) = flooded("");
     for (last, expected) in [(2, 32), (3, 21), (4, 16)] {
         for waiter in 0..FLOOD {
@@ -94,7 +94,7 @@ fn sources_get_even_shares_and_no_more_make_way() {
 }
 
 #[test]
-fn making_way_is_no_try_and_leads_to_the_next_server() {
+fn preemption_is_not_counted_as_a_try_and_moves_on_to_the_next_server() {
     let (mut resolver, flood) = flooded("nameserver 127.0.0.1\nnameserver 127.0.0.2\n");
     assert_eq!(flood[0].server.ip().to_string(), "127.0.0.1");
     for round in 0..10 {
@@ -109,18 +109,18 @@ fn making_way_is_no_try_and_leads_to_the_next_server() {
 }
 
 #[test]
-fn a_question_of_two_sources_comes_as_soon_as_if_the_poorer_asked_alone() {
+fn a_question_of_two_sources_is_sent_as_soon_as_if_the_lighter_asked_alone() {
     let (mut resolver, _) = flooded("");
-    // It waits behind more than 200.
+    // It is queued after more than 200 others.
     ask(&mut resolver, 1, "flood299.test", 2, 1000);
     assert_eq!(names(&sent(&mut resolver)), ["flood299.test"]);
     assert_eq!(resolver.queries(), QUERIES_MAX);
-    // One in flight, and the oldest: what makes way for the third source is another.
+    // One in flight, and the oldest: another one is preempted for the third source.
     ask(&mut resolver, 1, "flood1.test", 3, 1001);
     ask(&mut resolver, 1, "good.test", 4, 1002);
     assert_eq!(names(&sent(&mut resolver)), ["good.test"]);
     assert!(resolver.questions[&name("flood1.test.")].query.is_some());
-    // When its payer leaves, the question goes on for the other.
+    // When its payer leaves, the question continues for the other source.
     resolver.cancel(2, 1001);
     let question = &resolver.questions[&name("flood1.test.")];
     assert_eq!((question.payer, question.query.is_some()), (source(1), true));
@@ -129,9 +129,9 @@ fn a_question_of_two_sources_comes_as_soon_as_if_the_poorer_asked_alone() {
 }
 
 #[test]
-fn what_makes_way_waits_in_the_queue_of_the_poorest_that_wants_it() {
+fn a_preempted_question_waits_in_the_queue_of_its_lightest_source() {
     let mut resolver = resolver("");
-    // A popular name first, then the flood: it is the oldest that the source holds.
+    // A popular name first, then the flood: its query is the oldest of that source.
     ask(&mut resolver, 0, "popular.test", 1, 5000);
     ask(&mut resolver, 0, "popular.test", 2, 5001);
     for waiter in 0..FLOOD {
@@ -139,13 +139,13 @@ fn what_makes_way_waits_in_the_queue_of_the_poorest_that_wants_it() {
     }
     sent(&mut resolver);
     ask(&mut resolver, 1, "good.test", 3, 5002);
-    // Both the new one and the popular one are asked.
+    // Both the new name and the popular one are queried.
     assert_eq!(names(&sent(&mut resolver)), ["good.test", "popular.test"]);
     assert_eq!(resolver.questions[&name("popular.test.")].payer, source(2));
 }
 
 #[test]
-fn whatever_leaves_nothing_is_left() {
+fn cancelled_waiters_leave_nothing_behind() {
     let mut resolver = resolver("");
     let mut waiting = VecDeque::new();
     for waiter in 0..3_000u64 {
@@ -167,7 +167,7 @@ fn whatever_leaves_nothing_is_left() {
 }
 
 #[test]
-fn many_whose_time_is_up_take_several_calls() {
+fn many_expired_waiters_take_several_calls() {
     let mut resolver = resolver("");
     for waiter in 0..1000 {
         ask(&mut resolver, 0, "silent.test", 1, waiter);
@@ -175,7 +175,7 @@ fn many_whose_time_is_up_take_several_calls() {
     let (mut calls, mut answers) = (0, 0);
     while let Some(deadline) = resolver.deadline().filter(|_| resolver.waiters() > 0) {
         assert!(deadline <= TOTAL_TIMEOUT_MS);
-        // The only query is left to end by itself, with all that wait for it.
+        // The only query is removed, so that only the waiters time out.
         resolver.queries.clear();
         resolver.expiries.clear();
         resolver.handle_timeout(TOTAL_TIMEOUT_MS);
