@@ -1,4 +1,4 @@
-//! What the loop allocates. One test alone in its program: the counter counts every thread.
+//! The allocations of the loop. The only test of its program: the counter counts every thread.
 
 #![cfg(feature = "server")]
 
@@ -52,7 +52,7 @@ fn connect(proxy: SocketAddrV4, listener: &TcpListener) -> (TcpStream, TcpStream
     (client, target)
 }
 
-/// Sends so much from one end to the other; how much was allocated meanwhile.
+/// Sends `total` bytes from one end to the other; returns the number of allocations meanwhile.
 fn relay(mut from: &TcpStream, mut to: &TcpStream, total: usize) -> usize {
     let chunk = vec![7; 64 * 1024];
     let mut buffer = vec![0; 64 * 1024];
@@ -63,7 +63,7 @@ fn relay(mut from: &TcpStream, mut to: &TcpStream, total: usize) -> usize {
             for _ in 0..total / chunk.len() {
                 from.write_all(&chunk).unwrap();
             }
-            // Not before all is counted: a thread that ends may allocate.
+            // Not before the count is taken: a thread that ends may allocate.
             barrier.wait();
         });
         barrier.wait();
@@ -81,7 +81,7 @@ fn relay(mut from: &TcpStream, mut to: &TcpStream, total: usize) -> usize {
     })
 }
 
-/// Opens, uses and closes one session after another; how much was allocated meanwhile.
+/// Opens, uses and closes one session after another; returns the number of allocations meanwhile.
 fn sessions(proxy: SocketAddrV4, listener: &TcpListener) -> usize {
     let before = allocations();
     for _ in 0..SESSIONS {
@@ -95,7 +95,7 @@ fn sessions(proxy: SocketAddrV4, listener: &TcpListener) -> usize {
 }
 
 #[test]
-fn once_warm_a_relay_allocates_nothing_and_a_session_one_list() {
+fn a_warm_relay_allocates_nothing_and_a_session_only_one_list() {
     // The counter works.
     let before = allocations();
     drop(std::hint::black_box(Box::new(7)));
@@ -110,7 +110,7 @@ fn once_warm_a_relay_allocates_nothing_and_a_session_one_list() {
         assert_eq!(relay(&client, &target, TOTAL_BYTES), 0, "up, splice {splice}");
         assert_eq!(relay(&target, &client, TOTAL_BYTES), 0, "down, splice {splice}");
         sessions(proxy, &listener);
-        // The list of the addresses to try is all that a session takes from the heap.
+        // The list of addresses to try is the only allocation of a session.
         let allocated = sessions(proxy, &listener);
         assert!(allocated <= SESSIONS, "{allocated} for {SESSIONS} sessions");
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 const UNSPECIFIED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
 #[test]
-fn a_granted_connect_relays_both_ways_and_leaves_an_access_line() {
+fn a_granted_connect_relays_both_directions_and_logs_an_access_line() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let mut stream = proxy.connect(echo_server());
     stream.write_all(b"hello").unwrap();
@@ -27,7 +27,7 @@ fn a_granted_connect_relays_both_ways_and_leaves_an_access_line() {
     let access = proxy.access(1);
     assert_eq!(access.field("reason"), "done");
     assert_eq!((access.field("up"), access.field("down")), ("5", "5"));
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
@@ -43,12 +43,12 @@ fn the_reply_has_the_local_address_of_the_connection_to_the_target() {
         assert_eq!(address.ip().to_string(), source);
         drop((stream, at_target));
         assert_eq!(proxy.access(1).field("address"), target.to_string());
-        proxy.settled();
+        proxy.wait_idle();
     }
 }
 
 #[test]
-fn nothing_is_granted_before_the_target_has_accepted() {
+fn no_reply_is_sent_before_the_target_has_accepted() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let (listener, target, filler) = full_listener();
     let mut stream = proxy.dial();
@@ -65,11 +65,11 @@ fn nothing_is_granted_before_the_target_has_accepted() {
     at_target.read_exact(&mut early).unwrap();
     assert_eq!(&early, b"early");
     drop((stream, at_target));
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn a_target_that_drops_every_syn_is_given_up_at_the_connect_timeout() {
+fn a_target_that_drops_every_syn_ends_at_the_connect_timeout() {
     let mut proxy = Proxy::start(PERMIT_ALL, &["--connect-timeout", "1"]);
     let (_listener, target, _filler) = full_listener();
     assert_eq!(proxy.refusal(&request(1, target, b"")), (91, UNSPECIFIED));
@@ -77,11 +77,11 @@ fn a_target_that_drops_every_syn_is_given_up_at_the_connect_timeout() {
     assert_eq!(access.field("reason"), "connect-timeout");
     let ms: u64 = access.field("ms").parse().unwrap();
     assert!((1000..1900 + proxy.kept_waiting_ms()).contains(&ms), "{ms} ms");
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn a_client_that_is_reset_while_its_target_is_being_reached_ends_the_attempt() {
+fn a_client_reset_during_an_attempt_to_connect_ends_it() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let (_listener, target, _filler) = full_listener();
     // In the same event as the request, and later.
@@ -99,14 +99,14 @@ fn a_client_that_is_reset_while_its_target_is_being_reached_ends_the_attempt() {
         }
         let access = proxy.access(id);
         assert_eq!((access.field("reason"), access.field("reply")), ("client-reset", "-"));
-        proxy.settled();
+        proxy.wait_idle();
     }
 }
 
-/// A FIN may be half a close. It must not matter in which event it comes, nor how long the
-/// target takes, within ten seconds.
+/// A FIN may be a half-close. It must not matter in which event it comes, nor how long the target
+/// takes, up to ten seconds.
 #[test]
-fn a_client_that_has_closed_its_side_is_served_when_its_target_answers_later() {
+fn a_half_closed_client_is_served_when_its_target_answers_later() {
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let (listener, target, _filler) = full_listener();
     let asks = |at_once: bool, bytes: &[u8]| {
@@ -126,9 +126,9 @@ fn a_client_that_has_closed_its_side_is_served_when_its_target_answers_later() {
     let request = request(1, target, b"");
     let early = [&request[..], b"early"].concat();
     let clients = [asks(true, &request), asks(true, &early), asks(false, &request)];
-    // The first try of each is dropped, and one more: that takes a second at least.
+    // The first SYN of each is dropped, and one more: that takes at least a second.
     thread::sleep(Duration::from_millis(1500));
-    // Room for all of them: what does not fit into the queue may be reset.
+    // Room for all of them: a connection that does not fit into the queue may be reset.
     rustix::net::listen(&listener, 16).unwrap();
     drop(accept(&listener));
     let answer = thread::spawn(move || {
@@ -146,13 +146,13 @@ fn a_client_that_has_closed_its_side_is_served_when_its_target_answers_later() {
 }
 
 #[test]
-fn a_client_that_has_closed_its_side_is_told_91_after_ten_seconds() {
+fn a_half_closed_client_gets_reply_91_after_ten_seconds() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let (_listener, target, _filler) = full_listener();
     let mut stream = proxy.dial();
     stream.write_all(&request(1, target, b"")).unwrap();
     proxy.wait_log("-> connecting");
-    stream.write_all(b"bytes of its own segment").unwrap();
+    stream.write_all(b"bytes in another segment").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_reply(&mut stream).0, 91);
     assert_eq!(read_all(&mut stream), b"");
@@ -160,14 +160,14 @@ fn a_client_that_has_closed_its_side_is_told_91_after_ten_seconds() {
     assert_eq!((access.field("reason"), access.field("reply")), ("client-left", "91"));
     let ms: u64 = access.field("ms").parse().unwrap();
     assert!(ms >= 10_000, "{ms} ms");
-    proxy.settled();
+    proxy.wait_idle();
 }
 
-/// Where a rule would permit it, a mistake would dial: these rules permit loopback alone.
+/// These rules permit only loopback, so that a bug cannot dial another host.
 const LOOPBACK_ONLY: &str = "deny cb 127.0.0.3\npermit cb 127.*.*.*\npermit cb 0.0.0.0\n";
 
 #[test]
-fn every_refusal_is_91_with_no_address_and_has_its_own_reason() {
+fn every_refusal_is_91_without_an_address_and_has_its_own_reason() {
     let mut proxy = Proxy::start(LOOPBACK_ONLY, &[]);
     let at = |text: &str| -> SocketAddrV4 { text.parse().unwrap() };
     let cases = [
@@ -190,11 +190,11 @@ fn every_refusal_is_91_with_no_address_and_has_its_own_reason() {
         assert_eq!(access.field("target"), target.to_string());
         assert_eq!((access.field("user"), access.field("command")), ("bob", "connect"));
     }
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn the_proxy_never_connects_to_itself_by_whatever_address() {
+fn the_proxy_never_connects_to_itself_at_any_of_its_addresses() {
     let mut proxy = Proxy::start(PERMIT_ALL, &["-l", "0.0.0.0:0", "-l", "127.0.0.9:0"]);
     let second = proxy.wait_logs("listening on ", 2).pop().unwrap();
     let second: SocketAddrV4 = second.rsplit(' ').next().unwrap().parse().unwrap();
@@ -207,9 +207,9 @@ fn the_proxy_never_connects_to_itself_by_whatever_address() {
     }
     let by_name = proxy.refusal(&request_4a(1, b"127.0.0.1", port, b""));
     assert_eq!((by_name.0, proxy.access(4).field("reason")), (91, "loop"));
-    // Another port of an address that it listens on is not its own.
+    // Another port of an address that it listens on is not a loop.
     traffic::ping(&proxy.connect(echo_server()));
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
@@ -228,20 +228,20 @@ fn a_dotted_quad_as_name_is_an_address() {
         assert_eq!(proxy.refusal(&request_4a(1, name.as_bytes(), 80, b"")).0, 91);
         assert_eq!(proxy.access(id).field("reason"), "impossible-target", "{name}");
     }
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
 fn dstip_zero_is_an_address_and_never_announces_a_name() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
-    // Refused as soon as USERID has ended: no name is waited for.
+    // Refused as soon as USERID has ended: no name is awaited.
     assert_eq!(proxy.refusal(&request(1, "0.0.0.0:80".parse().unwrap(), b"")).0, 91);
     assert_eq!(proxy.access(1).field("target"), "0.0.0.0:80");
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn bytes_behind_the_request_reach_the_target_in_order() {
+fn bytes_after_the_request_reach_the_target_in_order() {
     const EARLY_BYTES: usize = 64 * 1024;
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let (listener, target) = listener();
@@ -258,11 +258,11 @@ fn bytes_behind_the_request_reach_the_target_in_order() {
     assert_eq!(read_all(&mut stream), b"");
     let access = proxy.access(1);
     assert_eq!((access.field("up"), access.field("down")), ("131072", "0"));
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn a_fin_right_behind_the_request_is_half_a_close() {
+fn a_fin_right_after_the_request_is_a_half_close() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     for early in [&b""[..], b"question"] {
         let (listener, target) = listener();
@@ -277,7 +277,7 @@ fn a_fin_right_behind_the_request_is_half_a_close() {
         drop(at_target);
         assert_eq!(read_reply(&mut stream).0, 90);
         assert_eq!(read_all(&mut stream), b"answer");
-        proxy.settled();
+        proxy.wait_idle();
     }
 }
 
@@ -290,7 +290,7 @@ fn a_refused_client_that_has_sent_more_gets_its_reply_and_a_fin() {
         writer.write_all(&request(1, "127.0.0.1:80".parse().unwrap(), b"")).unwrap();
         traffic::send(&writer, 0, 1 << 20);
     });
-    // All of it is taken, and the reply is still there.
+    // All of it is read, and the reply is still delivered.
     sending.join().unwrap();
     wait_until("the refusal", || {
         proxy.log().iter().any(|line| line.contains("-> rejecting(denied)")).then_some(())
@@ -300,15 +300,15 @@ fn a_refused_client_that_has_sent_more_gets_its_reply_and_a_fin() {
     drop(stream);
     let access = proxy.access(1);
     assert_eq!((access.field("reason"), access.field("up")), ("denied", "0"));
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn a_refused_client_that_never_closes_is_let_go() {
+fn a_refused_client_that_never_closes_is_closed_by_the_proxy() {
     let mut proxy = Proxy::start("deny c *.*.*.*\n", &[]);
     let mut stream = proxy.dial();
     stream.write_all(&request(1, "127.0.0.1:80".parse().unwrap(), b"")).unwrap();
     assert_eq!(read_reply(&mut stream).0, 91);
     assert_eq!(proxy.access(1).field("reason"), "denied");
-    proxy.settled();
+    proxy.wait_idle();
 }

@@ -1,4 +1,4 @@
-//! The seeds of fuzzing, as they are and damaged, through the functions that fuzzing calls.
+//! The fuzzing seeds, intact and damaged, run through the functions that fuzzing calls.
 
 #![cfg(all(feature = "server", feature = "console"))]
 
@@ -43,7 +43,7 @@ fn damaged(seed: &[u8], state: &mut u64) -> Vec<u8> {
 }
 
 #[test]
-fn seeds_whole_and_damaged_show_no_fault() {
+fn no_seed_intact_or_damaged_shows_a_fault() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
     for (target, run) in targets::ALL {
         let mut files: Vec<_> =

@@ -1,4 +1,4 @@
-//! Descriptors: when they run out, and that none is passed on to other programs.
+//! Descriptors: shortages of them, and that other programs inherit none.
 
 #![cfg(feature = "server")]
 
@@ -19,11 +19,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Set on a descriptor that a program started later does not get (octal, in fdinfo).
+/// Set on a descriptor that is closed on exec (octal, in fdinfo).
 const CLOSE_ON_EXEC: u32 = 0o2000000;
 
-/// The program, from which descriptors beyond this many are taken away once it runs: at its
-/// start it would have adapted to them.
+/// The program with a descriptor limit set once it runs: at its start it would adapt to it.
 fn start_with_room_for(descriptors: u32) -> Proxy {
     start_with(descriptors, &[])
 }
@@ -35,7 +34,7 @@ fn start_with(descriptors: u32, flags: &[&str]) -> Proxy {
     proxy
 }
 
-/// Takes away the descriptors from this number on that are not in use.
+/// Sets the descriptor limit, which leaves descriptors in use open.
 fn limit(proxy: &Proxy, descriptors: u32) {
     let limit = format!("--nofile={descriptors}:{descriptors}");
     let pid = proxy.pid().to_string();
@@ -43,8 +42,7 @@ fn limit(proxy: &Proxy, descriptors: u32) {
     assert!(status.success());
 }
 
-/// How many descriptors below this number are in use. Above the limit there may be some that
-/// the program was started with.
+/// How many descriptors below this number are in use. Above the limit there may be inherited ones.
 fn below(proxy: &Proxy, number: u32) -> usize {
     numbers(proxy.pid()).iter().filter(|&&n| n < number).count()
 }
@@ -55,8 +53,8 @@ fn numbers(pid: u32) -> Vec<u32> {
     names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Whether a descriptor of a process is passed on, and what it is.
-fn is_passed_on(pid: u32, number: u32) -> Option<(bool, PathBuf)> {
+/// Whether a descriptor of a process is inherited by its children, and its file.
+fn is_inheritable(pid: u32, number: u32) -> Option<(bool, PathBuf)> {
     let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
     let flags = u32::from_str_radix(flags.trim(), 8).unwrap();
@@ -70,24 +68,24 @@ fn ask(proxy: &Proxy, target: SocketAddrV4) -> TcpStream {
     stream
 }
 
-/// Opens idle connections until the proxy says that it can take no more; the last one waits.
+/// Opens idle connections until the proxy logs that it can accept no more; the last one waits.
 fn fill(proxy: &Proxy) -> Vec<TcpStream> {
     let mut idle = Vec::new();
     let is_full = || proxy.log().iter().any(|line| line.contains("accepting clients: "));
     loop {
-        // What it had to say before it said this is in the log.
+        // All earlier lines are in the log once the dump is.
         proxy.dump();
         if is_full() {
             return idle;
         }
         let before = below(proxy, 40);
         idle.push(proxy.dial());
-        wait_until("it to be taken", || (below(proxy, 40) > before || is_full()).then_some(()));
+        wait_until("it to be accepted", || (below(proxy, 40) > before || is_full()).then_some(()));
     }
 }
 
 #[test]
-fn without_descriptors_clients_wait_quietly_and_are_served_once_some_are_free() {
+fn without_descriptors_clients_wait_and_are_served_once_some_are_free() {
     if !can_run(&["prlimit"]) {
         return;
     }
@@ -95,26 +93,25 @@ fn without_descriptors_clients_wait_quietly_and_are_served_once_some_are_free() 
     let echo = echo_server();
     let mut idle = fill(&proxy);
     assert_eq!(below(&proxy, 40), 40);
-    // These were let in by the kernel alone.
+    // Only the kernel has accepted these.
     let mut waiting: Vec<TcpStream> = (0..4).map(|_| ask(&proxy, echo)).collect();
-    let complaints = || {
+    let errors = || {
         let log = proxy.log();
         log.iter().filter(|line| line.contains("accepting clients: ")).count()
     };
     let started = Instant::now();
-    // Lines from before are there once this one is.
+    // All earlier lines are in the log once the dump is.
     proxy.dump();
-    let (before, ticks) = (complaints(), proxy.cpu_ticks());
-    // Two seconds without anything that could be done: the time itself is what is tested.
+    let (before, ticks) = (errors(), proxy.cpu_ticks());
+    // Two seconds in which nothing can be done: the test is what happens in this time.
     std::thread::sleep(Duration::from_secs(2));
     let ticks = proxy.cpu_ticks() - ticks;
-    let lines = wait_until("a complaint", || Some(complaints() - before).filter(|&n| n > 0));
+    let lines = wait_until("an error line", || Some(errors() - before).filter(|&n| n > 0));
     let seconds = started.elapsed().as_secs() as usize + 1;
     assert!(ticks <= 10, "{ticks} ticks of CPU time");
-    assert!(lines <= seconds, "{lines} complaints in {seconds} seconds");
-    assert!(waiting.iter().all(is_silent), "nobody was refused");
-    // All at once: a client that is taken with the last descriptor would have none for its
-    // target.
+    assert!(lines <= seconds, "{lines} errors in {seconds} seconds");
+    assert!(waiting.iter().all(is_silent), "no client was refused");
+    // All at once: a client accepted with the last descriptor would have none for its target.
     proxy.signal("STOP");
     idle.drain(..16);
     let freed = Stopwatch::start(&proxy);
@@ -129,7 +126,7 @@ fn without_descriptors_clients_wait_quietly_and_are_served_once_some_are_free() 
     }
 }
 
-/// Whether nothing has come, not even an end.
+/// Whether no byte and no end has arrived.
 fn is_silent(stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let error = stream.peek(&mut [0]).err();
@@ -137,9 +134,9 @@ fn is_silent(stream: &TcpStream) -> bool {
     error.is_some_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
-/// With the last descriptor a client could only be refused: it is taken when there are two.
+/// With the last descriptor a client could only be refused: it is accepted when there are two.
 #[test]
-fn one_descriptor_that_comes_free_turns_nobody_away_and_a_second_one_serves_one() {
+fn one_free_descriptor_refuses_no_client_and_a_second_one_serves_one() {
     if !can_run(&["prlimit"]) {
         return;
     }
@@ -151,7 +148,7 @@ fn one_descriptor_that_comes_free_turns_nobody_away_and_a_second_one_serves_one(
     for served in 1..=3 {
         drop(idle.pop_front());
         proxy.wait_logs("reason=client-left", 2 * served - 1);
-        // It is tried again within this time; nothing must come of it.
+        // Accept is retried within this time, without effect.
         std::thread::sleep(Duration::from_millis(500));
         assert!(waiting.iter().all(is_silent), "refused with the last descriptor");
         drop(idle.pop_front());
@@ -167,9 +164,9 @@ fn one_descriptor_that_comes_free_turns_nobody_away_and_a_second_one_serves_one(
     }
 }
 
-/// As many clients are taken as can be served whole; the others wait.
+/// Only clients that can be served completely are accepted; the others wait.
 #[test]
-fn with_few_descriptors_there_are_as_few_sessions_and_nobody_is_refused() {
+fn few_descriptors_limit_the_sessions_and_no_client_is_refused() {
     if !can_run(&["prlimit"]) {
         return;
     }
@@ -200,7 +197,7 @@ fn with_few_descriptors_there_are_as_few_sessions_and_nobody_is_refused() {
 }
 
 #[test]
-fn a_client_for_whose_target_there_is_no_descriptor_is_told_so_and_others_go_on() {
+fn a_client_without_a_descriptor_for_its_target_is_refused_and_others_continue() {
     if !can_run(&["prlimit"]) {
         return;
     }
@@ -217,9 +214,9 @@ fn a_client_for_whose_target_there_is_no_descriptor_is_told_so_and_others_go_on(
     running.read_exact(&mut [0; 8]).unwrap();
 }
 
-/// What they wait for needs a descriptor as well.
+/// The query they wait for needs a descriptor as well.
 #[test]
-fn clients_that_wait_for_a_name_are_served_in_turn_when_descriptors_are_short() {
+fn clients_waiting_for_a_name_are_served_in_turn_when_descriptors_are_short() {
     if !can_run(&["prlimit"]) {
         return;
     }
@@ -231,7 +228,7 @@ fn clients_that_wait_for_a_name_are_served_in_turn_when_descriptors_are_short() 
         });
         let proxy = start_with(40, &["--nameserver", &server.address.to_string()]);
         let mut idle = fill(&proxy);
-        // Enough for three sessions, and for the last of these, which waits to be taken.
+        // Enough for three sessions, and for the last of these, which waits to be accepted.
         idle.drain(..8);
         let asking: Vec<TcpStream> = (0..8)
             .map(|place| {
@@ -250,7 +247,7 @@ fn clients_that_wait_for_a_name_are_served_in_turn_when_descriptors_are_short() 
 }
 
 #[test]
-fn a_bind_with_two_descriptors_gets_its_peer() {
+fn a_bind_with_two_descriptors_accepts_its_peer() {
     if !can_run(&["prlimit"]) {
         return;
     }
@@ -268,7 +265,7 @@ fn a_bind_with_two_descriptors_gets_its_peer() {
 }
 
 #[test]
-fn the_rules_are_read_again_even_without_a_free_descriptor() {
+fn the_rules_are_reloaded_even_without_a_free_descriptor() {
     if !can_run(&["prlimit"]) {
         return;
     }
@@ -282,7 +279,7 @@ fn the_rules_are_read_again_even_without_a_free_descriptor() {
     assert!(error.contains(":2: found `x`"), "{error}");
     replace(&proxy.rule_file, "deny c *.*.*.*\ndeny b *.*.*.*\n");
     proxy.wait_log("2 rules in force");
-    assert_eq!(below(&proxy, 40), 40, "the spare one is there again");
+    assert_eq!(below(&proxy, 40), 40, "the spare descriptor is set aside again");
     asking.write_all(&request(1, echo, b"")).unwrap();
     assert_eq!(read_reply(&mut asking).0, 91);
     drop(asking);
@@ -294,7 +291,7 @@ fn every_descriptor_is_closed_on_exec() {
     let proxy = Proxy::start(PERMIT_ALL, &["-l", "127.0.0.1:0", "-l", "127.0.0.1:0"]);
     let (server, target) = listener();
     let (mut near, mut far) = (proxy.connect(target), accept(&server));
-    // A sustained flow leaves a pipe behind that is kept for the next one.
+    // A sustained flow leaves a spare pipe.
     let sending = std::thread::spawn(move || near.write_all(&vec![7; 8 << 20]).map(|()| near));
     far.read_exact(&mut vec![0; 8 << 20]).unwrap();
     let _near = sending.join().unwrap().unwrap();
@@ -310,26 +307,26 @@ fn every_descriptor_is_closed_on_exec() {
     assert_eq!(read_reply(&mut awaiting).0, 90);
     let (mut seen, mut pipes) = (0, 0);
     for number in numbers(proxy.pid()).into_iter().filter(|&number| number > 2) {
-        let (passed_on, name) = is_passed_on(proxy.pid(), number).unwrap();
-        // Whoever started the tests may have left some open that all programs get.
-        let is_inherited = is_passed_on(std::process::id(), number) == Some((true, name.clone()));
-        assert!(!passed_on || is_inherited, "{number}: {name:?}");
+        let (inheritable, name) = is_inheritable(proxy.pid(), number).unwrap();
+        // The tests themselves may have been started with inheritable descriptors.
+        let is_inherited = is_inheritable(std::process::id(), number) == Some((true, name.clone()));
+        assert!(!inheritable || is_inherited, "{number}: {name:?}");
         seen += usize::from(!is_inherited);
         pipes += usize::from(!is_inherited && name.to_string_lossy().starts_with("pipe:"));
     }
-    // Two listeners, two relays, one that reads its request, one that listens, and the rest.
+    // Two listeners, two relays, one session reading its request, one listening, and the rest.
     assert!(seen >= 2 + 4 + 1 + 2 + 3 + 2, "{seen}");
     assert!(pipes >= 2, "{pipes}");
     drop(peer);
 }
 
 #[test]
-fn a_user_that_was_dropped_to_has_nothing_left_and_the_proxy_still_works() {
+fn after_dropping_privileges_none_is_left_and_the_proxy_works() {
     if !can_run(&["setpriv"]) {
         return;
     }
     let echo = echo_server();
-    // Where others may read, which the build directory need not be.
+    // In a directory that other users can read, unlike perhaps the build directory.
     let directory = std::env::temp_dir().join(format!("socku-user-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let rule_file = directory.join("socks.conf");
@@ -360,7 +357,7 @@ fn a_user_that_was_dropped_to_has_nothing_left_and_the_proxy_still_works() {
 }
 
 #[test]
-fn a_user_who_cannot_read_the_rules_is_told_of_and_the_rules_stay() {
+fn a_user_who_cannot_read_the_rules_is_warned_about_and_the_rules_stay() {
     use std::os::unix::fs::PermissionsExt;
     if !can_run(&[]) {
         return;

@@ -1,5 +1,5 @@
-//! Rules with `ident`, against identds that lie, stall and die. Each test has clients of its own
-//! address of loopback, where its identd listens.
+//! Rules with `ident`, with identds that lie, stall and fail. The clients of each test have their
+//! own loopback address, where their identd listens.
 
 #![cfg(feature = "server")]
 
@@ -20,45 +20,45 @@ use std::time::{Duration, Instant};
 const STRICT: &str = "permit c *.*.*.* ident\n";
 const LAX: &str = "permit c *.*.*.* ident-lax\n";
 
-/// A connection to an identd and its question.
-struct Asked {
+/// A connection to an identd, and its query.
+struct IdentQuery {
     stream: TcpStream,
-    question: String,
+    query: String,
 }
 
-impl Asked {
+impl IdentQuery {
     fn answer(&mut self, rest: &[u8]) {
-        let ports = self.question.trim_end().as_bytes().to_vec();
+        let ports = self.query.trim_end().as_bytes().to_vec();
         let _ = self.stream.write_all(&[&ports, rest].concat());
     }
 }
 
-/// An identd at this address; returns the addresses that asked.
+/// An identd at this address; returns the source and text of each query.
 fn identd(
     ip: Ipv4Addr,
-    act: impl Fn(&mut Asked) + Send + 'static,
+    act: impl Fn(&mut IdentQuery) + Send + 'static,
 ) -> Arc<Mutex<Vec<(SocketAddr, String)>>> {
     let listener = TcpListener::bind((ip, 113)).unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = seen.clone();
+    let log = seen.clone();
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let from = stream.peer_addr().unwrap();
-            let mut question = Vec::new();
+            let mut query = Vec::new();
             let mut octet = [0];
-            while !question.ends_with(b"\r\n") && stream.read(&mut octet).is_ok_and(|n| n > 0) {
-                question.push(octet[0]);
+            while !query.ends_with(b"\r\n") && stream.read(&mut octet).is_ok_and(|n| n > 0) {
+                query.push(octet[0]);
             }
-            let question = String::from_utf8(question).unwrap();
-            noted.lock().unwrap().push((from, question.clone()));
-            act(&mut Asked { stream, question });
+            let query = String::from_utf8(query).unwrap();
+            log.lock().unwrap().push((from, query.clone()));
+            act(&mut IdentQuery { stream, query });
         }
     });
     seen
 }
 
-/// What a client of `ip` is answered, and the access line.
-fn outcome(ip: Ipv4Addr, rules: &str, user: &[u8]) -> (u8, Access, Duration) {
+/// The reply to a client at `ip`, the access line, and the time taken.
+fn connect_with_ident(ip: Ipv4Addr, rules: &str, user: &[u8]) -> (u8, Access, Duration) {
     let proxy = Proxy::start(rules, &["--ident-timeout", "1"]);
     let target = echo_server();
     let before = proxy.descriptors();
@@ -76,10 +76,10 @@ fn outcome(ip: Ipv4Addr, rules: &str, user: &[u8]) -> (u8, Access, Duration) {
     (code, access, took)
 }
 
-/// Both kinds of rule against one identd: the codes, and what the access line calls the answer.
-fn both(ip: Ipv4Addr, user: &[u8], codes: (u8, u8), shown: &str) {
+/// Both kinds of rule with one identd: the codes, and the answer as the access line shows it.
+fn check_both(ip: Ipv4Addr, user: &[u8], codes: (u8, u8), shown: &str) {
     for (rules, code) in [(STRICT, codes.0), (LAX, codes.1)] {
-        let (got, access, took) = outcome(ip, rules, user);
+        let (got, access, took) = connect_with_ident(ip, rules, user);
         assert_eq!(got, code, "{rules}{access:?}");
         assert!(access.0.contains(&format!(" ident={shown} ")), "{shown}: {access:?}");
         let reason = match code {
@@ -94,42 +94,42 @@ fn both(ip: Ipv4Addr, user: &[u8], codes: (u8, u8), shown: &str) {
 }
 
 #[test]
-fn the_right_user_is_let_in_and_another_is_not() {
+fn the_right_user_is_accepted_and_another_is_refused() {
     if !is_root() {
         return;
     }
     identd(ip(1), |asked| asked.answer(b" : USERID : UNIX : bob\r\n"));
-    both(ip(1), b"bob", (90, 90), "\"bob\"");
-    both(ip(1), b"alice", (93, 93), "\"bob\"");
-    both(ip(1), b"", (93, 93), "\"bob\"");
+    check_both(ip(1), b"bob", (90, 90), "\"bob\"");
+    check_both(ip(1), b"alice", (93, 93), "\"bob\"");
+    check_both(ip(1), b"", (93, 93), "\"bob\"");
     identd(ip(2), |asked| asked.answer(b":userid:other,utf-8:a:b\n"));
-    both(ip(2), b"a:b", (90, 90), "\"a:b\"");
+    check_both(ip(2), b"a:b", (90, 90), "\"a:b\"");
 }
 
 #[test]
-fn an_identd_that_is_absent_or_says_nothing_useful_is_none() {
+fn an_identd_that_is_absent_or_gives_no_valid_answer_is_missing() {
     if !is_root() {
         return;
     }
-    both(ip(10), b"bob", (92, 90), "ident-missing");
+    check_both(ip(10), b"bob", (92, 90), "ident-missing");
     identd(ip(11), |asked| asked.answer(b" : ERROR : HIDDEN-USER\r\n"));
-    both(ip(11), b"bob", (92, 90), "ident-error:HIDDEN-USER");
+    check_both(ip(11), b"bob", (92, 90), "ident-error:HIDDEN-USER");
     identd(ip(12), |_| {});
-    both(ip(12), b"bob", (92, 90), "ident-missing");
+    check_both(ip(12), b"bob", (92, 90), "ident-missing");
     identd(ip(13), |asked| drop(asked.stream.write_all(b"1 , 2 : USERID : UNIX : bob\r\n")));
-    both(ip(13), b"bob", (92, 90), "ident-other-ports");
+    check_both(ip(13), b"bob", (92, 90), "ident-other-ports");
     // Early close in the middle of the line.
     identd(ip(14), |asked| asked.answer(b" : USERID : UNIX : bob"));
-    both(ip(14), b"bob", (92, 90), "ident-missing");
+    check_both(ip(14), b"bob", (92, 90), "ident-missing");
     identd(ip(15), |asked| {
         asked.answer(b" : USERID : UNIX : ");
         let _ = asked.stream.write_all(&vec![b'b'; 1 << 20]);
     });
-    both(ip(15), b"bob", (92, 90), "ident-too-long");
+    check_both(ip(15), b"bob", (92, 90), "ident-too-long");
 }
 
 #[test]
-fn an_identd_that_is_silent_or_drips_has_the_ident_time_and_no_more() {
+fn an_identd_that_is_silent_or_slow_ends_at_the_ident_timeout() {
     if !is_root() {
         return;
     }
@@ -137,7 +137,7 @@ fn an_identd_that_is_silent_or_drips_has_the_ident_time_and_no_more() {
         let mut held = asked.stream.try_clone().unwrap();
         thread::spawn(move || held.read(&mut [0]));
     });
-    both(ip(20), b"bob", (92, 90), "ident-missing");
+    check_both(ip(20), b"bob", (92, 90), "ident-missing");
     identd(ip(21), |asked| {
         let mut stream = asked.stream.try_clone().unwrap();
         thread::spawn(move || {
@@ -149,11 +149,11 @@ fn an_identd_that_is_silent_or_drips_has_the_ident_time_and_no_more() {
             }
         });
     });
-    both(ip(21), b"bob", (92, 90), "ident-missing");
+    check_both(ip(21), b"bob", (92, 90), "ident-missing");
 }
 
 #[test]
-fn the_question_comes_from_the_address_that_the_client_connected_to() {
+fn the_query_comes_from_the_address_that_the_client_connected_to() {
     if !is_root() {
         return;
     }
@@ -162,20 +162,20 @@ fn the_question_comes_from_the_address_that_the_client_connected_to() {
     let at = SocketAddrV4::new(ip(200), proxy.address.port());
     let mut stream = connect_from(ip(30), at, echo_server(), b"bob");
     assert_eq!(read_reply(&mut stream).0, 90);
-    let (from, question) = seen.lock().unwrap()[0].clone();
+    let (from, query) = seen.lock().unwrap()[0].clone();
     assert_eq!(from.ip(), ip(200));
     let port = stream.local_addr().unwrap().port();
-    assert_eq!(question, format!("{port} , {}\r\n", at.port()));
+    assert_eq!(query, format!("{port} , {}\r\n", at.port()));
 }
 
 #[test]
-fn the_question_is_asked_only_by_a_rule_that_wants_it() {
+fn identd_is_queried_only_for_a_rule_that_requires_it() {
     if !is_root() {
         return;
     }
     let seen = identd(ip(40), |asked| asked.answer(b" : USERID : UNIX : bob\r\n"));
     let rules = "deny c *.*.*.* port 1\npermit c *.*.*.* port 1024-65535\npermit c *.*.*.* ident\n";
-    assert_eq!(outcome(ip(40), rules, b"bob").0, 90);
+    assert_eq!(connect_with_ident(ip(40), rules, b"bob").0, 90);
     let proxy = Proxy::start(rules, &[]);
     let target = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
     let mut stream = connect_from(ip(40), proxy.address, target, b"bob");
@@ -184,20 +184,20 @@ fn the_question_is_asked_only_by_a_rule_that_wants_it() {
 }
 
 #[test]
-fn identd_is_asked_while_the_name_is_resolved_and_has_its_time_once() {
+fn identd_is_queried_while_the_name_is_resolved_with_one_timeout() {
     if !is_root() {
         return;
     }
     let asked = Arc::new(Mutex::new(false));
     let flag = asked.clone();
-    // It never answers. The name is known only once identd was asked, and late in its time.
+    // It never answers. The name is resolved only after identd was queried, and late in its time.
     identd(ip(50), move |asked| {
         *flag.lock().unwrap() = true;
         let mut held = asked.stream.try_clone().unwrap();
         thread::spawn(move || held.read(&mut [0]));
     });
     let server = NameServer::start(move |question| {
-        wait_until("identd to be asked, too", || asked.lock().unwrap().then_some(()));
+        wait_until("identd to be queried as well", || asked.lock().unwrap().then_some(()));
         thread::sleep(Duration::from_millis(1500));
         addresses(question, &[[127, 0, 0, 1]])
     });
@@ -213,11 +213,11 @@ fn identd_is_asked_while_the_name_is_resolved_and_has_its_time_once() {
     assert_eq!(proxy.access(1).field("reason"), "no-ident");
     let log = proxy.log();
     assert!(log.iter().any(|line| line.contains("resolving -> identifying")), "{log:#?}");
-    assert!(took < Duration::from_millis(4400), "{took:?}: its time began when it was asked");
+    assert!(took < Duration::from_millis(4400), "{took:?}: its time began with the query");
 }
 
 #[test]
-fn whatever_the_network_says_leaves_one_bounded_line() {
+fn any_bytes_from_the_network_leave_one_bounded_line() {
     if !is_root() {
         return;
     }
@@ -247,7 +247,7 @@ fn whatever_the_network_says_leaves_one_bounded_line() {
     drop(stream);
     proxy.access(4);
     for line in proxy.log() {
-        assert!(line.starts_with('['), "a line of its own making: {line:?}");
+        assert!(line.starts_with('['), "an injected line: {line:?}");
         assert!(line.bytes().all(|octet| (b' '..=b'~').contains(&octet)), "{line:?}");
         assert!(line.len() < 1200, "{line}");
     }

@@ -1,4 +1,4 @@
-//! Errors of the kernel, put in place of its answers by strace.
+//! Errors of the kernel, injected by strace.
 
 #![cfg(feature = "server")]
 
@@ -34,7 +34,7 @@ fn ask(proxy: &Proxy, command: u8, target: SocketAddrV4) -> TcpStream {
 }
 
 #[test]
-fn a_target_socket_that_cannot_be_had_costs_only_its_session() {
+fn a_target_socket_that_cannot_be_opened_costs_only_its_session() {
     if !can_run(&["strace"]) {
         return;
     }
@@ -45,7 +45,7 @@ fn a_target_socket_that_cannot_be_had_costs_only_its_session() {
     for call in ["socket", "epoll_ctl"] {
         for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ENOSPC"] {
             for command in [1, 2] {
-                // A client's own connection is watched before its target's socket.
+                // A client's own connection is registered before its target's socket.
                 let when = if call == "socket" { 1 } else { 2 };
                 let inject = format!("inject={call}:error={error}:when={when}");
                 let strace = attach(&proxy, &[&format!("trace={call}"), &inject]);
@@ -66,7 +66,7 @@ fn a_target_socket_that_cannot_be_had_costs_only_its_session() {
 }
 
 #[test]
-fn a_client_that_cannot_be_watched_is_answered_91_and_the_next_one_served() {
+fn a_client_that_cannot_be_registered_gets_reply_91_and_the_next_is_served() {
     if !can_run(&["strace"]) {
         return;
     }
@@ -86,7 +86,7 @@ fn a_client_that_cannot_be_watched_is_answered_91_and_the_next_one_served() {
 }
 
 #[test]
-fn accept_goes_on_after_every_error() {
+fn accept_continues_after_every_error() {
     if !can_run(&["strace"]) {
         return;
     }
@@ -106,19 +106,19 @@ fn accept_goes_on_after_every_error() {
     ] {
         let inject = format!("inject=accept4:error={error}:when=1..3");
         let strace = attach(&proxy, &["trace=accept4", &inject]);
-        // The connection is still in the kernel's queue: it is taken without another event.
+        // The connection is still in the kernel's queue: it is accepted without another event.
         let mut served = ask(&proxy, 1, echo);
         assert_eq!(read_reply(&mut served).0, 90, "{error}");
         assert_echo(&mut served);
         assert_eq!(strace.injected(), 3, "{error}");
     }
     assert_echo(&mut running);
-    let complaints = proxy.log().iter().filter(|line| line.contains("accepting clients")).count();
-    assert!(0 < complaints && complaints <= 4, "{complaints}");
+    let errors = proxy.log().iter().filter(|line| line.contains("accepting clients")).count();
+    assert!(0 < errors && errors <= 4, "{errors}");
 }
 
 #[test]
-fn waiting_that_is_interrupted_goes_on() {
+fn an_interrupted_poll_is_repeated() {
     if !can_run(&["strace"]) {
         return;
     }
@@ -152,12 +152,12 @@ fn interrupted_and_refused_reads_and_writes_lose_nothing() {
     let mut back = vec![0; sent.len()];
     stream.read_exact(&mut back).unwrap();
     writing.join().unwrap();
-    assert!(back == sent, "what comes back is what was sent");
+    assert!(back == sent, "the echo equals what was sent");
     assert!(strace.injected() >= 2, "{}", strace.injected());
 }
 
 #[test]
-fn a_pipe_that_cannot_be_had_does_not_stop_a_relay() {
+fn a_pipe_that_cannot_be_opened_does_not_stop_a_relay() {
     if !can_run(&["strace"]) {
         return;
     }
@@ -173,7 +173,7 @@ fn a_pipe_that_cannot_be_had_does_not_stop_a_relay() {
         let mut back = vec![0; sent.len()];
         stream.read_exact(&mut back).unwrap();
         writing.join().unwrap();
-        assert!(back == sent, "what comes back is what was sent");
+        assert!(back == sent, "the echo equals what was sent");
         assert!(strace.injected() > 0, "a sustained flow asks for a pipe");
     }
 }
@@ -204,10 +204,10 @@ fn a_rule_file_that_cannot_be_opened_keeps_the_rules() {
     assert_eq!(read_reply(&mut ask(&proxy, 1, echo)).0, 91);
 }
 
-/// Peers that vanish are noticed by the kernel; the times are too long to be waited for. A user
-/// time-out would cut off readers that pause.
+/// The kernel detects peers that vanish; its times are too long for a test. A user time-out would
+/// cut off readers that pause.
 #[test]
-fn both_sides_are_kept_alive_and_no_time_out_of_the_kernels_cuts_off_the_living() {
+fn both_sides_have_keepalive_and_no_user_timeout() {
     if !can_run(&["strace"]) {
         return;
     }
@@ -216,7 +216,7 @@ fn both_sides_are_kept_alive_and_no_time_out_of_the_kernels_cuts_off_the_living(
     let strace = attach(&proxy, &["trace=setsockopt"]);
     let mut stream = proxy.connect(target);
     strace.wait_call("SO_OOBINLINE, [1]");
-    // The others come once a session has relayed for a second.
+    // The others are set once a session has relayed for a second.
     let options = ["TCP_NODELAY, [1]", "SO_KEEPALIVE, [1]", "TCP_KEEPIDLE, [600]"];
     wait_until("the target's options", || {
         stream.write_all(b"x").unwrap();
@@ -225,7 +225,7 @@ fn both_sides_are_kept_alive_and_no_time_out_of_the_kernels_cuts_off_the_living(
     });
     let first = fs::read_to_string(&strace.calls).unwrap();
     drop(strace);
-    // What a listener has is inherited by those that are accepted.
+    // Accepted connections inherit the options of their listener.
     let strace = attach(&proxy, &["trace=setsockopt"]);
     let mut binding = ask(&proxy, 2, target);
     assert_eq!(read_reply(&mut binding).0, 90);
@@ -235,13 +235,13 @@ fn both_sides_are_kept_alive_and_no_time_out_of_the_kernels_cuts_off_the_living(
     assert!(!calls.contains("TCP_USER_TIMEOUT"), "{calls}");
 }
 
-/// What is not needed for the bytes to arrive may fail: it costs speed.
+/// A call that is not needed for the bytes to arrive may fail, at the cost of speed.
 #[test]
-fn an_option_or_a_splice_that_fails_costs_no_session() {
+fn a_failed_option_or_splice_costs_no_session() {
     if !can_run(&["strace"]) {
         return;
     }
-    // A listener has three options before SO_OOBINLINE that may fail, for which a BIND serves.
+    // A listener has three options before SO_OOBINLINE that may fail; a BIND would set them.
     for (trace, inject) in [
         ("setsockopt", "inject=setsockopt:error=ENOMEM:when=2+2"),
         ("splice", "inject=splice:error=ENOMEM"),
@@ -260,14 +260,14 @@ fn an_option_or_a_splice_that_fails_costs_no_session() {
         let mut back = vec![0; sent.len()];
         stream.read_exact(&mut back).unwrap_or_else(|error| panic!("{inject}: {error}"));
         writing.join().unwrap();
-        assert!(back == sent, "what comes back is what was sent");
+        assert!(back == sent, "the echo equals what was sent");
         assert!(strace.injected() > 0, "{inject}");
     }
 }
 
-/// Each wait is held up, so that the loop finds what has happened meanwhile all at once.
+/// Each poll is delayed, so that the loop finds all events of the meantime at once.
 #[test]
-fn a_target_that_accepts_sends_and_resets_before_anybody_looks_was_connected() {
+fn a_target_that_accepts_sends_and_resets_within_one_turn_was_connected() {
     if !can_run(&["strace"]) {
         return;
     }
@@ -291,12 +291,12 @@ fn a_target_that_accepts_sends_and_resets_before_anybody_looks_was_connected() {
             assert_eq!((access.field("reason"), access.field("down")), ("target-reset", "6"));
         }
         drop(strace);
-        proxy.settled();
+        proxy.wait_idle();
     }
 }
 
 #[test]
-fn idle_sessions_make_no_call_at_all() {
+fn idle_sessions_cause_no_system_call() {
     if !can_run(&["strace"]) {
         return;
     }
@@ -306,7 +306,7 @@ fn idle_sessions_make_no_call_at_all() {
     idle.iter_mut().for_each(assert_echo);
     proxy.wait_asleep();
     let strace = attach(&proxy, &["trace=all"]);
-    // It is the silence that is tested. Being attached to may interrupt the waiting once.
+    // The test is that nothing happens. Attaching may interrupt the poll once.
     std::thread::sleep(Duration::from_secs(1));
     let calls = fs::read_to_string(&strace.calls).unwrap();
     let others = calls.lines().filter(|line| !line.contains("epoll_") && !line.contains("restart"));

@@ -1,4 +1,4 @@
-//! Limits, fairness and what many sessions cost.
+//! Limits, fairness and the cost of many sessions.
 
 #![cfg(feature = "server")]
 
@@ -27,23 +27,23 @@ fn beyond_max_sessions_clients_wait_and_are_served_when_one_ends() {
     for stream in &mut waiting {
         stream.write_all(&request(1, target, b"")).unwrap();
     }
-    // The sessions that are open are served meanwhile, and nobody else.
+    // Only the open sessions are served meanwhile.
     ping(&first);
     assert!(proxy.dump().contains(" sessions=2 opened=2 "));
     let ticks = proxy.cpu_ticks();
     thread::sleep(Duration::from_millis(300));
-    assert!(proxy.cpu_ticks() - ticks <= 3, "waiting clients keep it busy");
+    assert!(proxy.cpu_ticks() - ticks <= 3, "waiting clients keep the proxy busy");
     drop((first, second));
     for mut stream in waiting {
         assert_eq!(read_reply(&mut stream).0, 90);
         ping(&stream);
     }
     assert_eq!(proxy.log().iter().filter(|line| line.contains("ERROR")).count(), 0);
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn where_there_is_room_for_one_each_listener_has_its_turn() {
+fn with_room_for_one_session_each_listener_gets_its_turn() {
     let proxy = Proxy::start(
         PERMIT_ALL,
         &["-l", "127.0.0.1:0", "-l", "127.0.0.1:0", "--max-sessions", "1"],
@@ -58,7 +58,7 @@ fn where_there_is_room_for_one_each_listener_has_its_turn() {
     };
     let first: Vec<TcpStream> = (0..10).map(|_| ask(proxy.address)).collect();
     let mut other = ask(second);
-    // One after the other leaves; the last of them stays.
+    // They leave one after another, except the last.
     let served = thread::spawn(move || {
         let mut last = None;
         for mut stream in first.into_iter().take(4) {
@@ -74,11 +74,11 @@ fn where_there_is_room_for_one_each_listener_has_its_turn() {
 }
 
 #[test]
-fn beyond_max_per_source_clients_are_refused_then_reset_and_others_served() {
+fn beyond_max_per_source_clients_are_refused_then_reset_and_others_are_served() {
     let mut proxy = Proxy::start(PERMIT_ALL, &["--max-per-source", "3"]);
     let target = echo_server();
     let served: Vec<_> = (0..3).map(|_| proxy.connect(target)).collect();
-    // These get their refusal and stay: they count until they have closed.
+    // These are refused but do not close: they count until they do.
     let refused: Vec<_> = (0..3).map(|_| proxy.dial()).collect();
     for mut stream in &refused {
         let mut reply = [0; 8];
@@ -94,14 +94,14 @@ fn beyond_max_per_source_clients_are_refused_then_reset_and_others_served() {
     assert!(proxy.dump().contains(" shed=1 "));
     served.iter().for_each(ping);
     drop((served, refused, other));
-    proxy.settled();
+    proxy.wait_idle();
     ping(&proxy.connect(target));
     assert_eq!(proxy.wait_logs("reply=91 reason=too-many-from-source", 3).len(), 3);
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn a_flood_leaves_every_other_session_its_share() {
+fn every_session_gets_its_share_beside_a_flood() {
     const OTHERS: usize = 50;
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let target = echo_server();
@@ -130,20 +130,20 @@ fn a_flood_leaves_every_other_session_its_share() {
             for mut stream in &others {
                 stream.read_exact(&mut [0]).unwrap();
             }
-            // Time would tell of the machine; what the flood got meanwhile tells of its share.
+            // Elapsed time depends on the machine; the bytes of the flood meanwhile show its share.
             let meanwhile = moved.load(Ordering::Relaxed) - before;
             assert!(meanwhile < 256 * MIB, "{meanwhile} bytes went past the others");
         }
         done.store(true, Ordering::Relaxed);
     });
     drop((others, flood));
-    proxy.settled();
+    proxy.wait_idle();
 }
 
-/// The kernel's buffers on loopback are megabytes per session, so this many have to do; with
-/// buffers of 1 MiB they are more than the budget covers.
+/// The kernel's buffers on loopback are megabytes per session, which limits the number of sessions;
+/// with buffers of 1 MiB they exceed the budget.
 #[test]
-fn stalled_readers_take_bounded_memory_and_nobody_elses_service() {
+fn stalled_readers_use_bounded_memory_and_delay_no_other_session() {
     const STALLED: usize = 150;
     if !can_open(500) {
         return;
@@ -156,7 +156,7 @@ fn stalled_readers_take_bounded_memory_and_nobody_elses_service() {
         for _ in 0..100 {
             ping(&other);
         }
-        // Pipes and large buffers up to their budgets, and a small one for everybody else.
+        // Pipes and large buffers up to their budgets, and a small buffer for each other session.
         let dump = proxy.dump();
         let lent = [" pipes=", " large-buffers=", " small-buffers="].map(|key| -> usize {
             dump.split(key).nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
@@ -166,7 +166,7 @@ fn stalled_readers_take_bounded_memory_and_nobody_elses_service() {
         let grown = proxy.resident_bytes().saturating_sub(before);
         assert!(grown < 64 * MIB + 4 * MIB, "{grown} bytes");
         drop((stalled, other));
-        proxy.settled();
+        proxy.wait_idle();
     }
 }
 
@@ -186,11 +186,11 @@ fn a_thousand_idle_sessions_cost_no_system_call() {
         traffic::ping_one_way(client, target);
     }
     drop(open);
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn a_second_proxy_is_no_loop() {
+fn a_second_proxy_as_target_is_not_a_loop() {
     let (mut first, mut second) = (Proxy::start(PERMIT_ALL, &[]), Proxy::start(PERMIT_ALL, &[]));
     let target: SocketAddrV4 = echo_server();
     let mut stream = first.connect(second.address);
@@ -198,6 +198,6 @@ fn a_second_proxy_is_no_loop() {
     assert_eq!(read_reply(&mut stream).0, 90);
     ping(&stream);
     drop(stream);
-    first.settled();
-    second.settled();
+    first.wait_idle();
+    second.wait_idle();
 }

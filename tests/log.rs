@@ -1,5 +1,5 @@
-//! The log and its reader: one that is slow, late, stalled or gone never holds up the proxy, and
-//! one that reads gets every line.
+//! The log and its reader: a slow, late, stalled or missing reader never blocks the proxy, and a
+//! prompt one gets every line.
 
 #![cfg(feature = "server")]
 
@@ -28,24 +28,24 @@ use std::time::{Duration, Instant};
 
 /// The user of every request, to make long lines.
 const USER: [u8; 80] = [b'u'; 80];
-/// Where the proxy listens.
+/// The port that the proxy listens on.
 const PORT: u16 = 1080;
 /// The smallest pipe.
 const SMALL_PIPE_BYTES: usize = 4096;
 
-/// The program with a standard error of its own.
+/// The program with its own standard error.
 struct Logged {
     child: Child,
     address: SocketAddrV4,
 }
 
-/// What standard error may be.
+/// The kinds of standard error.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Pipe,
-    /// A pipe that the program cannot open again, for it finds no /proc.
+    /// A pipe that the program cannot open again, since there is no /proc.
     PipeWithoutProc,
-    /// A socket with the smallest buffer there is.
+    /// A socket with the smallest possible buffer.
     Socket,
     Terminal,
 }
@@ -82,13 +82,13 @@ impl Kind {
 }
 
 impl Logged {
-    /// Starts it with this standard error, which may tell nobody where it listens. Its first session
-    /// has ended then.
+    /// Starts the program with this standard error, from which its address may be unreadable. Its
+    /// first session has ended when this returns.
     fn start(stderr: impl Into<Stdio>, flags: &[&str]) -> Logged {
         Logged::run(socku(&[]), stderr, flags)
     }
 
-    /// Starts it with this kind of standard error; the reader's end of that.
+    /// Starts the program with this kind of standard error; returns the reader's end.
     fn start_with(kind: Kind, flags: &[&str]) -> (Logged, File) {
         let (reader, stderr) = kind.open();
         let command = match kind {
@@ -106,7 +106,7 @@ impl Logged {
     fn run(mut command: Command, stderr: impl Into<Stdio>, flags: &[&str]) -> Logged {
         let rules = scratch_directory().join("socks.conf");
         fs::write(&rules, PERMIT_ALL).unwrap();
-        // Its log may tell nobody which port was chosen.
+        // The chosen port may be unreadable from its log.
         static STARTED: AtomicU8 = AtomicU8::new(0);
         let address = own_address(STARTED.fetch_add(1, Ordering::Relaxed));
         let address = SocketAddrV4::new(address, PORT);
@@ -114,13 +114,13 @@ impl Logged {
         command.args(flags).arg("-c").arg(rules).env("RUST_LOG", "info");
         let child = command.stderr(stderr).spawn().unwrap();
         let logged = Logged { child, address };
-        let first = wait_until("it to listen", || TcpStream::connect(address).ok());
+        let first = wait_until("the program to listen", || TcpStream::connect(address).ok());
         first.shutdown(Shutdown::Write).unwrap();
         assert!(read_all(&mut with_deadline(first)).is_empty());
         logged
     }
 
-    /// Relays something in this many sessions, one after the other.
+    /// Relays a few bytes in this many sessions, one after another.
     fn serve(&self, sessions: usize) {
         let echo = echo_server();
         for _ in 0..sessions {
@@ -141,7 +141,7 @@ impl Logged {
         open
     }
 
-    /// Opens sessions that wait for the peer of a BIND, at two descriptors each.
+    /// Opens sessions that wait for the peer of a BIND, with two descriptors each.
     fn open_binds(&self, count: usize) -> Vec<TcpStream> {
         let open_one = |_| {
             let mut stream = with_deadline(TcpStream::connect(self.address).unwrap());
@@ -152,11 +152,11 @@ impl Logged {
         (0..count).map(open_one).collect()
     }
 
-    /// Waits until it has this many connections.
+    /// Waits until the program has this many connections.
     fn wait_for_sessions(&self, count: usize) {
         let directory = format!("/proc/{}/fd", self.child.id());
         let stderr = fs::read_link(format!("{directory}/2")).unwrap();
-        wait_until("its sessions", || {
+        wait_until("the sessions", || {
             let entries = fs::read_dir(&directory).unwrap();
             let links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
             let is_socket = |link: &PathBuf| link.to_string_lossy().starts_with("socket:");
@@ -183,12 +183,12 @@ impl Logged {
         });
     }
 
-    /// The exit code, once it has ended.
+    /// The exit code, once the program has ended.
     fn wait_exit(&mut self) -> Option<i32> {
         wait_until("the end", || self.child.try_wait().unwrap()).code()
     }
 
-    /// Stops it when it has no sessions; the exit code.
+    /// Stops the program, which has no sessions; returns the exit code.
     fn stop(&mut self) -> Option<i32> {
         self.signal("TERM");
         self.wait_exit()
@@ -258,7 +258,8 @@ fn a_dump_reaches_a_late_reader_whole_without_any_other_event() {
         let open = proxy.open(count);
         proxy.signal("USR1");
         proxy.wait_until_log_is_full(&log);
-        // Not held up meanwhile. These end later than the dump has begun, and are not in it.
+        // The proxy is not blocked meanwhile. These sessions start after the dump and are not in
+        // it.
         proxy.serve(10);
         proxy.wait_for_sessions(count);
         proxy.wait_until_log_is_full(&log);
@@ -272,7 +273,7 @@ fn a_dump_reaches_a_late_reader_whole_without_any_other_event() {
 }
 
 #[test]
-fn sessions_that_end_during_a_dump_leave_their_access_lines_and_crowd_nobody_out() {
+fn sessions_that_end_during_a_dump_keep_their_access_lines_and_displace_no_others() {
     let half = sessions(2_000) / 2;
     let (proxy, log) = Logged::start_with(Kind::Pipe, &[]);
     let mut open = proxy.open(2 * half);
@@ -280,7 +281,7 @@ fn sessions_that_end_during_a_dump_leave_their_access_lines_and_crowd_nobody_out
     proxy.wait_until_log_is_full(&log);
     drop(open.split_off(half));
     proxy.wait_for_sessions(half);
-    // Two requests more, which one dump answers.
+    // Two more requests, which one dump answers.
     proxy.signal("USR1");
     proxy.signal("USR1");
     let lines = read(log);
@@ -301,7 +302,7 @@ fn sessions_that_end_during_a_dump_leave_their_access_lines_and_crowd_nobody_out
 fn a_stop_of_thousands_of_sessions_loses_no_line_to_a_prompt_reader() {
     for (flags, is_stopped_twice) in [(&[][..], true), (&["--drain-timeout", "1"], false)] {
         let (mut proxy, log) = Logged::start_with(Kind::Pipe, flags);
-        // The reader has to be there again and again.
+        // The reader has to read many times.
         rustix::pipe::fcntl_setpipe_size(&log, SMALL_PIPE_BYTES).unwrap();
         let lines = read(log);
         let count = sessions(6_000) / 2;
@@ -319,12 +320,12 @@ fn a_stop_of_thousands_of_sessions_loses_no_line_to_a_prompt_reader() {
 }
 
 #[test]
-fn a_stop_waits_for_a_stalled_reader_a_second_and_no_more() {
+fn a_stop_waits_at_most_a_second_for_a_stalled_reader() {
     for kind in [Kind::Pipe, Kind::Terminal] {
         let (mut proxy, log) = Logged::start_with(kind, &[]);
         let open = proxy.open_binds(sessions(3_000) / 2);
         proxy.signal("TERM");
-        wait_until("it to close its door", || TcpStream::connect(proxy.address).err());
+        wait_until("the program to stop accepting", || TcpStream::connect(proxy.address).err());
         let start = Instant::now();
         proxy.signal("TERM");
         assert_eq!(proxy.wait_exit(), Some(0), "{kind:?}");
@@ -335,14 +336,14 @@ fn a_stop_waits_for_a_stalled_reader_a_second_and_no_more() {
 }
 
 #[test]
-fn an_error_is_told_within_a_second_even_if_nobody_reads_it() {
+fn a_fatal_error_ends_the_program_within_a_second_even_if_the_log_is_not_read() {
     let (mut log, mut full) = std::io::pipe().unwrap();
     let bytes = rustix::pipe::fcntl_getpipe_size(&full).unwrap();
     full.write_all(&vec![b'\n'; bytes]).unwrap();
     let mut child = socku(&["--wrong"]).stderr(full.try_clone().unwrap()).spawn().unwrap();
     let status = wait_until("the end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(2));
-    // A reader that comes in that second gets it.
+    // A reader that starts within that second gets the message.
     let mut child = socku(&["--wrong"]).stderr(full).spawn().unwrap();
     let mut text = String::new();
     log.read_to_string(&mut text).unwrap();
@@ -351,7 +352,7 @@ fn an_error_is_told_within_a_second_even_if_nobody_reads_it() {
 }
 
 #[test]
-fn a_stalled_reader_holds_up_nobody_and_learns_how_many_lines_were_dropped() {
+fn a_stalled_reader_delays_no_session_and_finds_the_number_of_dropped_lines() {
     const SERVED: usize = 1_500;
     for kind in Kind::all() {
         let (mut proxy, log) = Logged::start_with(kind, &[]);
@@ -364,13 +365,13 @@ fn a_stalled_reader_holds_up_nobody_and_learns_how_many_lines_were_dropped() {
         assert_eq!(proxy.wait_exit(), Some(0));
         let lost: usize = all.iter().filter_map(|line| dropped(line)).sum();
         let reports = all.iter().filter(|line| dropped(line).is_some()).count();
-        // Listening, stopping, stopped, and the session of the start.
+        // Listening, stopping, stopped, and the first session.
         assert_eq!(all.len() - reports + lost, SERVED + 4, "{kind:?}: {reports} reports, {lost}");
     }
 }
 
 #[test]
-fn a_reader_that_goes_away_while_lines_wait_leaves_the_proxy_idle() {
+fn a_reader_that_leaves_while_lines_wait_does_not_keep_the_proxy_busy() {
     for kind in Kind::all() {
         let (mut proxy, log) = Logged::start_with(kind, &[]);
         proxy.serve(600);
@@ -386,13 +387,13 @@ fn a_reader_that_goes_away_while_lines_wait_leaves_the_proxy_idle() {
         proxy.wait_for_sessions(0);
         let before = ticks();
         thread::sleep(Duration::from_millis(300));
-        assert!(ticks() - before <= 3, "{kind:?}: busy with a log that nobody reads");
+        assert!(ticks() - before <= 3, "{kind:?}: busy with a log that is not read");
         assert_eq!(proxy.stop(), Some(0), "{kind:?}");
     }
 }
 
 #[test]
-fn a_log_whose_reader_has_gone_does_not_end_the_relaying() {
+fn a_log_without_a_reader_does_not_stop_relaying() {
     let mut proxy = Logged::start(Stdio::piped(), &[]);
     drop(proxy.child.stderr.take());
     proxy.serve(20);
@@ -400,7 +401,7 @@ fn a_log_whose_reader_has_gone_does_not_end_the_relaying() {
 }
 
 #[test]
-fn a_log_on_a_full_disk_does_not_end_the_relaying() {
+fn a_log_on_a_full_disk_does_not_stop_relaying() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut proxy = Logged::start(full, &[]);
     proxy.serve(20);
@@ -408,7 +409,7 @@ fn a_log_on_a_full_disk_does_not_end_the_relaying() {
 }
 
 #[test]
-fn a_log_file_gets_every_line_of_a_dump_behind_what_it_had() {
+fn a_log_file_gets_every_line_of_a_dump_after_its_old_content() {
     let path = scratch_directory().join("log");
     fs::write(&path, "[before]\n").unwrap();
     let file = File::options().append(true).open(&path).unwrap();
@@ -428,9 +429,9 @@ fn a_log_file_gets_every_line_of_a_dump_behind_what_it_had() {
     assert!(fs::read_to_string(&path).unwrap().trim_end().ends_with("] stopped"));
 }
 
-/// The system cuts the line that does not fit, and says so by SIGXFSZ.
+/// The system cuts off the line that does not fit, and sends SIGXFSZ.
 #[test]
-fn a_log_file_that_may_not_grow_ends_nothing_and_goes_on_with_a_whole_line() {
+fn a_log_file_at_its_size_limit_ends_nothing_and_later_continues_with_a_whole_line() {
     if !can_run(&["prlimit"]) {
         return;
     }
@@ -450,7 +451,7 @@ fn a_log_file_that_may_not_grow_ends_nothing_and_goes_on_with_a_whole_line() {
     let cut = wait_until("the file to be full", || {
         Some(fs::read_to_string(&path).unwrap()).filter(|text| text.len() as u64 == SIZE_MAX)
     });
-    assert!(before < SIZE_MAX && !cut.ends_with('\n'), "the last line is a part of one");
+    assert!(before < SIZE_MAX && !cut.ends_with('\n'), "the last line is incomplete");
     limit("unlimited");
     proxy.serve(1);
     proxy.wait_for_sessions(0);
@@ -458,7 +459,7 @@ fn a_log_file_that_may_not_grow_ends_nothing_and_goes_on_with_a_whole_line() {
     let text = fs::read_to_string(&path).unwrap();
     let (_, after) = text.split_at(SIZE_MAX as usize);
     let (rest, lines) = after.split_once('\n').unwrap();
-    assert_eq!(rest, "", "the cut line goes on");
+    assert_eq!(rest, "", "the cut line is not continued");
     assert!(
         lines.lines().count() >= 2 && lines.lines().all(|line| line.starts_with('[')),
         "{lines}"

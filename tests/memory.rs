@@ -1,4 +1,4 @@
-//! Memory: what stalled readers take, and what happens when there is none.
+//! Memory: how much stalled readers use, and what happens without any left.
 
 #![cfg(feature = "server")]
 
@@ -15,12 +15,12 @@ use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 
-/// With small buffers in the kernel, a little is enough to hold up each of many.
+/// With small buffers in the kernel, a few bytes are enough to stall each of many readers.
 #[test]
-fn a_thousand_stalled_readers_take_what_is_documented_and_nobody_elses_service() {
+fn a_thousand_stalled_readers_use_the_documented_memory_and_delay_no_other_session() {
     const STALLED: usize = 1000;
     in_namespace(
-        "a_thousand_stalled_readers_take_what_is_documented_and_nobody_elses_service",
+        "a_thousand_stalled_readers_use_the_documented_memory_and_delay_no_other_session",
         || {
             for limit in ["net.ipv4.tcp_wmem=4096 16384 16384", "net.ipv4.tcp_rmem=4096 8192 8192"]
             {
@@ -42,7 +42,7 @@ fn a_thousand_stalled_readers_take_what_is_documented_and_nobody_elses_service()
                     .map(|number| number.parse::<usize>().unwrap())
                     .sum();
                 assert!(lent >= STALLED * 9 / 10, "{dump}");
-                // What the README says of 1,100 sessions.
+                // As the README documents for 1,100 sessions.
                 let documented = 1100 * 5 * 1024 + (64 << 20);
                 let grown = proxy.resident_bytes().saturating_sub(before);
                 println!("{STALLED} stalled readers {mode:?}: {} KiB", grown / 1024);
@@ -53,7 +53,7 @@ fn a_thousand_stalled_readers_take_what_is_documented_and_nobody_elses_service()
     );
 }
 
-/// A limit of memory is the budget being spent, not the end.
+/// At a memory limit the budget counts as spent; nothing fails.
 #[test]
 fn under_a_memory_limit_stalled_readers_and_a_flood_cost_no_session() {
     const STALLED: usize = 600;
@@ -90,7 +90,7 @@ fn under_a_memory_limit_stalled_readers_and_a_flood_cost_no_session() {
             (0..100).for_each(|_| ping(&other));
             flood.into_iter().for_each(reset);
             drop(stalled);
-            // Everybody who comes now is served.
+            // New clients are served.
             ping(&proxy.connect(echo_server()));
             assert!(proxy.is_running(), "{kind} {mib} MiB");
         }

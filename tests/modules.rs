@@ -1,16 +1,16 @@
-//! The borders between the modules of `src/`: which may name a socket or a clock, and that they form
-//! no circle.
+//! The boundaries between the modules of `src/`: which may use a socket or a clock, and that there
+//! is no dependency cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules that know no socket, no clock and no thread: `src/NAME.rs` and all of `src/NAME/`.
+/// Modules without sockets, clocks and threads: `src/NAME.rs` and all of `src/NAME/`.
 const PURE: [&str; 14] = [
     "wire", "name", "rules", "ident", "dns", "session", "reason", "settings", "sizes", "time",
     "timer", "stats", "access", "escape",
 ];
-/// What only the modules at the edge may name.
+/// Names that only the other modules may use.
 const IMPURE: [&str; 14] = [
     "mio::",
     "socket2",
@@ -123,7 +123,7 @@ fn resolve(path: &str, from: &str, modules: &BTreeSet<&str>) -> Option<String> {
     known.into_iter().find(|path| modules.contains(path.as_str()) && path != from)
 }
 
-/// The modules that each one uses. To hand a name of a child on is no use of it.
+/// The modules that each one uses. Re-exporting a name of a child does not count.
 fn graph() -> BTreeMap<String, BTreeSet<String>> {
     let modules = modules();
     let names: BTreeSet<&str> = modules.iter().map(|module| module.path.as_str()).collect();
@@ -151,11 +151,11 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn modules_form_no_circle() {
+fn modules_have_no_dependency_cycle() {
     let graph = graph();
     let arrows: usize = graph.values().map(BTreeSet::len).sum();
     assert!(arrows > 2 * graph.len(), "{arrows} arrows between {} modules", graph.len());
-    // What uses nothing that is left is taken away, until nothing is left.
+    // Modules that use none of those left are removed, until none is left.
     let mut left = graph;
     loop {
         let lowest: Vec<String> = left
@@ -168,11 +168,11 @@ fn modules_form_no_circle() {
         }
         lowest.iter().for_each(|path| drop(left.remove(path)));
     }
-    assert!(left.is_empty(), "in a circle, or above one: {left:#?}");
+    assert!(left.is_empty(), "in a cycle, or above one: {left:#?}");
 }
 
 #[test]
-fn pure_modules_know_no_socket_no_clock_and_no_thread() {
+fn pure_modules_use_no_socket_clock_or_thread() {
     for Module { file, code, .. } in pure_modules() {
         for word in IMPURE {
             assert!(!code.contains(word), "src/{}: `{word}`", file.display());
@@ -181,7 +181,7 @@ fn pure_modules_know_no_socket_no_clock_and_no_thread() {
 }
 
 #[test]
-fn pure_modules_use_pure_modules_only() {
+fn pure_modules_use_only_pure_modules() {
     let graph = graph();
     for Module { path, .. } in pure_modules() {
         for used in &graph[&path] {

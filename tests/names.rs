@@ -1,4 +1,4 @@
-//! SOCKS4A through the program itself, against name servers that fail, lie and stall.
+//! SOCKS4A through the program itself, with name servers that fail, lie and stall.
 
 #![cfg(feature = "server")]
 
@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const HOME: [u8; 4] = [127, 0, 0, 1];
+const LOOPBACK: [u8; 4] = [127, 0, 0, 1];
 const SERVFAIL: u16 = 2;
 const NXDOMAIN: u16 = 3;
 const REFUSED: u16 = 5;
 const TC: u16 = 0x0200;
-/// How long a server has for its answer until it, or the next one, is asked again.
+/// How long a server has for its answer until it, or the next one, is queried again.
 const TRY: Duration = Duration::from_secs(5);
 
 fn proxy_with(servers: &[SocketAddrV4], rules: &str, flags: &[&str]) -> Proxy {
@@ -30,7 +30,7 @@ fn proxy_with(servers: &[SocketAddrV4], rules: &str, flags: &[&str]) -> Proxy {
     Proxy::start(rules, &all)
 }
 
-fn asks(proxy: &Proxy, name: &[u8], port: u16) -> (u8, TcpStream) {
+fn connect_to_name(proxy: &Proxy, name: &[u8], port: u16) -> (u8, TcpStream) {
     let mut stream = ask(proxy, name, port);
     (read_reply(&mut stream).0, stream)
 }
@@ -45,13 +45,14 @@ fn echoes(stream: &mut TcpStream) -> Duration {
 }
 
 #[test]
-fn a_name_leads_to_its_address_over_aliases_too() {
+fn a_name_is_resolved_through_aliases() {
     let target = echo_server();
     let server = NameServer::start(|question| {
         vec![match question.name.as_str() {
-            "plain.test" => reply(question, 0, &[a("&", HOME)]),
+            "plain.test" => reply(question, 0, &[a("&", LOOPBACK)]),
             "alias.test" => {
-                let records = [cname("&", "b.test"), cname("b.test", "c.test"), a("c.test", HOME)];
+                let records =
+                    [cname("&", "b.test"), cname("b.test", "c.test"), a("c.test", LOOPBACK)];
                 reply(question, 0, &records)
             }
             "empty.test" => reply(question, 0, &[]),
@@ -68,7 +69,7 @@ fn a_name_leads_to_its_address_over_aliases_too() {
     .into_iter()
     .enumerate()
     {
-        let (got, mut stream) = asks(&proxy, name.as_bytes(), target.port());
+        let (got, mut stream) = connect_to_name(&proxy, name.as_bytes(), target.port());
         assert_eq!(got, code, "{name}");
         if code == 90 {
             echoes(&mut stream);
@@ -84,25 +85,25 @@ fn a_name_leads_to_its_address_over_aliases_too() {
     }
 }
 
-/// One server that fails in its way: with a good second one the name is found, alone the client
-/// gets 91 in time with the reason.
-fn fails(
+/// A server that fails: with a good second one the name is found; alone the client gets reply 91 in
+/// time, with this reason.
+fn check_failing_server(
     what: &str,
     reason: &str,
     answer: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static,
 ) {
     let target = echo_server();
     let bad = NameServer::start(answer);
-    let good = NameServer::start(|question| addresses(question, &[HOME]));
+    let good = NameServer::start(|question| addresses(question, &[LOOPBACK]));
     let proxy = proxy_with(&[bad.address, good.address], PERMIT_ALL, &["--dns-timeout", "4"]);
-    let (code, mut stream) = asks(&proxy, b"name.test", target.port());
-    assert_eq!(code, 90, "{what}, and a good server behind it");
+    let (code, mut stream) = connect_to_name(&proxy, b"name.test", target.port());
+    assert_eq!(code, 90, "{what}, and a good server after it");
     echoes(&mut stream);
-    assert!(!bad.names().is_empty(), "{what}: the first server was asked first");
+    assert!(!bad.names().is_empty(), "{what}: the first server was queried first");
     let proxy = proxy_with(&[bad.address], PERMIT_ALL, &["--dns-timeout", "1"]);
     let before = proxy.descriptors();
     let started = Instant::now();
-    let (code, stream) = asks(&proxy, b"name.test", target.port());
+    let (code, stream) = connect_to_name(&proxy, b"name.test", target.port());
     assert_eq!(code, 91, "{what}");
     // A second is allowed; the rest is for a busy machine.
     assert!(started.elapsed() < Duration::from_secs(5), "{what}: {:?}", started.elapsed());
@@ -112,24 +113,34 @@ fn fails(
 }
 
 #[test]
-fn a_server_that_is_silent_is_left_for_the_next() {
-    fails("silent", "dns-timeout", |_| vec![]);
+fn the_next_server_is_queried_after_a_silent_one() {
+    check_failing_server("silent", "dns-timeout", |_| vec![]);
 }
 
 #[test]
-fn a_server_that_fails_or_refuses_is_left_for_the_next() {
-    fails("SERVFAIL", "dns-server-failure", |question| vec![reply(question, SERVFAIL, &[])]);
-    fails("REFUSED", "dns-server-failure", |question| vec![reply(question, REFUSED, &[])]);
-}
-
-#[test]
-fn a_server_whose_tcp_fails_is_left_for_the_next() {
-    fails("TC, then TCP closed without an answer", "dns-server-failure", |question| {
-        if question.tcp { vec![] } else { vec![reply(question, TC, &[])] }
+fn the_next_server_is_queried_after_servfail_or_refused() {
+    check_failing_server("SERVFAIL", "dns-server-failure", |question| {
+        vec![reply(question, SERVFAIL, &[])]
     });
-    fails("TC over TCP as well", "dns-server-failure", |question| vec![reply(question, TC, &[])]);
-    fails("64 KiB over TCP", "dns-server-failure", |question| {
-        let records = vec![a("&", HOME); 4_000];
+    check_failing_server("REFUSED", "dns-server-failure", |question| {
+        vec![reply(question, REFUSED, &[])]
+    });
+}
+
+#[test]
+fn the_next_server_is_queried_after_a_tcp_failure() {
+    check_failing_server(
+        "TC, then TCP closed without an answer",
+        "dns-server-failure",
+        |question| {
+            if question.tcp { vec![] } else { vec![reply(question, TC, &[])] }
+        },
+    );
+    check_failing_server("TC over TCP as well", "dns-server-failure", |question| {
+        vec![reply(question, TC, &[])]
+    });
+    check_failing_server("64 KiB over TCP", "dns-server-failure", |question| {
+        let records = vec![a("&", LOOPBACK); 4_000];
         let mut long = reply(question, 0, &records);
         long.resize(65_535, 0);
         if question.tcp { vec![long] } else { vec![reply(question, TC, &[])] }
@@ -137,15 +148,15 @@ fn a_server_whose_tcp_fails_is_left_for_the_next() {
 }
 
 #[test]
-fn a_server_with_endless_aliases_is_left_for_the_next() {
-    fails("a loop of aliases", "dns-server-failure", |question| {
+fn the_next_server_is_queried_after_an_endless_chain_of_aliases() {
+    check_failing_server("a loop of aliases", "dns-server-failure", |question| {
         vec![reply(question, 0, &[cname("&", "b.test"), cname("b.test", &question.name)])]
     });
-    fails("1,000 aliases", "dns-server-failure", |question| {
+    check_failing_server("1,000 aliases", "dns-server-failure", |question| {
         let link = |n: usize| cname(&format!("n{n}.t"), &format!("n{}.t", n + 1));
         let mut records = vec![cname("&", "n0.t")];
         records.extend((0..999).map(link));
-        records.push(a("n999.t", HOME));
+        records.push(a("n999.t", LOOPBACK));
         if question.tcp {
             vec![reply(question, 0, &records)]
         } else {
@@ -155,25 +166,25 @@ fn a_server_with_endless_aliases_is_left_for_the_next() {
 }
 
 #[test]
-fn a_closed_port_is_left_for_the_next_at_once() {
+fn the_next_server_is_queried_at_once_after_a_closed_port() {
     let target = echo_server();
-    let good = NameServer::start(|question| addresses(question, &[HOME]));
+    let good = NameServer::start(|question| addresses(question, &[LOOPBACK]));
     let proxy = proxy_with(&[CLOSED, good.address], PERMIT_ALL, &["--dns-timeout", "100"]);
-    assert_eq!(asks(&proxy, b"name.test", target.port()).0, 90);
+    assert_eq!(connect_to_name(&proxy, b"name.test", target.port()).0, 90);
     let proxy = proxy_with(&[CLOSED], PERMIT_ALL, &["--dns-timeout", "100"]);
-    assert_eq!(asks(&proxy, b"name.test", target.port()).0, 91);
+    assert_eq!(connect_to_name(&proxy, b"name.test", target.port()).0, 91);
     assert_eq!(proxy.access(1).field("reason"), "dns-server-failure");
 }
 
 #[test]
-fn a_lost_datagram_is_sent_again() {
+fn a_lost_query_is_sent_again() {
     let target = echo_server();
     let server = NameServer::start(|question| match question.number {
         0 => vec![],
-        _ => addresses(question, &[HOME]),
+        _ => addresses(question, &[LOOPBACK]),
     });
     let proxy = proxy_with(&[server.address], PERMIT_ALL, &["--dns-timeout", "2"]);
-    assert_eq!(asks(&proxy, b"name.test", target.port()).0, 90);
+    assert_eq!(connect_to_name(&proxy, b"name.test", target.port()).0, 90);
     assert_eq!(server.seen().len(), 2);
 }
 
@@ -182,15 +193,15 @@ fn a_truncated_answer_is_fetched_over_tcp() {
     let target = echo_server();
     let server = NameServer::start(|question| match question.tcp {
         false => vec![reply(question, TC, &[])],
-        true => addresses(question, &[HOME]),
+        true => addresses(question, &[LOOPBACK]),
     });
     let proxy = proxy_with(&[server.address], PERMIT_ALL, &[]);
-    assert_eq!(asks(&proxy, b"name.test", target.port()).0, 90);
+    assert_eq!(connect_to_name(&proxy, b"name.test", target.port()).0, 90);
     assert_eq!(server.seen().iter().map(|q| q.tcp).collect::<Vec<_>>(), [false, true]);
 }
 
 #[test]
-fn forged_and_broken_answers_are_dropped_and_the_right_one_still_counts() {
+fn forged_and_malformed_answers_are_ignored_and_the_right_one_is_still_accepted() {
     let target = echo_server();
     let evil = [127, 6, 6, 6];
     let server = NameServer::start(move |question| {
@@ -224,17 +235,17 @@ fn forged_and_broken_answers_are_dropped_and_the_right_one_still_counts() {
             wrong[..wrong.len() - 3].to_vec(),
             vec![],
             vec![0xff; 1232],
-            reply(question, 0, &[a("&", HOME)]),
+            reply(question, 0, &[a("&", LOOPBACK)]),
         ]
     });
     let proxy = proxy_with(&[server.address], PERMIT_ALL, &[]);
-    assert_eq!(asks(&proxy, b"name.test", target.port()).0, 90);
-    assert_eq!(server.seen().len(), 1, "the first query was good enough");
+    assert_eq!(connect_to_name(&proxy, b"name.test", target.port()).0, 90);
+    assert_eq!(server.seen().len(), 1, "one query is enough");
 }
 
 #[test]
-fn bad_names_are_refused_and_never_asked() {
-    let server = NameServer::start(|question| addresses(question, &[HOME]));
+fn bad_names_are_refused_and_never_queried() {
+    let server = NameServer::start(|question| addresses(question, &[LOOPBACK]));
     let proxy = proxy_with(&[server.address], PERMIT_ALL, &[]);
     let label = |n: usize| "a".repeat(n);
     let long = |n: usize| {
@@ -264,25 +275,25 @@ fn bad_names_are_refused_and_never_asked() {
     ];
     for (id, (name, reason)) in bad.iter().enumerate() {
         let shown = String::from_utf8_lossy(name);
-        assert_eq!(asks(&proxy, name, 80).0, 91, "{shown}");
+        assert_eq!(connect_to_name(&proxy, name, 80).0, 91, "{shown}");
         assert_eq!(proxy.access(id as u64 + 1).field("reason"), *reason, "{shown}");
     }
-    // 256 octets, and no NUL at all: the limit decides without the end.
+    // 256 octets without a NUL: the limit decides before the end.
     for name in [long(256), vec![b'a'; 256]] {
         let mut stream = proxy.dial();
         let whole = request_4a(1, &name, 80, b"");
         stream.write_all(&whole[..whole.len() - 1]).unwrap();
         assert_eq!(read_reply(&mut stream).0, 91);
     }
-    assert_eq!(server.names(), [""; 0], "nothing was asked");
+    assert_eq!(server.names(), [""; 0], "no name was queried");
     let longest = [label(63), label(63), label(63), label(61)].join(".");
     assert_eq!(longest.len(), 253);
-    asks(&proxy, longest.as_bytes(), CLOSED.port());
+    connect_to_name(&proxy, longest.as_bytes(), CLOSED.port());
     assert_eq!(server.names(), [longest]);
 }
 
 #[test]
-fn a_name_that_thousands_ask_for_takes_one_query() {
+fn a_name_that_thousands_request_takes_one_query() {
     let count = sessions(10_000);
     let open = Arc::new(AtomicBool::new(false));
     let gate = open.clone();
@@ -290,18 +301,18 @@ fn a_name_that_thousands_ask_for_takes_one_query() {
         while !gate.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(5));
         }
-        addresses(question, &[HOME])
+        addresses(question, &[LOOPBACK])
     });
-    // The address is not permitted, so nothing is connected to.
+    // The address is not permitted, so there is no connection.
     let rules = "permit c 127.9.0.0/16\n";
     let flags = ["--dns-timeout", "200", "--max-sessions", "12000", "-l", "127.0.0.1:0"];
-    // Many tries, for on a busy machine it takes a while until all are there.
+    // Many tries, for on a busy machine it takes a while until all clients wait.
     let proxy = proxy_with(&[server.address; 8], rules, &flags);
     let before = proxy.descriptors();
     let started = Instant::now();
     let mut clients: Vec<TcpStream> = (0..count).map(|_| ask(&proxy, b"name.test", 80)).collect();
     wait_until("all to wait for the name", || {
-        // A look at so many lines takes a while: the proxy writes more of them meanwhile.
+        // Searching so many lines takes a while: the proxy writes more of them meanwhile.
         std::thread::sleep(Duration::from_millis(100));
         let log = proxy.log();
         let waiting = log.iter().filter(|line| line.contains("request -> resolving"));
@@ -315,9 +326,9 @@ fn a_name_that_thousands_ask_for_takes_one_query() {
 }
 
 #[test]
-fn who_leaves_ends_the_query() {
+fn the_query_ends_when_its_only_client_leaves() {
     let server = NameServer::start(|_| vec![]);
-    // So many tries that the last of them is far away.
+    // So many tries that the query does not end by itself.
     let proxy = proxy_with(&[server.address; 8], PERMIT_ALL, &["--dns-timeout", "1000"]);
     let before = proxy.descriptors();
     for leave in [drop as fn(TcpStream), reset] {
@@ -329,8 +340,8 @@ fn who_leaves_ends_the_query() {
     }
 }
 
-/// Medians of round trips in microseconds. They are made by turns, so that whatever else the
-/// machine does slows both down.
+/// Medians of round trips in microseconds. The streams alternate, so that other load on the machine
+/// slows both down.
 fn round_trips_us(mut streams: [&mut TcpStream; 2]) -> [u128; 2] {
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..2_000 {
@@ -351,7 +362,7 @@ fn a_silent_server_does_not_slow_other_sessions() {
     let mut other = proxy.connect(echo_server());
     let undisturbed = Proxy::start(PERMIT_ALL, &[]);
     let mut compared = undisturbed.connect(echo_server());
-    // Different names: as many queries as may be, and others in the queue.
+    // Different names: as many queries as allowed, and more in the queue.
     let waiting: Vec<_> =
         (0..100).map(|n| ask(&proxy, format!("n{n}.test").as_bytes(), 80)).collect();
     wait_until("the queries", || (server.seen().len() >= 64).then_some(()));
@@ -363,21 +374,21 @@ fn a_silent_server_does_not_slow_other_sessions() {
     assert_eq!(waiting.len(), 100);
 }
 
-/// RELIABILITY F28: the flood would hold every query for as long as the silence lasts.
+/// Without shares, the flood would hold every query for as long as the server is silent.
 #[test]
-fn one_clients_flood_of_silent_names_delays_nobody_else() {
+fn one_clients_flood_of_silent_names_delays_no_other_client() {
     let other = Ipv4Addr::new(127, 0, 0, 2);
     let target = echo_server();
     let server = NameServer::start(|question| match question.name.starts_with("silent") {
         true => vec![],
-        false => addresses(question, &[HOME]),
+        false => addresses(question, &[LOOPBACK]),
     });
-    // So many tries that no question ends by itself while the test waits.
+    // So many tries that no query ends by itself during the test.
     let proxy = proxy_with(&[server.address; 8], PERMIT_ALL, &["--dns-timeout", "1000"]);
     let silent = |n: u32| ask(&proxy, format!("silent{n}.test").as_bytes(), 80);
     let mut flood: Vec<_> = (0..300).map(silent).collect();
-    wait_until("as many queries as may be", || (server.seen().len() >= 64).then_some(()));
-    // And it goes on, faster than 12 names a second.
+    wait_until("as many queries as allowed", || (server.seen().len() >= 64).then_some(()));
+    // The flood continues, faster than 12 names a second.
     for n in 300..324 {
         flood.push(silent(n));
         let mut client = proxy.dial_from(other);
@@ -391,7 +402,7 @@ fn one_clients_flood_of_silent_names_delays_nobody_else() {
 }
 
 #[test]
-fn the_hosts_file_and_resolv_conf_count_and_are_read_again() {
+fn the_hosts_file_and_resolv_conf_are_used_and_read_again_when_they_change() {
     if !is_root() {
         return;
     }
@@ -402,7 +413,7 @@ fn the_hosts_file_and_resolv_conf_count_and_are_read_again() {
     fs::write(&hosts, "127.0.0.1 known other # comment\n").unwrap();
     let server_at = |last| SocketAddrV4::new(own_address(last), 53);
     let answer = |question: &Question| match question.name.ends_with(".search.test") {
-        true => addresses(question, &[HOME]),
+        true => addresses(question, &[LOOPBACK]),
         false => vec![reply(question, NXDOMAIN, &[])],
     };
     let first = NameServer::start_at(server_at(1), answer);
@@ -418,25 +429,25 @@ fn the_hosts_file_and_resolv_conf_count_and_are_read_again() {
     // The hosts file does not list localhost.
     for name in [&b"known"[..], b"KNOWN.", b"other", b"localhost", b"Localhost.", b"a.localhost"] {
         let shown = String::from_utf8_lossy(name);
-        assert_eq!(asks(&proxy, name, target.port()).0, 90, "{shown}");
+        assert_eq!(connect_to_name(&proxy, name, target.port()).0, 90, "{shown}");
     }
-    assert_eq!(first.names(), [""; 0], "none of these is a question");
-    assert_eq!(asks(&proxy, b"short", target.port()).0, 90);
-    // Only one label is completed, whatever ndots says.
+    assert_eq!(first.names(), [""; 0], "none of these is queried");
+    assert_eq!(connect_to_name(&proxy, b"short", target.port()).0, 90);
+    // Only a single label is completed, for any ndots.
     for name in [&b"one.dot"[..], b"with.two.dots", b"final."] {
-        assert_eq!(asks(&proxy, name, target.port()).0, 91);
+        assert_eq!(connect_to_name(&proxy, name, target.port()).0, 91);
     }
     assert_eq!(first.names(), ["short.search.test", "one.dot", "with.two.dots", "final"]);
-    // Written in place, as container runtimes do it.
+    // Written in place, as by container runtimes.
     fs::write(&hosts, "127.0.0.1 new\n").unwrap();
     proxy.wait_log("/etc/hosts: read again");
     wait_until("the new hosts file", || {
-        (asks(&proxy, b"new", target.port()).0 == 90).then_some(())
+        (connect_to_name(&proxy, b"new", target.port()).0 == 90).then_some(())
     });
     fs::write(&resolv_conf, server_line(2)).unwrap();
     proxy.wait_log("/etc/resolv.conf: read again");
     wait_until("the new server", || {
-        asks(&proxy, b"known", target.port());
+        connect_to_name(&proxy, b"known", target.port());
         second.names().contains(&"known.search.test".to_owned()).then_some(())
     });
     let count = |proxy: &Proxy| {
@@ -444,5 +455,5 @@ fn the_hosts_file_and_resolv_conf_count_and_are_read_again() {
     };
     let before = count(&proxy);
     proxy.signal("HUP");
-    wait_until("HUP to read it, too", || (count(&proxy) > before).then_some(()));
+    wait_until("HUP to read it as well", || (count(&proxy) > before).then_some(()));
 }

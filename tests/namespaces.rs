@@ -1,4 +1,4 @@
-//! Faults of the network, in network namespaces of their own.
+//! Faults of the network, each in its own network namespace.
 
 #![cfg(feature = "server")]
 
@@ -16,7 +16,7 @@ use std::net::{SocketAddrV4, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Sends a CONNECT; the reply's code and how long it took.
+/// Sends a CONNECT; the reply's code and the time taken.
 fn ask(proxy: &Proxy, target: &str) -> (u8, Duration) {
     let asked = Stopwatch::start(proxy);
     let mut stream = proxy.dial();
@@ -26,8 +26,8 @@ fn ask(proxy: &Proxy, target: &str) -> (u8, Duration) {
 }
 
 #[test]
-fn every_way_to_fail_to_reach_a_target_has_its_reason_and_is_told_at_once() {
-    in_namespace("every_way_to_fail_to_reach_a_target_has_its_reason_and_is_told_at_once", || {
+fn every_failure_to_reach_a_target_has_its_reason_and_is_reported_at_once() {
+    in_namespace("every_failure_to_reach_a_target_has_its_reason_and_is_reported_at_once", || {
         let router = Router::new();
         for (kind, network) in [("unreachable", "10.9.11.0/24"), ("prohibit", "10.9.12.0/24")] {
             router.ip(&format!("route add {kind} {network}"));
@@ -59,8 +59,8 @@ fn every_way_to_fail_to_reach_a_target_has_its_reason_and_is_told_at_once() {
 }
 
 #[test]
-fn a_target_that_swallows_everything_is_given_up_at_the_connect_timeout() {
-    in_namespace("a_target_that_swallows_everything_is_given_up_at_the_connect_timeout", || {
+fn a_target_that_drops_all_packets_ends_at_the_connect_timeout() {
+    in_namespace("a_target_that_drops_all_packets_ends_at_the_connect_timeout", || {
         let router = Router::new();
         router.ip("route add blackhole 10.9.13.0/24");
         let proxy = Proxy::start(PERMIT_ALL, &["--connect-timeout", "1"]);
@@ -69,7 +69,7 @@ fn a_target_that_swallows_everything_is_given_up_at_the_connect_timeout() {
         assert!(took >= Duration::from_millis(900), "{took:?}");
         assert!(took < Duration::from_millis(1500), "{took:?}");
         assert_eq!(proxy.access(1).field("reason"), "connect-timeout");
-        // A client that is reset ends it before that, and its descriptors go.
+        // A client reset ends the session earlier, and closes its descriptors.
         let proxy = Proxy::start(PERMIT_ALL, &["--connect-timeout", "60"]);
         let before = proxy.descriptors();
         let mut leaving = proxy.dial();
@@ -79,12 +79,14 @@ fn a_target_that_swallows_everything_is_given_up_at_the_connect_timeout() {
         reset(leaving);
         assert_eq!(proxy.access(1).field("reason"), "client-reset");
         assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
-        wait_until("its descriptors", || (proxy.descriptors() == before).then_some(()));
+        wait_until("the descriptors to be closed", || {
+            (proxy.descriptors() == before).then_some(())
+        });
     });
 }
 
-/// Every address that leads to this host is its own: secondary ones, whole networks routed to
-/// it, all of 127/8. One that does not is none, whatever the port.
+/// Every address that leads to this host is its own: secondary ones, whole networks routed to it,
+/// all of 127/8. Any other address is not, even with the same port.
 #[test]
 fn no_address_of_this_host_leads_back_into_the_proxy() {
     in_namespace("no_address_of_this_host_leads_back_into_the_proxy", || {
@@ -106,30 +108,32 @@ fn no_address_of_this_host_leads_back_into_the_proxy() {
             id += 1;
             assert_eq!(proxy.access(id).field("reason"), reason, "{address}");
         }
-        proxy.settled();
+        proxy.wait_idle();
     });
 }
 
 /// In active FTP the server comes from the other network than the client.
 #[test]
-fn a_bind_for_anybody_is_reachable_from_both_networks_of_a_gateway() {
-    in_namespace("a_bind_for_anybody_is_reachable_from_both_networks_of_a_gateway", || {
+fn a_bind_for_any_peer_is_reachable_from_both_networks_of_a_gateway() {
+    in_namespace("a_bind_for_any_peer_is_reachable_from_both_networks_of_a_gateway", || {
         let router = Router::new();
         let proxy = Proxy::start(PERMIT_ALL, &[]);
-        let anybody = request(2, "0.0.0.0:0".parse().unwrap(), b"");
-        // Without a connection to anywhere, it is told the address that it has come to itself.
+        let any_peer = request(2, "0.0.0.0:0".parse().unwrap(), b"");
+        // Without another connection, the address that the client itself connected to is
+        // advertised.
         let mut alone = proxy.dial();
-        alone.write_all(&anybody).unwrap();
-        let (code, told) = read_reply(&mut alone);
-        assert_eq!((code, told.ip().to_string()), (90, "127.0.0.1".to_string()));
-        // With one, the address that the other end of that knows.
+        alone.write_all(&any_peer).unwrap();
+        let (code, advertised) = read_reply(&mut alone);
+        assert_eq!((code, advertised.ip().to_string()), (90, "127.0.0.1".to_string()));
+        // With one, the source address of that connection, which its server knows.
         let far = FarServer::start(&router);
         let control = proxy.connect(far.address);
         let mut binding = proxy.dial();
-        binding.write_all(&anybody).unwrap();
-        let (code, told) = read_reply(&mut binding);
-        assert_eq!((code, told.ip().to_string()), (90, "10.9.0.1".to_string()));
-        let script = format!("exec 3<>/dev/tcp/{}/{}; printf data >&3", told.ip(), told.port());
+        binding.write_all(&any_peer).unwrap();
+        let (code, advertised) = read_reply(&mut binding);
+        assert_eq!((code, advertised.ip().to_string()), (90, "10.9.0.1".to_string()));
+        let script =
+            format!("exec 3<>/dev/tcp/{}/{}; printf data >&3", advertised.ip(), advertised.port());
         router.bash(&script);
         let (code, peer) = read_reply(&mut binding);
         assert_eq!((code, peer.ip().to_string()), (90, "10.9.0.2".to_string()));
@@ -142,8 +146,8 @@ fn a_bind_for_anybody_is_reachable_from_both_networks_of_a_gateway() {
 
 /// The server that is to come knows the connection that its client has just made to it.
 #[test]
-fn a_bind_for_anybody_tells_where_its_clients_latest_connect_leaves_from() {
-    in_namespace("a_bind_for_anybody_tells_where_its_clients_latest_connect_leaves_from", || {
+fn a_bind_for_any_peer_advertises_the_source_of_the_latest_connect() {
+    in_namespace("a_bind_for_any_peer_advertises_the_source_of_the_latest_connect", || {
         // A connection to an address of this host comes from the same address.
         let [first, latest, other] = ["10.5.0.1", "10.5.0.2", "10.5.0.3"].map(|address| {
             ip(&format!("addr add {address}/32 dev lo"));
@@ -152,26 +156,26 @@ fn a_bind_for_anybody_tells_where_its_clients_latest_connect_leaves_from() {
             (listener, at)
         });
         let proxy = Proxy::start(PERMIT_ALL, &[]);
-        let told = || {
+        let advertised = || {
             let mut binding = proxy.dial();
             binding.write_all(&request(2, "0.0.0.0:0".parse().unwrap(), b"")).unwrap();
-            let (code, told) = read_reply(&mut binding);
+            let (code, address) = read_reply(&mut binding);
             assert_eq!(code, 90);
-            told.ip().to_string()
+            address.ip().to_string()
         };
         let _first = (proxy.connect(first.1), accept(&first.0));
         let second = (proxy.connect(latest.1), accept(&latest.0));
         let mut stranger = proxy.dial_from([127, 0, 0, 9].into());
         stranger.write_all(&request(1, other.1, b"")).unwrap();
         assert_eq!(read_reply(&mut stranger).0, 90);
-        assert_eq!(told(), "10.5.0.2");
+        assert_eq!(advertised(), "10.5.0.2");
         drop(second);
         proxy.access(2);
-        assert_eq!(told(), "10.5.0.1");
+        assert_eq!(advertised(), "10.5.0.1");
     });
 }
 
-/// A port is used up for one target only: with a source address of its own as well.
+/// A port is in use for one target only, also with a fixed source address.
 #[test]
 fn one_source_port_serves_many_targets() {
     in_namespace("one_source_port_serves_many_targets", || {
@@ -184,7 +188,7 @@ fn one_source_port_serves_many_targets() {
         for n in 0..16 {
             let target = &targets[n % targets.len()];
             let at = target.local_addr().unwrap().to_string().parse().unwrap();
-            // The clients' own ports are as few: each comes from an address of its own.
+            // The clients' own ports are limited as well: each has its own address.
             let source = std::net::Ipv4Addr::new(127, 0, 1, n as u8);
             let mut client = proxy.dial_from(source);
             client.write_all(&request(1, at, b"")).unwrap();
@@ -194,21 +198,21 @@ fn one_source_port_serves_many_targets() {
     });
 }
 
-/// Without a port to ask it from, the client's identd has not been asked: nobody passes for that.
+/// Without a local port, the client's identd cannot be queried, which must not let the client pass.
 #[test]
-fn an_identd_that_this_host_cannot_ask_is_not_a_missing_one() {
-    in_namespace("an_identd_that_this_host_cannot_ask_is_not_a_missing_one", || {
+fn an_identd_that_this_host_cannot_query_does_not_count_as_missing() {
+    in_namespace("an_identd_that_this_host_cannot_query_does_not_count_as_missing", || {
         let rules = "permit c 127.0.0.0/8 ident-lax\n";
         let proxy = Proxy::start(rules, &[]);
         let echo = common::echo_server();
-        // The identds that are missing are asked, and the request goes on.
+        // A missing identd is queried, and the request continues.
         let ask = |proxy: &Proxy, last: u8| {
             let mut client = proxy.dial_from(std::net::Ipv4Addr::new(127, 0, 2, last));
             client.write_all(&request(1, echo, b"alice")).unwrap();
             (read_reply(&mut client).0, client)
         };
         assert_eq!(ask(&proxy, 1).0, 90);
-        // Every port that there is becomes the source of a connection to that identd.
+        // All local ports are used up by connections to that identd.
         let address = std::net::Ipv4Addr::new(127, 0, 2, 2);
         let identd = TcpListener::bind((address, 113)).unwrap();
         let client = proxy.dial_from(address);
@@ -232,10 +236,10 @@ fn an_identd_that_this_host_cannot_ask_is_not_a_missing_one() {
     });
 }
 
-/// The kernel gives up after as many tries as it is told to; neither side has sent a reset.
+/// The kernel times out after the configured retries; neither side has sent a reset.
 #[test]
-fn a_peer_that_the_kernel_gives_up_on_has_a_reason_of_its_own() {
-    in_namespace("a_peer_that_the_kernel_gives_up_on_has_a_reason_of_its_own", || {
+fn a_peer_lost_by_a_kernel_timeout_has_its_own_reason() {
+    in_namespace("a_peer_lost_by_a_kernel_timeout_has_its_own_reason", || {
         run("sysctl", "-qw net.ipv4.tcp_retries2=2");
         let router = Router::new();
         let far = FarServer::start(&router);
@@ -250,17 +254,17 @@ fn a_peer_that_the_kernel_gives_up_on_has_a_reason_of_its_own() {
     });
 }
 
-/// The kernel's own limit is minutes; here the idle time-out is the shorter one.
+/// The kernel's own time-out is minutes; here the idle time-out is shorter.
 #[test]
-fn a_peer_that_vanishes_with_data_on_the_way_is_given_up_and_others_do_not_notice() {
+fn a_peer_that_vanishes_with_data_in_flight_is_cut_off_and_others_are_unaffected() {
     in_namespace(
-        "a_peer_that_vanishes_with_data_on_the_way_is_given_up_and_others_do_not_notice",
+        "a_peer_that_vanishes_with_data_in_flight_is_cut_off_and_others_are_unaffected",
         || {
             let router = Router::new();
             let echo = common::echo_server();
             let target = TcpListener::bind("10.9.0.1:0").unwrap();
             let far_target = target.local_addr().unwrap().to_string().parse().unwrap();
-            // Pulling the cable takes one client away; another one stays.
+            // Pulling the cable disconnects one client; another stays.
             let rule_file = common::scratch_directory().join("socks.conf");
             fs::write(&rule_file, PERMIT_ALL).unwrap();
             let flags = ["-l", "10.9.0.1:0", "--nameserver", "127.0.0.1:1", "--idle-timeout", "3"];
@@ -274,7 +278,7 @@ fn a_peer_that_vanishes_with_data_on_the_way_is_given_up_and_others_do_not_notic
             server.set_nonblocking(true).unwrap();
             ip("link set near down");
             let mut sent = 0;
-            let stuck = wait_until("the way to be full", || {
+            let stuck = wait_until("the buffers to be full", || {
                 ping(&near);
                 match server.write(&[7; 65536]) {
                     Ok(count) => {
@@ -293,7 +297,7 @@ fn a_peer_that_vanishes_with_data_on_the_way_is_given_up_and_others_do_not_notic
                 proxy.log().into_iter().find(|line| line.contains(" access] id=1 "))
             });
             assert!(access.contains(" reason=idle-timeout "), "{access}");
-            // The target learns that its transfer was cut.
+            // The target learns that its transfer was cut off.
             server.set_nonblocking(false).unwrap();
             let error = with_deadline(server).read(&mut [0]).unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
@@ -301,7 +305,7 @@ fn a_peer_that_vanishes_with_data_on_the_way_is_given_up_and_others_do_not_notic
     );
 }
 
-/// A server in the router's namespace that takes one connection and holds it.
+/// A server in the router's namespace that accepts one connection and holds it.
 struct FarServer {
     _running: Running,
     address: SocketAddrV4,
@@ -323,7 +327,7 @@ impl FarServer {
     }
 }
 
-/// A program that is ended when nobody needs it any more, also where a test fails.
+/// A program that is ended when it is no longer needed, even if a test fails.
 struct Running(Child);
 
 impl Drop for Running {
@@ -333,7 +337,7 @@ impl Drop for Running {
     }
 }
 
-/// A client in the router's namespace that asks for `target` and reads nothing but the reply.
+/// A client in the router's namespace that connects to `target` and reads only the reply.
 fn far_client(router: &Router, proxy: &Proxy, target: SocketAddrV4) -> Running {
     let octets: String = request(1, target, b"").iter().map(|b| format!("\\x{b:02x}")).collect();
     let script = format!(

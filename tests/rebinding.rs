@@ -1,5 +1,5 @@
-//! Names that somebody else controls: only permitted addresses are tried, and never looked up
-//! again.
+//! Names controlled by a third party: only permitted addresses are tried, and no name is looked up
+//! twice.
 
 #![cfg(feature = "server")]
 
@@ -20,7 +20,7 @@ fn proxy_at(server: &NameServer, rules: &str, flags: &[&str]) -> Proxy {
     Proxy::start(rules, &[flags, &["--nameserver", &address]].concat())
 }
 
-/// Listeners at these addresses of loopback, all on one port.
+/// Listeners at these loopback addresses, all on one port.
 fn listeners(addresses: &[[u8; 4]]) -> (Vec<TcpListener>, u16) {
     for _ in 0..100 {
         let (_, free) = listener();
@@ -36,21 +36,21 @@ fn listeners(addresses: &[[u8; 4]]) -> (Vec<TcpListener>, u16) {
     panic!("no port is free at {addresses:?}");
 }
 
-fn was_visited(listener: &TcpListener) -> bool {
+fn was_connected_to(listener: &TcpListener) -> bool {
     listener.accept().is_ok()
 }
 
 #[test]
-fn of_mixed_addresses_only_the_permitted_are_tried_and_nothing_is_asked_twice() {
-    let (home, away) = ([127, 0, 0, 1], [127, 5, 0, 1]);
-    let (listeners, port) = listeners(&[home, away]);
-    // The first answer is the only one that may count; later ones lead home.
+fn only_the_permitted_addresses_of_a_name_are_tried_and_no_name_is_queried_twice() {
+    let (loopback, away) = ([127, 0, 0, 1], [127, 5, 0, 1]);
+    let (listeners, port) = listeners(&[loopback, away]);
+    // Only the first answer may be used; later ones lead to loopback.
     let server = NameServer::start(move |question| {
-        let mut records = vec![a("&", home), a("&", away), a("&", home)];
+        let mut records = vec![a("&", loopback), a("&", away), a("&", loopback)];
         if question.number > 0 {
-            records = vec![a("&", home)];
+            records = vec![a("&", loopback)];
         }
-        // A TTL of 0: not to be remembered.
+        // A TTL of 0: not to be cached.
         for record in &mut records {
             record[6..10].fill(0);
         }
@@ -60,22 +60,22 @@ fn of_mixed_addresses_only_the_permitted_are_tried_and_nothing_is_asked_twice() 
     let mut stream = ask(&proxy, b"rebind.test", port);
     assert_eq!(read_reply(&mut stream).0, 90);
     assert_eq!(server.seen().len(), 1);
-    assert!(was_visited(&listeners[1]) && !was_visited(&listeners[0]));
+    assert!(was_connected_to(&listeners[1]) && !was_connected_to(&listeners[0]));
     let mut stream = ask(&proxy, b"rebind.test", port);
     assert_eq!(read_reply(&mut stream).0, 91);
-    assert_eq!(server.seen().len(), 2, "each session asked once");
-    assert!(!was_visited(&listeners[0]), "the denied address is not even tried");
+    assert_eq!(server.seen().len(), 2, "one query per session");
+    assert!(!was_connected_to(&listeners[0]), "the denied address is not even tried");
     drop(stream);
     assert_eq!(proxy.access(2).field("reason"), "no-rule");
 }
 
 #[test]
-fn a_host_name_rule_never_leads_home() {
-    let (home, away) = ([127, 0, 0, 1], [127, 5, 0, 2]);
-    let (listeners, port) = listeners(&[home, away]);
+fn a_host_name_rule_never_covers_loopback() {
+    let (loopback, away) = ([127, 0, 0, 1], [127, 5, 0, 2]);
+    let (listeners, port) = listeners(&[loopback, away]);
     let server = NameServer::start(move |question| {
         let link_local = a("&", [169, 254, 169, 254]);
-        vec![reply(question, 0, &[link_local, a("&", home), a("&", away)])]
+        vec![reply(question, 0, &[link_local, a("&", loopback), a("&", away)])]
     });
     let rules = "permit c *.example.com\npermit c name.test\n";
     let proxy = proxy_at(&server, rules, &[]);
@@ -84,16 +84,16 @@ fn a_host_name_rule_never_leads_home() {
         assert_eq!(read_reply(&mut stream).0, 91, "{name}");
     }
     assert_eq!(server.seen().len(), 3);
-    assert!(listeners.iter().all(|listener| !was_visited(listener)));
+    assert!(listeners.iter().all(|listener| !was_connected_to(listener)));
     assert!(proxy.log().iter().all(|line| !line.contains("-> connecting")));
-    // An address rule does.
+    // An address rule can.
     let proxy = proxy_at(&server, &format!("{rules}permit c 127.5.0.2/32\n"), &[]);
     let mut stream = ask(&proxy, b"a.example.com", port);
     assert_eq!(read_reply(&mut stream).0, 90);
 }
 
 #[test]
-fn a_request_that_no_rule_could_permit_asks_nothing() {
+fn a_request_that_no_rule_could_permit_sends_no_query() {
     let server = NameServer::start(|question| addresses(question, &[[127, 0, 0, 1]]));
     let rules = "deny c name.test\npermit c *.example.com port 80\npermit c other.test user bob\n\
                  deny c 127.0.0.0/8\npermit c 127.5.0.1 port 82\npermit b *.*.*.*\n";
@@ -118,7 +118,7 @@ fn a_request_that_no_rule_could_permit_asks_nothing() {
     assert_eq!(server.names(), [""; 0]);
 }
 
-/// The program with this resolv.conf in place of the machine's, or nothing without root.
+/// The program with this resolv.conf instead of the machine's; `None` without root.
 fn proxy_under(resolv_conf: &str, rule_text: &str) -> Option<Proxy> {
     if !is_root() {
         return None;
@@ -135,7 +135,7 @@ fn proxy_under(resolv_conf: &str, rule_text: &str) -> Option<Proxy> {
 }
 
 #[test]
-fn a_completed_name_is_judged_as_completed() {
+fn a_completed_name_is_evaluated_as_completed() {
     // On port 53, since resolv.conf cannot name another.
     let at = SocketAddrV4::new(Ipv4Addr::new(127, 0, 53, 3), 53);
     if !is_root() {
@@ -144,7 +144,7 @@ fn a_completed_name_is_judged_as_completed() {
     let server = NameServer::start_at(at, |question| {
         match question.name.as_str() {
             "open.corp.test" => addresses(question, &[[127, 0, 0, 1]]),
-            // A name rule covers no loopback address; nothing is connected to.
+            // A name rule covers no loopback address; there is no connection.
             "secret.corp.test" => addresses(question, &[[192, 0, 2, 1]]),
             _ => vec![reply(question, 3, &[])],
         }
@@ -154,11 +154,11 @@ fn a_completed_name_is_judged_as_completed() {
     let resolv_conf = "nameserver 127.0.53.3\nsearch corp.test\n";
     let Some(proxy) = proxy_under(resolv_conf, rules) else { return };
     for (id, (name, user, reason, rule, asked)) in [
-        // Once completed to nosuch.example.com.corp.test, and let in by the rule for example.com.
+        // It used to be completed to nosuch.example.com.corp.test and permitted by the last rule.
         ("nosuch.example.com", "", "dns-not-found", "-", &["nosuch.example.com"][..]),
         ("secret", "bob", "denied", "1", &["secret.corp.test"]),
         ("open", "bob", "done", "2", &["open.corp.test"]),
-        // No rule is for what this may be completed to, and none for itself.
+        // No rule matches its completion or the name itself.
         ("open", "eve", "no-rule", "-", &[]),
         ("www", "bob", "dns-not-found", "-", &["www.corp.test", "www"]),
     ]
@@ -181,7 +181,7 @@ fn a_completed_name_is_judged_as_completed() {
 }
 
 #[test]
-fn what_is_never_a_target_is_refused_whoever_names_it() {
+fn impossible_targets_are_refused_by_address_and_by_name() {
     let bad = [[0, 0, 0, 0], [0, 1, 2, 3], [224, 0, 0, 1], [240, 0, 0, 1], [255, 255, 255, 255]];
     let server = NameServer::start(move |question| addresses(question, &bad));
     let proxy = proxy_at(&server, PERMIT_ALL, &[]);
@@ -199,12 +199,12 @@ fn what_is_never_a_target_is_refused_whoever_names_it() {
     }
     let mut stream = proxy.dial();
     stream.write_all(&request(1, proxy.address, b"")).unwrap();
-    assert_eq!(read_reply(&mut stream).0, 91, "itself");
+    assert_eq!(read_reply(&mut stream).0, 91, "the proxy itself");
     assert!(proxy.log().iter().all(|line| !line.contains("-> connecting")));
 }
 
 #[test]
-fn the_hosts_file_leads_nowhere_that_the_rules_forbid() {
+fn an_address_from_the_hosts_file_is_evaluated_by_the_rules() {
     if !is_root() {
         return;
     }
@@ -232,7 +232,7 @@ fn the_hosts_file_leads_nowhere_that_the_rules_forbid() {
         drop(stream);
         assert_eq!(proxy.access(id as u64 + 1).field("reason"), reason, "{name}");
     }
-    // A loop by the hosts file is one, too.
+    // A loop by way of the hosts file is detected as well.
     replace(&proxy.rule_file, PERMIT_ALL);
     proxy.wait_log("1 rules in force");
     let mut stream = ask(&proxy, b"home.example.com", proxy.address.port());
@@ -254,13 +254,13 @@ fn an_address_that_does_not_answer_costs_a_quarter_of_a_second() {
     let mut stream = ask(&proxy, b"three.test", port);
     let _peer = accept(&third);
     assert_eq!(read_reply(&mut stream).0, 90);
-    assert!(began.elapsed() >= Duration::from_millis(250), "the first has that time alone");
+    assert!(began.elapsed() >= Duration::from_millis(250), "the first address has that time alone");
     assert!(took.elapsed() < Duration::from_millis(900), "{:?}", took.elapsed());
     assert_eq!(server.seen().len(), 1);
 }
 
 #[test]
-fn any_permitted_address_of_a_name_is_the_peer_of_a_bind() {
+fn any_permitted_address_of_a_name_may_be_the_peer_of_a_bind() {
     let [denied, one, two] = [[127, 6, 0, 1], [127, 5, 2, 1], [127, 5, 2, 2]];
     let server = NameServer::start(move |question| addresses(question, &[denied, one, two]));
     let proxy = proxy_at(&server, "permit b 127.5.0.0/16\n", &[]);

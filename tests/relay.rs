@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 
-/// Runs `test` with a proxy of each mode and with these flags, which must settle afterwards.
+/// Runs `test` with a proxy in each mode and with these flags, which must have no sessions left
+/// then.
 fn in_every_mode(flags: &[&str], test: impl Fn(&Proxy)) {
     for mode in MODES {
         let mut proxy = Proxy::start(PERMIT_ALL, &[mode, flags].concat());
         test(&proxy);
-        proxy.settled();
+        proxy.wait_idle();
     }
 }
 
@@ -32,8 +33,8 @@ fn connected(proxy: &Proxy) -> (TcpStream, TcpStream) {
     (client, accept(&listener))
 }
 
-/// The two ends by turns, for what has to be the same both ways: the sender first.
-fn both_ways(proxy: &Proxy) -> [(TcpStream, TcpStream, u64, &'static str); 2] {
+/// The two ends in both roles, for behaviour that is the same in both directions: the sender first.
+fn both_directions(proxy: &Proxy) -> [(TcpStream, TcpStream, u64, &'static str); 2] {
     let (client, target) = connected(proxy);
     let (other_client, other_target) = connected(proxy);
     [(client, target, 1, "client-reset"), (other_target, other_client, 2, "target-reset")]
@@ -59,7 +60,7 @@ fn exchange(proxy: &Proxy, total: usize) {
 }
 
 #[test]
-fn both_ways_at_once_everything_arrives_as_it_was_sent() {
+fn everything_arrives_as_it_was_sent_in_both_directions_at_once() {
     in_every_mode(&[], |proxy| exchange(proxy, 64 * MIB));
 }
 
@@ -70,9 +71,9 @@ fn the_smallest_buffers_lose_nothing() {
 }
 
 #[test]
-fn after_a_fin_one_way_the_other_way_goes_on() {
+fn after_a_fin_in_one_direction_the_other_continues() {
     in_every_mode(&[], |proxy| {
-        for (mut first, second, id, _) in both_ways(proxy) {
+        for (mut first, second, id, _) in both_directions(proxy) {
             first.write_all(b"question").unwrap();
             first.shutdown(Shutdown::Write).unwrap();
             let mut question = [0; 8];
@@ -92,11 +93,11 @@ fn after_a_fin_one_way_the_other_way_goes_on() {
 }
 
 #[test]
-fn a_reset_comes_through_behind_what_had_arrived() {
+fn a_reset_is_passed_on_after_the_bytes_before_it() {
     in_every_mode(&[], |proxy| {
-        // More than fits anywhere between would not have arrived.
+        // More than fits into the buffers in between would not have arrived.
         for total in [10, 200_000] {
-            for (sender, reader, _, reason) in both_ways(proxy) {
+            for (sender, reader, _, reason) in both_directions(proxy) {
                 traffic::send(&sender, 0, total);
                 traffic::wait_delivered(&sender);
                 reset(sender);
@@ -105,8 +106,8 @@ fn a_reset_comes_through_behind_what_had_arrived() {
         }
         for reason in ["client-reset", "target-reset"] {
             let lines = proxy.wait_logs(&format!("reason={reason}"), 2);
-            let way = if reason == "client-reset" { " up=200000 " } else { " down=200000 " };
-            assert!(lines.iter().any(|line| line.contains(way)), "{lines:?}");
+            let count = if reason == "client-reset" { " up=200000 " } else { " down=200000 " };
+            assert!(lines.iter().any(|line| line.contains(count)), "{lines:?}");
         }
     });
 }
@@ -136,7 +137,7 @@ fn with_small_window(proxy: &Proxy, downwards: bool, buffer_bytes: usize) -> [Tc
     [client, accept(&slow)]
 }
 
-/// What the kernel has not delivered would be thrown away by a reset that comes too early.
+/// A reset sent too early would discard what the kernel has not delivered.
 #[test]
 fn a_reset_waits_for_a_slow_reader() {
     in_every_mode(&[], |proxy| {
@@ -159,15 +160,15 @@ fn a_reset_waits_for_a_slow_reader() {
     });
 }
 
-/// Behind a FIN nothing can be read: the socket's pending error tells of a reset.
+/// After a FIN nothing can be read: the socket's pending error shows a reset.
 fn wait_reset(stream: &TcpStream) {
-    wait_until("a reset behind the FIN", || stream.take_error().unwrap());
+    wait_until("a reset after the FIN", || stream.take_error().unwrap());
 }
 
 #[test]
-fn a_reset_comes_through_after_a_half_close() {
+fn a_reset_is_passed_on_after_a_half_close() {
     in_every_mode(&[], |proxy| {
-        for (one, other, id, reason) in both_ways(proxy) {
+        for (one, other, id, reason) in both_directions(proxy) {
             one.shutdown(Shutdown::Write).unwrap();
             assert_eq!((&other).read(&mut [0]).unwrap(), 0);
             reset(one);
@@ -194,14 +195,14 @@ fn a_reset_and_a_fin_at_once_end_the_session() {
 }
 
 #[test]
-fn while_the_reader_stops_so_does_the_writer() {
+fn a_reader_that_stops_stops_the_writer() {
     in_every_mode(&[], |proxy| {
-        for (sender, reader, ..) in both_ways(proxy) {
+        for (sender, reader, ..) in both_directions(proxy) {
             traffic::ping_one_way(&sender, &reader);
             let before = proxy.resident_bytes();
             let most = 1 << 30;
             let at = traffic::send_until_blocked(&sender, 0, most);
-            assert!(at < most, "nothing held the sender up");
+            assert!(at < most, "the sender never blocked");
             let grown = proxy.resident_bytes().saturating_sub(before);
             assert!(grown < 2 * MIB, "{grown} bytes held for one session");
             thread::scope(|scope| {
@@ -224,26 +225,26 @@ fn assert_cut(proxy: &Proxy, ends: [&TcpStream; 2], id: u64, reason: &str) {
 }
 
 #[test]
-fn a_silent_relay_is_cut_at_the_idle_timeout_and_a_lively_one_is_not() {
+fn a_silent_relay_is_cut_off_at_the_idle_timeout_and_an_active_one_is_not() {
     in_every_mode(&["--idle-timeout", "1"], |proxy| {
         let (silent, silent_target) = connected(proxy);
-        let (lively, lively_target) = connected(proxy);
+        let (active, active_target) = connected(proxy);
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(1600) {
-            traffic::ping_one_way(&lively_target, &lively);
+            traffic::ping_one_way(&active_target, &active);
             thread::sleep(Duration::from_millis(50));
         }
         assert_cut(proxy, [&silent, &silent_target], 1, "idle-timeout");
-        traffic::ping_one_way(&lively_target, &lively);
-        assert_cut(proxy, [&lively, &lively_target], 2, "idle-timeout");
+        traffic::ping_one_way(&active_target, &active);
+        assert_cut(proxy, [&active, &active_target], 2, "idle-timeout");
         let ms: u64 = proxy.access(1).field("ms").parse().unwrap();
         assert!((1000..1900 + proxy.kept_waiting_ms()).contains(&ms), "{ms} ms");
     });
 }
 
-/// What matters is whether bytes arrive, not whether the proxy has handed them to its kernel.
+/// A relay is active while bytes arrive, even if the proxy has already handed them to its kernel.
 #[test]
-fn a_slow_reader_is_not_cut_while_bytes_arrive() {
+fn a_slow_reader_is_not_cut_off_while_bytes_arrive() {
     let flags = ["--half-close-timeout", "1", "--idle-timeout", "1"];
     in_every_mode(&flags, |proxy| {
         thread::scope(|scope| {
@@ -272,7 +273,7 @@ fn a_slow_reader_is_not_cut_while_bytes_arrive() {
 }
 
 #[test]
-fn a_half_closed_relay_is_cut_at_its_own_timeout() {
+fn a_half_closed_relay_is_cut_off_at_the_half_close_timeout() {
     in_every_mode(&["--half-close-timeout", "1"], |proxy| {
         let (client, target) = connected(proxy);
         client.shutdown(Shutdown::Write).unwrap();

@@ -1,4 +1,4 @@
-//! Requests in pieces, out of bounds and out of their mind.
+//! Requests in pieces, at their limits and malformed.
 
 #![cfg(feature = "server")]
 
@@ -11,14 +11,14 @@ use common::{
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// Waits until the proxy has read what was sent to it before: it serves `other` in the same turn
-/// of its loop or in a later one.
+/// Waits until the proxy has read all bytes sent before: it serves `other` in the same turn of its
+/// loop or in a later one.
 fn wait_read(other: &TcpStream) {
     ping(other);
 }
 
 #[test]
-fn every_cut_of_a_request_is_as_good_as_the_whole() {
+fn a_request_cut_anywhere_works_as_the_whole() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let target = echo_server();
     let other = proxy.connect(target);
@@ -41,11 +41,11 @@ fn every_cut_of_a_request_is_as_good_as_the_whole() {
         }
     }
     drop(other);
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn a_request_may_come_byte_by_byte() {
+fn a_request_may_arrive_byte_by_byte() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let target = echo_server();
     let other = proxy.connect(target);
@@ -60,15 +60,15 @@ fn a_request_may_come_byte_by_byte() {
         ping(&stream);
     }
     drop(other);
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn a_request_that_does_not_come_whole_is_refused_at_an_absolute_deadline() {
+fn an_incomplete_request_is_refused_at_an_absolute_deadline() {
     let mut proxy = Proxy::start(PERMIT_ALL, &["--request-timeout", "1"]);
     let mut silent = proxy.dial();
     let mut dripping = proxy.dial();
-    // Each byte would put the deadline off, if it could.
+    // No byte may postpone the deadline.
     let bytes = request(1, "127.0.0.1:80".parse().unwrap(), &[b'u'; 500]);
     let mut sent = 0;
     wait_until("the refusal", || {
@@ -86,11 +86,11 @@ fn a_request_that_does_not_come_whole_is_refused_at_an_absolute_deadline() {
         assert!((1000..1900 + proxy.kept_waiting_ms()).contains(&ms), "{ms} ms");
     }
     drop((silent, dripping));
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn another_version_is_closed_without_a_word_and_another_command_refused() {
+fn another_version_is_closed_without_a_reply_and_another_command_refused() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let target = "127.0.0.1:80".parse().unwrap();
     let mut id = 0;
@@ -99,7 +99,7 @@ fn another_version_is_closed_without_a_word_and_another_command_refused() {
         bytes[0] = version;
         let mut stream = proxy.dial();
         stream.write_all(&bytes).unwrap();
-        // A reset is as good: the proxy has not read all of it.
+        // A reset is fine as well: the proxy has not read all of it.
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         assert_eq!(answer, b"", "version {version}");
@@ -112,9 +112,9 @@ fn another_version_is_closed_without_a_word_and_another_command_refused() {
         id += 1;
         assert_eq!(proxy.access(id).field("reason"), "bad-command");
     }
-    // The second byte decides: the rest need not come.
+    // The second byte decides: the rest need not be sent.
     assert_eq!(proxy.refusal(&[4, 9]).0, 91);
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn limits_are_exact() {
     let both = [&request_4a(1, &[b'a'; 255], 80, &[b'u'; 512])[..]].concat();
     let cases = [
         (request(1, target, &[b'u'; 513]), "user-too-long"),
-        // Bad for its labels, not for its length; a final dot does not count.
+        // Bad because of its labels, not its length; a final dot does not count.
         (name(253), "bad-name"),
         (request_4a(1, &[&[b'a'; 253][..], b"."].concat(), 80, b""), "bad-name"),
         (name(254), "name-too-long"),
@@ -145,10 +145,10 @@ fn limits_are_exact() {
         assert_eq!(proxy.refusal(&bytes).0, 91, "{reason}");
         let access = proxy.access(place as u64 + 4);
         assert_eq!(access.field("reason"), reason);
-        // Escaped and bounded, whatever came.
+        // Any request is logged escaped and bounded.
         assert!(access.0.len() < 500, "{access:?}");
     }
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
@@ -162,11 +162,11 @@ fn a_limit_is_enforced_before_the_end_of_the_text() {
         assert_eq!(proxy.refusal(&bytes[..bytes.len() - 1]).0, 91);
         assert_eq!(proxy.access(id).field("reason"), reason);
     }
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]
-fn a_client_that_leaves_within_its_request_is_noticed_at_once() {
+fn a_client_that_leaves_within_its_request_is_detected_at_once() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     for (id, bytes) in [(1, &b""[..]), (2, b"\x04\x01\0P")] {
         let mut stream = proxy.dial();
@@ -174,5 +174,5 @@ fn a_client_that_leaves_within_its_request_is_noticed_at_once() {
         drop(stream);
         assert_eq!(proxy.access(id).field("reason"), "client-left");
     }
-    proxy.settled();
+    proxy.wait_idle();
 }

@@ -1,4 +1,4 @@
-//! A client may be reset at any point of the protocol; nothing may be left of it.
+//! A client may be reset at any point of the protocol; nothing of its session may be left.
 
 #![cfg(feature = "server")]
 
@@ -11,14 +11,14 @@ use std::net::{Shutdown, SocketAddrV4, TcpListener, TcpStream};
 
 const TIMES: usize = 30;
 
-/// Where a client may be, in the order of the protocol.
+/// The points of the protocol at which a client may be, in order.
 #[derive(Clone, Copy, Debug)]
 enum Point {
     Accepted,
     WithinTheRequest,
     Connecting,
     Granted,
-    BytesBehindTheRequest,
+    BytesAfterTheRequest,
     Uploading,
     Downloading,
     HalfClosed,
@@ -32,7 +32,7 @@ const POINTS: [Point; 11] = [
     Point::WithinTheRequest,
     Point::Connecting,
     Point::Granted,
-    Point::BytesBehindTheRequest,
+    Point::BytesAfterTheRequest,
     Point::Uploading,
     Point::Downloading,
     Point::HalfClosed,
@@ -41,14 +41,14 @@ const POINTS: [Point; 11] = [
     Point::BindRelaying,
 ];
 
-/// What the sessions lead to.
+/// The targets of the sessions.
 struct Targets {
     open: TcpListener,
     at: SocketAddrV4,
     full_at: SocketAddrV4,
 }
 
-/// Brings a client to a point of the protocol; its connection and its peer's, if there is one.
+/// Brings a client to a point of the protocol; returns its connection and its peer's, if any.
 fn reach(point: Point, proxy: &Proxy, targets: &Targets) -> (TcpStream, Option<TcpStream>) {
     let mut client = proxy.dial();
     let mut ask = |bytes: &[u8]| client.write_all(bytes).unwrap();
@@ -58,7 +58,7 @@ fn reach(point: Point, proxy: &Proxy, targets: &Targets) -> (TcpStream, Option<T
         Point::WithinTheRequest => ask(&early[..5]),
         Point::Connecting => ask(&request(1, targets.full_at, b"")),
         Point::Refused => ask(&[&request(1, "0.0.0.0:1".parse().unwrap(), b"")[..], b"x"].concat()),
-        Point::BytesBehindTheRequest => ask(&early),
+        Point::BytesAfterTheRequest => ask(&early),
         Point::AwaitingBind | Point::BindRelaying => {
             ask(&request(2, "127.0.0.1:0".parse().unwrap(), b""));
         }
@@ -71,11 +71,11 @@ fn reach(point: Point, proxy: &Proxy, targets: &Targets) -> (TcpStream, Option<T
             (client, None)
         }
         Point::BindRelaying => {
-            let told = read_reply(&mut client).1;
-            let peer = dial_from(*told.ip(), told);
+            let advertised = read_reply(&mut client).1;
+            let peer = dial_from(*advertised.ip(), advertised);
             (client, Some(peer))
         }
-        Point::BytesBehindTheRequest => (client, Some(accept(&targets.open))),
+        Point::BytesAfterTheRequest => (client, Some(accept(&targets.open))),
         _ => {
             assert_eq!(read_reply(&mut client).0, 90);
             let target = accept(&targets.open);
@@ -100,12 +100,12 @@ fn a_client_reset_at_any_point_leaves_nothing_behind() {
         for _ in 0..TIMES {
             let (client, peer) = reach(point, &proxy, &targets);
             reset(client);
-            // Its peer learns of it: the connection ends, in one way or another.
+            // Its peer's connection ends as well, with a FIN or a reset.
             if let Some(mut peer) = peer {
                 let _ = peer.read_to_end(&mut Vec::new());
             }
         }
-        proxy.settled();
+        proxy.wait_idle();
     }
     assert_eq!(proxy.wait_logs(" access] id=", POINTS.len() * TIMES).len(), POINTS.len() * TIMES);
     proxy.connect(at);

@@ -1,5 +1,5 @@
-//! Changes of the rule file, by every way they come about: each takes effect, or the log says why
-//! not. And nothing else wakes the proxy.
+//! Changes of the rule file, made in every way: each takes effect, or the log says why not. Nothing
+//! else wakes the proxy.
 
 #![cfg(feature = "server")]
 
@@ -22,14 +22,14 @@ use std::time::{Duration, Instant};
 
 const REFUSE_ALL: &str = "deny cb *.*.*.*\n";
 
-/// The proxy with this rule file, which may be anything by now.
+/// The proxy with this rule file, which may be of any kind.
 fn start(rule_file: PathBuf) -> Proxy {
     let mut command = socku(&["-l", "127.0.0.1:0", "--nameserver", "127.0.0.1:1", "-c"]);
     command.arg(&rule_file);
     Proxy::spawn(command, rule_file)
 }
 
-/// The code a CONNECT gets.
+/// The reply code of a CONNECT.
 fn code(proxy: &Proxy, target: SocketAddrV4) -> u8 {
     let mut stream = proxy.dial();
     stream.write_all(&request(1, target, b"")).unwrap();
@@ -47,8 +47,8 @@ fn assert_echo(mut stream: &TcpStream) {
     assert_eq!(&back, b"still there");
 }
 
-/// Two versions of a directory with rules, as Kubernetes and installers lay them out:
-/// `socks.conf` is a link through `..data`, `current` one to a release, `plain` a directory.
+/// Two versions of a directory with rules, as laid out by Kubernetes and installers: `socks.conf`
+/// is a link through `..data`, `current` a link to a release, `plain` a directory.
 fn lay_out(at: &Path) {
     for (directory, rules) in [("..1", PERMIT_ALL), ("..2", REFUSE_ALL), ("plain", PERMIT_ALL)] {
         fs::create_dir(at.join(directory)).unwrap();
@@ -66,7 +66,7 @@ fn flip(link: &Path, target: &str) {
 }
 
 type Change = fn(&Path);
-/// Changes, one after the other, and the code a CONNECT gets after each.
+/// Changes, one after another, and the reply code of a CONNECT after each.
 type Changes = &'static [(Change, u8)];
 
 #[test]
@@ -104,7 +104,7 @@ fn a_change_of_any_part_of_the_path_takes_effect() {
             ],
         ),
         (
-            "a directory that is removed and made again",
+            "a directory that is removed and created again",
             "plain/socks.conf",
             &[(
                 |at| {
@@ -128,20 +128,20 @@ fn a_change_of_any_part_of_the_path_takes_effect() {
         }
         assert_echo(&running);
         drop(running);
-        proxy.settled();
+        proxy.wait_idle();
     }
 }
 
 #[test]
-fn a_file_that_cannot_count_changes_nothing_and_the_log_says_why() {
+fn an_invalid_file_changes_nothing_and_the_log_says_why() {
     let cases: [(&str, Change); 8] = [
         (": found no rule, expected at least one; to refuse everything, write", |file| {
             fs::write(file, "").unwrap();
         }),
         (": found no rule", |file| fs::write(file, "# permit cb *.*.*.*\n").unwrap()),
         (":1: found `perm`, expected `permit` or `deny`", |file| fs::write(file, "perm").unwrap()),
-        // As a full disk leaves it: this permits more than what was to be written.
-        (": found a last line without an end", |file| {
+        // As left by a full disk: this permits more than the intended text.
+        (": found a last line without a newline", |file| {
             fs::write(file, "permit cb *.*.*.* from 127.0.0.1").unwrap();
         }),
         (": No such file or directory", |file| fs::remove_file(file).unwrap()),
@@ -170,7 +170,7 @@ fn a_file_that_cannot_count_changes_nothing_and_the_log_says_why() {
         assert!(error.contains("ERROR") && error.ends_with("; the rules in force stay"), "{error}");
         assert_eq!(code(&proxy, echo), 90, "{expected}");
         assert_echo(&running);
-        // It comes back, and counts; what was wrong has been said once.
+        // The file is valid again and takes effect. The error was logged once.
         let new = proxy.rule_file.with_file_name("new");
         fs::write(&new, REFUSE_ALL).unwrap();
         if proxy.rule_file.is_dir() {
@@ -187,7 +187,7 @@ fn a_file_that_cannot_count_changes_nothing_and_the_log_says_why() {
 }
 
 #[test]
-fn a_file_that_is_missing_at_hup_is_read_when_it_comes() {
+fn a_file_missing_at_hup_is_read_when_it_appears() {
     let (echo, proxy) = (echo_server(), Proxy::start(PERMIT_ALL, &[]));
     fs::remove_file(&proxy.rule_file).unwrap();
     proxy.wait_logs("the rules in force stay", 1);
@@ -198,7 +198,7 @@ fn a_file_that_is_missing_at_hup_is_read_when_it_comes() {
 }
 
 #[test]
-fn what_cannot_count_is_an_error_of_start_test_and_explain_too() {
+fn an_invalid_file_is_an_error_at_start_and_for_test_and_explain() {
     let directory = scratch_directory();
     let at = |name: &str| directory.join(name);
     fs::write(at("empty"), "\n").unwrap();
@@ -236,9 +236,9 @@ fn within_deadline(command: &mut Command) -> Output {
 
 const IN_FORCE: &str = " 50001 rules in force";
 
-/// One piece of it is read in each turn of the loop, and sessions have theirs in between.
+/// One piece of it is read in each turn of the loop, and sessions are served in between.
 #[test]
-fn sessions_go_on_while_a_long_file_is_read() {
+fn sessions_continue_while_a_long_file_is_read() {
     let (echo, proxy) = (echo_server(), Proxy::start(PERMIT_ALL, &[]));
     let running = proxy.connect(echo);
     let new = proxy.rule_file.with_file_name("new");
@@ -251,7 +251,7 @@ fn sessions_go_on_while_a_long_file_is_read() {
         assert!(round <= 10, "no session was served while the file was read");
         fs::write(&new, format!("{PERMIT_ALL}{}", "deny c 9.9.9.9\n".repeat(50_000))).unwrap();
         fs::rename(&new, &proxy.rule_file).unwrap();
-        wait_until("the change to be noticed", || {
+        wait_until("the change to be detected", || {
             (is_being_read() || in_force(&proxy) >= round).then_some(())
         });
         assert_echo(&running);
@@ -267,13 +267,15 @@ fn in_force(proxy: &Proxy) -> usize {
     proxy.log().iter().filter(|line| line.contains(IN_FORCE)).count()
 }
 
-/// How often it has gone to sleep, once it sleeps.
+/// How often the process has gone to sleep, once it sleeps.
 fn sleeps(pid: u32) -> u64 {
-    wait_until("it to sleep", || status_field(pid, "State").starts_with('S').then_some(()));
+    wait_until("the process to sleep", || {
+        status_field(pid, "State").starts_with('S').then_some(())
+    });
     status_field(pid, "voluntary_ctxt_switches").parse().unwrap()
 }
 
-/// The proxy in a mount namespace of its own, where `etc` is /etc.
+/// The proxy in its own mount namespace, where `etc` is /etc.
 fn start_with_etc(etc: &Path, rule_file: PathBuf) -> Proxy {
     let script = "mount --bind \"$1\" /etc && exec \"$2\" -l 127.0.0.1:0 -c \"$3\"";
     let mut command = Command::new("unshare");
@@ -283,7 +285,7 @@ fn start_with_etc(etc: &Path, rule_file: PathBuf) -> Proxy {
 }
 
 #[test]
-fn files_beside_those_it_goes_by_do_not_wake_an_idle_proxy() {
+fn changes_of_other_files_do_not_wake_an_idle_proxy() {
     if !can_run(&["unshare", "mount"]) {
         return;
     }
@@ -314,9 +316,9 @@ fn files_beside_those_it_goes_by_do_not_wake_an_idle_proxy() {
     assert!(sleeps(proxy.pid()) > before);
 }
 
-/// A file that is mounted over another is no event; HUP looks.
+/// A file mounted over another causes no event; HUP detects it.
 #[test]
-fn hup_reads_what_was_mounted_meanwhile_and_watches_it() {
+fn hup_reads_a_file_mounted_meanwhile_and_watches_it() {
     if !can_run(&["unshare", "mount", "nsenter"]) {
         return;
     }

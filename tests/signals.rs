@@ -16,7 +16,7 @@ use std::net::{Shutdown, SocketAddrV4, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A session that has relayed something already.
+/// A session that has already relayed some bytes.
 fn session(proxy: &Proxy, echo: SocketAddrV4) -> TcpStream {
     let mut stream = proxy.connect(echo);
     assert_echo(&mut stream, b"first");
@@ -35,15 +35,15 @@ fn assert_reset(stream: &mut TcpStream) {
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
-/// The code a CONNECT gets.
+/// The reply code of a CONNECT.
 fn code(proxy: &Proxy, target: SocketAddrV4) -> u8 {
     let mut stream = proxy.dial();
     stream.write_all(&request(1, target, b"")).unwrap();
     read_reply(&mut stream).0
 }
 
-/// Puts these rules in the file's place in one step. The proxy notices it by itself, and at any
-/// time before or after a signal, so no line of the log may be counted from here on.
+/// Replaces the rule file in one step. The proxy detects this by itself, at any time before or
+/// after a signal, so no line of the log may be counted from here on.
 fn replace(proxy: &Proxy, rules: &str) {
     let other = proxy.rule_file.with_file_name("socks.conf.swp");
     fs::write(&other, rules).unwrap();
@@ -59,7 +59,7 @@ fn hup_reads_the_rules_again_and_a_bad_file_changes_nothing() {
     let echo = echo_server();
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let mut running = session(&proxy, echo);
-    // Nothing has changed, so it is the signal alone that makes it read.
+    // Nothing has changed, so only the signal makes it read.
     for times in 1..=2 {
         proxy.signal("HUP");
         proxy.wait_logs("1 rules in force", times);
@@ -78,13 +78,13 @@ fn hup_reads_the_rules_again_and_a_bad_file_changes_nothing() {
     proxy.signal("HUP");
     proxy.wait_log(&format!("{file}: No such file"));
     assert_eq!(code(&proxy, echo), 91);
-    // By the rule that stayed: without any rule the answer would be no as well.
+    // By the rule in force: without any rule the request would be refused as well.
     proxy.wait_logs("rule=1 reply=91 reason=denied", 3);
     assert_echo(&mut running, b"still there");
 }
 
 #[test]
-fn a_change_of_the_file_is_noticed_within_a_second_written_or_replaced() {
+fn a_file_written_or_replaced_takes_effect_within_a_second() {
     let echo = echo_server();
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let mut running = session(&proxy, echo);
@@ -105,7 +105,7 @@ fn a_change_of_the_file_is_noticed_within_a_second_written_or_replaced() {
         wait_code(&proxy, echo, expected);
         fastest = fastest.min(changed.elapsed());
     }
-    // A machine that is busy may hold up any of them, but hardly all.
+    // A busy machine may delay any of them, but hardly all.
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");
     fs::write(&proxy.rule_file, "permit c 1.2.3\n").unwrap();
     let error = proxy.wait_log("the rules in force stay");
@@ -115,7 +115,7 @@ fn a_change_of_the_file_is_noticed_within_a_second_written_or_replaced() {
 }
 
 #[test]
-fn reloads_good_and_bad_in_turn_lose_no_session() {
+fn alternating_good_and_bad_reloads_lose_no_session() {
     let echo = echo_server();
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let mut running: Vec<TcpStream> = (0..8).map(|_| session(&proxy, echo)).collect();
@@ -142,7 +142,7 @@ fn reloads_good_and_bad_in_turn_lose_no_session() {
 }
 
 #[test]
-fn usr1_writes_counters_and_a_line_for_each_session() {
+fn usr1_logs_counters_and_a_line_for_each_session() {
     let echo = echo_server();
     let proxy = Proxy::start("permit c *.*.*.*\n", &[]);
     let mut stream = session(&proxy, echo);
@@ -161,7 +161,7 @@ fn usr1_writes_counters_and_a_line_for_each_session() {
 }
 
 #[test]
-fn pipe_is_ignored() {
+fn sigpipe_is_ignored() {
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let mut stream = session(&proxy, echo_server());
     proxy.signal("PIPE");
@@ -171,13 +171,13 @@ fn pipe_is_ignored() {
 }
 
 #[test]
-fn the_first_term_or_int_closes_the_door_and_lets_sessions_finish() {
+fn the_first_term_or_int_stops_accepting_and_lets_sessions_finish() {
     for signal in ["TERM", "INT"] {
         let mut proxy = Proxy::start(PERMIT_ALL, &[]);
         let mut stream = session(&proxy, echo_server());
         proxy.signal(signal);
         proxy.wait_log("stopping; 1 sessions may finish");
-        wait_until("the door to close", || {
+        wait_until("the listener to close", || {
             let error = TcpStream::connect(proxy.address).err()?;
             (error.kind() == ErrorKind::ConnectionRefused).then_some(())
         });
@@ -191,7 +191,7 @@ fn the_first_term_or_int_closes_the_door_and_lets_sessions_finish() {
 }
 
 #[test]
-fn a_stop_without_sessions_is_at_once() {
+fn a_stop_without_sessions_is_immediate() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     proxy.signal("TERM");
     assert_eq!(proxy.wait_exit(), Some(0));
@@ -217,13 +217,13 @@ fn a_second_signal_stops_at_once_with_resets() {
 }
 
 #[test]
-fn the_drain_timeout_ends_what_does_not_finish() {
+fn the_drain_timeout_ends_the_remaining_sessions() {
     let mut proxy = Proxy::start(PERMIT_ALL, &["--drain-timeout", "1"]);
     let mut stream = session(&proxy, echo_server());
-    let told = Instant::now();
+    let signalled = Instant::now();
     proxy.signal("TERM");
     assert_reset(&mut stream);
-    assert!(told.elapsed() >= Duration::from_millis(900), "{:?}", told.elapsed());
+    assert!(signalled.elapsed() >= Duration::from_millis(900), "{:?}", signalled.elapsed());
     assert_eq!(proxy.wait_exit(), Some(0));
     assert_eq!(proxy.access(1).field("reason"), "stopped");
     let mut proxy = Proxy::start(PERMIT_ALL, &["--drain-timeout", "0"]);
@@ -234,9 +234,9 @@ fn the_drain_timeout_ends_what_does_not_finish() {
 }
 
 #[test]
-fn after_a_kill_the_next_one_binds_at_once() {
+fn after_a_kill_the_next_proxy_binds_at_once() {
     let echo = echo_server();
-    // Where no connection of another test can come to have the port in between.
+    // At an address whose ports no connection of another test can take in between.
     let mut proxy = Proxy::start(PERMIT_ALL, &["-l", &format!("{}:0", own_address(200))]);
     for _ in 0..3 {
         let (stream, address) = (session(&proxy, echo), proxy.address.to_string());
@@ -252,21 +252,21 @@ fn after_a_kill_the_next_one_binds_at_once() {
     }
 }
 
-/// Whoever starts it may ask for something before it has read its rules.
+/// A signal may arrive before the program has read its rules.
 #[test]
-fn a_request_that_comes_during_the_start_does_not_end_it() {
+fn a_signal_during_the_start_does_not_end_the_program() {
     let rule_file = scratch_directory().join("socks.conf");
     fs::write(&rule_file, format!("{PERMIT_ALL}{}", "deny c 9.9.9.9\n".repeat(100_000))).unwrap();
     let mut command = socku(&["-l", "127.0.0.1:0", "-c"]);
     command.arg(&rule_file).env("RUST_LOG", "info").stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // It reads its rules for longer than it takes to get there.
+    // Reading its rules takes longer than reaching this point.
     let status = format!("/proc/{}/status", child.id());
     wait_until("the signals to be caught", || {
         let text = fs::read_to_string(&status).unwrap();
         let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
         let caught = u64::from_str_radix(caught, 16).unwrap();
-        // HUP is signal 1, USR1 is 10, and TERM, 15, is taken over with the loop.
+        // HUP is signal 1, USR1 is 10, and TERM, 15, is caught only with the loop.
         (caught & 1 << 9 != 0).then(|| assert_eq!(caught & 1 << 14, 0, "rules are still read"))
     });
     for name in ["HUP", "USR1"] {
@@ -274,7 +274,7 @@ fn a_request_that_comes_during_the_start_does_not_end_it() {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("listening on ")), "it has ended");
+    assert!(lines.any(|line| line.unwrap().contains("listening on ")), "the program has ended");
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -1,4 +1,4 @@
-//! Conventions of the house that a reader of the source would have to check by eye.
+//! Conventions of this repository that would otherwise have to be checked by eye.
 
 #![cfg(feature = "server")]
 
@@ -20,7 +20,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// All files below these places that `wanted` takes, as paths from the root, sorted.
+/// All files below these places that `wanted` accepts, as paths from the root, sorted.
 fn files(places: &[&str], wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut open: Vec<PathBuf> = places.iter().map(PathBuf::from).collect();
     let mut found = Vec::new();
@@ -44,7 +44,7 @@ fn is_rust(name: &str) -> bool {
     name.ends_with(".rs")
 }
 
-/// Lines of code: no comments, and nothing behind the first `#[cfg(test)]`.
+/// Lines of code: no comments, and nothing after the first `#[cfg(test)]`.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
     lines
@@ -53,7 +53,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 #[test]
-fn no_source_file_is_longer_than_a_reader_holds() {
+fn no_source_file_has_more_than_500_lines() {
     for path in files(&["src", "tests", "examples", "bench", "fuzz"], is_rust) {
         let lines = read(&path).lines().count();
         assert!(lines <= LINES_MAX, "{}: {lines} lines, {LINES_MAX} allowed", path.display());
@@ -61,7 +61,7 @@ fn no_source_file_is_longer_than_a_reader_holds() {
 }
 
 #[test]
-fn every_source_file_says_what_it_is() {
+fn every_source_file_starts_with_a_description() {
     for path in files(&["src", "tests"], |name| is_rust(name) && !name.ends_with("_test.rs")) {
         let text = read(&path);
         let first = text.lines().find(|line| !line.starts_with("#!["));
@@ -69,11 +69,11 @@ fn every_source_file_says_what_it_is() {
     }
 }
 
-/// The only file with unsafe code: calls that no library offers.
+/// The only file with unsafe code: calls that no library provides.
 const UNSAFE: &str = "src/net/sys.rs";
 
 #[test]
-fn one_file_has_unsafe_code_each_time_with_its_reason() {
+fn only_one_file_has_unsafe_code_and_each_block_has_its_reason() {
     let manifest = read("Cargo.toml");
     let (_, lints) = manifest.split_once("[lints.rust]").unwrap();
     assert!(lints.contains("unsafe_code = \"deny\""), "Cargo.toml: [lints.rust]");
@@ -117,7 +117,7 @@ fn every_dependency_has_its_reason_in_contributing() {
 }
 
 #[test]
-fn links_of_documents_lead_to_files() {
+fn links_in_documents_lead_to_files() {
     for path in documents() {
         let folder = path.parent().unwrap();
         let text = read(&path);
@@ -126,7 +126,7 @@ fn links_of_documents_lead_to_files() {
             let is_file = !link.is_empty() && !link.contains("://");
             assert!(
                 !is_file || root().join(folder).join(link).exists(),
-                "{}: `{link}` is not there",
+                "{}: `{link}` does not exist",
                 path.display()
             );
         }
@@ -151,11 +151,11 @@ fn the_readme_has_every_flag() {
     for flag in flags {
         let is_there =
             readme.contains(&format!("`{flag} ")) || readme.contains(&format!("`{flag}`"));
-        assert!(is_there, "README.md says nothing of `{flag}`");
+        assert!(is_there, "README.md does not mention `{flag}`");
     }
 }
 
-/// The table in the README has the words of the log, with what the source says of each.
+/// The table in the README has the words of the log, with the doc comment of each.
 #[test]
 fn the_readme_has_every_reason() {
     let (readme, source) = (read("README.md"), read("src/reason.rs"));
@@ -174,15 +174,15 @@ fn the_readme_has_every_reason() {
     }
 }
 
-/// Where a document names a file or a test of this repository, there is one.
+/// Every file and test that the document names exists.
 #[test]
-fn what_the_architecture_points_at_is_there() {
+fn files_and_tests_named_in_the_architecture_exist() {
     let text = read("ARCHITECTURE.md");
     let tests: String =
         files(&["src", "tests"], is_rust).iter().map(read).collect::<Vec<_>>().join("\n");
     for quoted in text.split('`').skip(1).step_by(2) {
         let is_path = quoted.starts_with("src/") || quoted.starts_with("tests/");
-        assert!(!is_path || root().join(quoted).exists(), "`{quoted}` is not there");
+        assert!(!is_path || root().join(quoted).exists(), "`{quoted}` does not exist");
         let is_test = quoted.matches('_').count() >= 3 && !quoted.contains(['/', ' ', ':']);
         assert!(!is_test || tests.contains(&format!("fn {quoted}(")), "no test `{quoted}`");
     }
@@ -196,7 +196,7 @@ fn what_the_architecture_points_at_is_there() {
 }
 
 #[test]
-fn nothing_is_left_for_later() {
+fn no_text_has_a_marker_of_unfinished_work() {
     // Put together here, so that this file does not name them.
     let words =
         ["TO DO", "FIX ME", "X XX", "T BD", "W IP", "to do!", "unimple mented!", "place holder"];

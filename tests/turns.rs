@@ -23,7 +23,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// More than one turn's worth.
+/// More than one turn handles.
 const WAITERS: usize = 400;
 const PER_TURN: usize = 64;
 /// Both ends of each are in this program, for two tests at once.
@@ -86,7 +86,7 @@ impl Loop {
         stream
     }
 
-    /// Turns until the condition holds; it is asked after every turn.
+    /// Runs turns until the condition holds; it is checked after every turn.
     fn turn_until(&mut self, what: &str, mut condition: impl FnMut(&mut Reactor<MioNet>) -> bool) {
         let until = Instant::now() + DEADLINE;
         while !condition(&mut self.reactor) {
@@ -131,9 +131,9 @@ fn name_server() -> (UdpSocket, SocketAddrV4) {
     (server, SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
-/// RELIABILITY F29.
+/// All answers in one turn would delay other sessions.
 #[test]
-fn many_who_wait_for_one_name_are_answered_over_several_turns() {
+fn many_waiters_for_one_name_are_answered_over_several_turns() {
     if !can_open(DESCRIPTORS) {
         return;
     }
@@ -165,7 +165,7 @@ fn many_who_wait_for_one_name_are_answered_over_several_turns() {
 }
 
 #[test]
-fn deadlines_that_come_together_are_handled_over_several_turns() {
+fn deadlines_that_are_due_together_are_handled_over_several_turns() {
     if !can_open(DESCRIPTORS) {
         return;
     }
@@ -175,7 +175,7 @@ fn deadlines_that_come_together_are_handled_over_several_turns() {
     let mut clients: Vec<TcpStream> = (0..WAITERS).map(|_| proxy.dial()).collect();
     clients.iter_mut().for_each(|client| client.write_all(&[4, 9]).unwrap());
     proxy.turn_until("all to come", |reactor| reactor.stats().opened == WAITERS as u64);
-    // The wait makes all of them due at once, so that nothing but the bound spreads them.
+    // The wait makes all of them due at once, so that only the limit spreads them.
     thread::sleep(Duration::from_millis(LINGER_MS));
     let mut left = proxy.reactor.session_count();
     proxy.turn_until("all to end", |reactor| {

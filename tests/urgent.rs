@@ -1,4 +1,4 @@
-//! Urgent data: part of the stream, never lost, never late, and urgent at the other end.
+//! Urgent data: part of the stream, never lost or late, and urgent at the other end.
 
 #![cfg(feature = "server")]
 
@@ -15,9 +15,8 @@ const MIB: usize = 1 << 20;
 /// Not a byte of the pattern around it.
 const URGENT: u8 = b'!';
 
-/// Runs `test` in every mode, from the client to the target and the other way: with the sender
-/// and the reader.
-fn in_every_mode_both_ways(test: impl Fn(TcpStream, TcpStream)) {
+/// Runs `test` in every mode and in both directions, with the sender and the reader.
+fn in_every_mode_and_direction(test: impl Fn(TcpStream, TcpStream)) {
     for mode in MODES {
         let mut proxy = Proxy::start(PERMIT_ALL, mode);
         for upwards in [true, false] {
@@ -26,13 +25,13 @@ fn in_every_mode_both_ways(test: impl Fn(TcpStream, TcpStream)) {
             let target = accept(&listener);
             if upwards { test(client, target) } else { test(target, client) }
         }
-        proxy.settled();
+        proxy.wait_idle();
     }
 }
 
 #[test]
 fn an_urgent_byte_in_a_bulk_flow_arrives_as_urgent_and_nothing_is_lost() {
-    in_every_mode_both_ways(|sender, reader| {
+    in_every_mode_and_direction(|sender, reader| {
         thread::scope(|scope| {
             scope.spawn(|| {
                 traffic::send(&sender, 0, 8 * MIB);
@@ -50,7 +49,7 @@ fn an_urgent_byte_in_a_bulk_flow_arrives_as_urgent_and_nothing_is_lost() {
 
 #[test]
 fn an_urgent_byte_with_a_fin_right_after_it_arrives() {
-    in_every_mode_both_ways(|sender, reader| {
+    in_every_mode_and_direction(|sender, reader| {
         thread::scope(|scope| {
             scope.spawn(|| {
                 traffic::send(&sender, 0, 2 * MIB);
@@ -64,7 +63,7 @@ fn an_urgent_byte_with_a_fin_right_after_it_arrives() {
     });
 }
 
-/// It may come while the proxy is reading what is before it: no event has announced it then.
+/// It may arrive while the proxy is reading the bytes before it: no event has reported it then.
 #[test]
 fn an_urgent_byte_right_after_a_full_buffer_arrives_as_urgent() {
     const BUFFER_BYTES: usize = 1024;
@@ -91,9 +90,9 @@ fn an_urgent_byte_right_after_a_full_buffer_arrives_as_urgent() {
 
 /// FTP's ABOR as clients send it: IAC IP IAC, the last of them urgent, then DM and the command.
 #[test]
-fn an_abort_of_ftp_arrives_at_once() {
+fn an_ftp_abort_arrives_at_once() {
     const TIMES: usize = 50;
-    in_every_mode_both_ways(|mut sender, mut reader| {
+    in_every_mode_and_direction(|mut sender, mut reader| {
         for _ in 0..TIMES {
             let interrupt = [0xff, 0xf4, 0xff];
             assert_eq!(rustix::net::send(&sender, &interrupt, SendFlags::OOB), Ok(3));
@@ -120,9 +119,9 @@ fn an_urgent_byte_right_after_the_request_reaches_the_target() {
 }
 
 #[test]
-fn of_many_urgent_bytes_none_is_lost() {
+fn none_of_many_urgent_bytes_is_lost() {
     const TIMES: usize = 1000;
-    in_every_mode_both_ways(|mut sender, mut reader| {
+    in_every_mode_and_direction(|mut sender, mut reader| {
         socket2::SockRef::from(&reader).set_out_of_band_inline(true).unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {

@@ -1,5 +1,5 @@
-//! What a test has to know about the machine that it runs on: what is free there, and how long a
-//! busy one keeps threads waiting.
+//! Properties of the machine that the tests run on: free ports and descriptors, and how long
+//! threads wait for a processor.
 
 use super::Proxy;
 use std::fs;
@@ -7,15 +7,14 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// An address of loopback where nobody listens. Its port is never handed out to a program that
-/// asks for any port, so no other test comes to listen there.
+/// A loopback address where no socket listens. Its port is never handed out to a program that asks
+/// for any port, so no other test will listen there.
 pub const CLOSED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
-/// Below the ports that the kernel hands out.
+/// Ports below those that the kernel hands out.
 const FIXED_PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// Whether this program may have so many descriptors open: as many as it is allowed to have, and
-/// not the fewer that it was started with. Where it may not, it says so, and fails where `CI` is
-/// set.
+/// Whether this program may open this many descriptors, after raising its soft limit. If not,
+/// prints that the test is skipped, or fails if `CI` is set.
 pub fn can_open(descriptors: u64) -> bool {
     let is_enough = socku::internals::limits::raise_descriptor_limit() >= descriptors;
     assert!(is_enough || std::env::var_os("CI").is_none(), "{descriptors} descriptors are needed");
@@ -25,7 +24,7 @@ pub fn can_open(descriptors: u64) -> bool {
     is_enough
 }
 
-/// This many sessions, or as many as there are descriptors for, at two a session.
+/// This many sessions, or as many as there are descriptors for, at two per session.
 pub fn sessions(wanted: usize) -> usize {
     // Some are for pipes and the like.
     let room = (socku::internals::limits::raise_descriptor_limit() as usize - 250) / 2;
@@ -35,15 +34,15 @@ pub fn sessions(wanted: usize) -> usize {
     wanted.min(room)
 }
 
-/// An address of loopback for fixed ports: another run of the tests at the same time has others,
-/// and no connection of a test has one as its source.
+/// A loopback address for fixed ports: a concurrent run of the tests has others, and no connection
+/// of a test has one as its source.
 pub fn own_address(last: u8) -> Ipv4Addr {
     let [.., high, low] = std::process::id().to_be_bytes();
     Ipv4Addr::new(127, 128 | high, low, last)
 }
 
-/// Two neighbouring ports of 127.0.0.1 that are free and stay so: the kernel hands out none of
-/// them, and another run of the tests begins its search elsewhere.
+/// Two adjacent ports of 127.0.0.1 that are free and stay free: the kernel hands out neither, and
+/// another run of the tests starts its search elsewhere.
 pub fn two_free_ports() -> (u16, u16) {
     let start = std::process::id() as usize * 2 % FIXED_PORTS.len();
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
@@ -52,7 +51,7 @@ pub fn two_free_ports() -> (u16, u16) {
     (low, low + 1)
 }
 
-/// Replaces a file as a whole: a reader gets the old text or the new text, never a part, and the
+/// Replaces a file atomically: a reader gets the old text or the new text, never a part, and the
 /// change is a single event.
 pub fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
@@ -60,7 +59,7 @@ pub fn replace(file: &Path, text: &str) {
     fs::rename(new, file).unwrap();
 }
 
-/// Measures a time as it would be on a machine with nothing else to do.
+/// Measures a time as it would be on an otherwise idle machine.
 pub struct Stopwatch<'a> {
     proxy: &'a Proxy,
     started: Instant,
@@ -68,12 +67,12 @@ pub struct Stopwatch<'a> {
 }
 
 impl Stopwatch<'_> {
-    /// Starts it for something that the proxy and the calling thread do.
+    /// Starts measuring work of the proxy and the calling thread.
     pub fn start(proxy: &Proxy) -> Stopwatch<'_> {
         Stopwatch { proxy, started: Instant::now(), kept_waiting: both_kept_waiting(proxy) }
     }
 
-    /// The time since then, without what the two waited for a processor.
+    /// The time since then, without the time that the two waited for a processor.
     pub fn elapsed(&self) -> Duration {
         let elapsed = self.started.elapsed();
         elapsed.saturating_sub(both_kept_waiting(self.proxy) - self.kept_waiting)
@@ -84,7 +83,7 @@ fn both_kept_waiting(proxy: &Proxy) -> Duration {
     kept_waiting(&proxy.pid().to_string()) + kept_waiting("thread-self")
 }
 
-/// How long a thread has been ready to run without getting a processor, since it was started.
+/// How long a thread has waited for a processor since it was started.
 pub fn kept_waiting(thread: &str) -> Duration {
     let text = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap_or_default();
     let nanoseconds = text.split(' ').nth(1).map_or(0, |field| field.parse().unwrap());

@@ -1,5 +1,5 @@
-//! Runs the program itself on loopback. Everything has a deadline and nothing sleeps for a
-//! fixed time in the hope that it is enough.
+//! Runs the program itself on loopback. Everything has a deadline, and nothing sleeps for a fixed
+//! time in the hope that it is enough.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -20,13 +20,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than anything that works takes, even on a busy machine.
+/// Longer than any successful operation takes, even on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 /// Permits everything.
 pub const PERMIT_ALL: &str = "permit cb *.*.*.*\n";
-/// The ways to relay, as flags: each must behave the same.
+/// The relay modes, as flags: all must behave the same.
 pub const MODES: &[&[&str]] = &[&["--splice", "auto"], &["--splice", "off"]];
-/// Descriptors of the empty pipes that the proxy keeps for later, at most.
+/// Most descriptors of the spare pipes that the proxy keeps.
 const SPARE_PIPE_ENDS: usize = 8;
 
 #[derive(Default)]
@@ -35,10 +35,10 @@ struct Log {
     grown: Condvar,
 }
 
-/// The program, running; killed when dropped.
+/// The running program; killed when dropped.
 pub struct Proxy {
     child: Child,
-    /// Where it listens (the first address).
+    /// The first address that it listens on.
     pub address: SocketAddrV4,
     /// Its rule file.
     pub rule_file: PathBuf,
@@ -46,7 +46,7 @@ pub struct Proxy {
     descriptors_at_start: (usize, usize),
 }
 
-/// An empty directory that no other test has.
+/// An empty directory that no other test uses.
 pub fn scratch_directory() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -65,7 +65,7 @@ pub fn socku(arguments: &[&str]) -> Command {
 }
 
 impl Proxy {
-    /// Starts it on a free port of 127.0.0.1 with these rules and further flags, and waits until
+    /// Starts the program on a free port of 127.0.0.1 with these rules and flags, and waits until
     /// it listens.
     pub fn start(rules: &str, flags: &[&str]) -> Proxy {
         let rule_file = scratch_directory().join("socks.conf");
@@ -76,13 +76,13 @@ impl Proxy {
             command.args(["-l", "127.0.0.1:0"]);
         }
         if !flags.contains(&"--nameserver") {
-            // No test may ask a name server of the machine.
+            // No test may query a name server of the machine.
             command.args(["--nameserver", &machine::CLOSED.to_string()]);
         }
         Proxy::spawn(command, rule_file)
     }
 
-    /// Runs this command, which must come to run the program with `rule_file`.
+    /// Runs this command, which must start the program with `rule_file`.
     pub fn spawn(mut command: Command, rule_file: PathBuf) -> Proxy {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
@@ -135,8 +135,8 @@ impl Proxy {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let all = lines.join("\n");
-                // Not while the lock is held: whoever takes it next would panic, too, and a
-                // panic in `drop` ends all tests and leaves their proxies behind.
+                // Not while the lock is held: the next thread to take it would panic as well, and a
+                // panic in `drop` ends all tests and leaves their proxies running.
                 drop(lines);
                 panic!("{count} x {text:?} expected in the log:\n{all}");
             }
@@ -154,19 +154,19 @@ impl Proxy {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// Waits until it is as it was at the start: no session, no buffer or pipe lent, as many
-    /// descriptors, a few empty pipes kept for later aside. Ends every test that has closed all
-    /// its connections.
-    pub fn settled(&mut self) {
+    /// Waits until the proxy is as it was at the start: no session, no buffer or pipe lent, and as
+    /// many descriptors, except for spare pipes. Called at the end of every test that has closed
+    /// all its connections.
+    pub fn wait_idle(&mut self) {
         let (others_at_start, pipe_ends_at_start) = self.descriptors_at_start;
-        wait_until("its descriptors to be closed", || {
+        wait_until("the descriptors to be closed", || {
             assert!(self.is_running(), "the program has ended");
             let (others, pipe_ends) = self.descriptors_by_kind();
             let is_spare = pipe_ends <= pipe_ends_at_start + SPARE_PIPE_ENDS;
             (others == others_at_start && is_spare).then_some(())
         });
         // Clients that were still waiting to be accepted have no descriptor until they are.
-        let dump = wait_until("its sessions to end", || {
+        let dump = wait_until("the sessions to end", || {
             Some(self.dump()).filter(|dump| dump.contains(" sessions=0 "))
         });
         for gone in [" small-buffers=0 ", " large-buffers=0 ", " pipes=0 "] {
@@ -174,7 +174,7 @@ impl Proxy {
         }
     }
 
-    /// How many descriptors it has open that are no pipes, and how many that are.
+    /// How many open descriptors are not pipes, and how many are.
     fn descriptors_by_kind(&self) -> (usize, usize) {
         let directory = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
         let kinds = directory.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
@@ -183,39 +183,39 @@ impl Proxy {
         (others.len(), pipes.len())
     }
 
-    /// Asks for its counters; the line that has them.
+    /// Requests its counters; returns their line.
     pub fn dump(&self) -> String {
         let before = self.log().iter().filter(|line| line.contains(" dump] sessions=")).count();
         self.signal("USR1");
         self.wait_logs(" dump] sessions=", before + 1).pop().unwrap()
     }
 
-    /// Bytes of memory that it has resident.
+    /// Its resident memory in bytes.
     pub fn resident_bytes(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
     }
 
-    /// CPU time it has used, in clock ticks (user and system).
+    /// Its CPU time in clock ticks (user and system).
     pub fn cpu_ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
-    /// How often its loop has woken up, has been interrupted, and whether it sleeps.
+    /// How often its loop was woken or interrupted, and whether it sleeps.
     pub fn wakeups(&self) -> Vec<String> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let is_told = |line: &&str| line.starts_with("State:") || line.contains("ctxt_switches");
-        status.lines().filter(is_told).map(String::from).collect()
+        let is_wanted = |line: &&str| line.starts_with("State:") || line.contains("ctxt_switches");
+        status.lines().filter(is_wanted).map(String::from).collect()
     }
 
-    /// Waits until it has done all that there is to do, and sleeps.
+    /// Waits until it has finished all its work and sleeps.
     pub fn wait_asleep(&self) {
         let mut before = Vec::new();
         wait_until("the loop to sleep", || {
-            // Longer than a kernel delays an acknowledgement, which may wake it once more.
+            // Longer than the kernel delays an acknowledgement, which may wake it once more.
             thread::sleep(Duration::from_millis(50));
             let now = self.wakeups();
             let is_same = std::mem::replace(&mut before, now) == *before;
@@ -223,13 +223,13 @@ impl Proxy {
         });
     }
 
-    /// How many milliseconds it has been ready to run without getting a processor: what a busy
-    /// machine may have added to each time that it tells.
+    /// How many milliseconds it has waited for a processor: a busy machine may have added that much
+    /// to each time that it reports.
     pub fn kept_waiting_ms(&self) -> u64 {
         machine::kept_waiting(&self.pid().to_string()).as_millis() as u64
     }
 
-    /// Waits until it has ended; its exit code.
+    /// Waits until it has ended; returns its exit code.
     pub fn wait_exit(&mut self) -> Option<i32> {
         wait_until("the program to end", || self.child.try_wait().unwrap()).code()
     }
@@ -245,21 +245,21 @@ impl Proxy {
         with_deadline(stream)
     }
 
-    /// A connection to it from another address of loopback.
+    /// A connection to it from another loopback address.
     pub fn dial_from(&self, source: Ipv4Addr) -> TcpStream {
         dial_from(source, self.address)
     }
 
-    /// Sends these bytes; the reply, behind which the connection must end in order.
+    /// Sends these bytes; returns the reply, after which the connection must end in order.
     pub fn refusal(&self, bytes: &[u8]) -> (u8, SocketAddrV4) {
         let mut stream = self.dial();
         stream.write_all(bytes).unwrap();
         let reply = read_reply(&mut stream);
-        assert_eq!(read_all(&mut stream), b"", "bytes behind a refusal");
+        assert_eq!(read_all(&mut stream), b"", "bytes after a refusal");
         reply
     }
 
-    /// A CONNECT that must be granted; the connection to the target.
+    /// Sends a CONNECT that must be granted; returns the connection to the target.
     pub fn connect(&self, target: SocketAddrV4) -> TcpStream {
         let mut stream = self.dial();
         stream.write_all(&request(1, target, b"")).unwrap();
@@ -294,7 +294,7 @@ impl Access {
     }
 }
 
-/// A connection from an address of loopback.
+/// A connection from a loopback address.
 pub fn dial_from(source: Ipv4Addr, to: SocketAddrV4) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddrV4::new(source, 0).into()).unwrap();
@@ -309,7 +309,7 @@ pub fn with_deadline(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Calls `condition` until it gives something.
+/// Calls `condition` until it returns a value.
 pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + DEADLINE;
     loop {
@@ -321,8 +321,8 @@ pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// The bytes of a SOCKS4 request, written here octet by octet so that program and test do not
-/// share a mistake. `command` is 1 for CONNECT, 2 for BIND.
+/// The bytes of a SOCKS4 request, built octet by octet so that program and test do not share a
+/// mistake. `command` is 1 for CONNECT, 2 for BIND.
 pub fn request(command: u8, target: SocketAddrV4, user: &[u8]) -> Vec<u8> {
     let mut bytes = vec![4, command];
     bytes.extend(target.port().to_be_bytes());
@@ -374,7 +374,7 @@ pub fn listener() -> (TcpListener, SocketAddrV4) {
     (listener, address)
 }
 
-/// Takes one connection.
+/// Accepts one connection.
 pub fn accept(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).unwrap();
     let stream = wait_until("a connection", || listener.accept().ok()).0;
@@ -382,7 +382,7 @@ pub fn accept(listener: &TcpListener) -> TcpStream {
     with_deadline(stream)
 }
 
-/// A server that sends everything back until FIN, on a thread per connection.
+/// A server that echoes everything until FIN, on a thread per connection.
 pub fn echo_server() -> SocketAddrV4 {
     let (listener, address) = listener();
     thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! Network namespaces made for a test: nothing in them reaches any other machine, and they are gone
-//! with the processes in them.
+//! Network namespaces for tests: nothing in them reaches any other machine, and they end with the
+//! processes in them.
 
 use super::tools::can_run;
 use super::wait_until;
@@ -10,13 +10,13 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Set in the process that runs a test inside its namespace, to the one it came from.
+/// Set in the process that runs a test inside its namespace, to the namespace outside.
 const INSIDE: &str = "SOCKU_TEST_INSIDE";
-/// A port of the router's where nobody listens.
+/// A port of the router where no socket listens.
 const CLOSED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 2), 1);
 const PROGRAMS: [&str; 7] = ["ip", "unshare", "nsenter", "sysctl", "sleep", "bash", "python3"];
 
-/// Runs the test of this name again in a namespace of its own, where `body` is called.
+/// Runs the test of this name again in its own namespace, where `body` is called.
 pub fn in_namespace(test: &str, body: fn()) {
     if let Some(outside) = std::env::var_os(INSIDE) {
         assert_ne!(namespace_of("self"), outside, "this would change the machine's own network");
@@ -49,11 +49,11 @@ pub fn run(program: &str, arguments: &str) {
 
 /// `ip` in this namespace.
 pub fn ip(arguments: &str) {
-    assert!(std::env::var_os(INSIDE).is_some(), "only in a namespace of the test's own");
+    assert!(std::env::var_os(INSIDE).is_some(), "only inside the test's own namespace");
     run("ip", arguments);
 }
 
-/// A second namespace, a router at the other end of a cable.
+/// A second namespace: a router at the other end of a cable.
 ///
 /// ```text
 /// this namespace: near 10.9.0.1/24 ---- far 10.9.0.2/24: the other
@@ -79,9 +79,9 @@ impl Router {
         router.ip("link set far up");
         ip("route add 10.9.0.0/16 via 10.9.0.2");
         router.enter("sysctl -qw net.ipv4.ip_forward=1");
-        // The kernel sends few of these to one peer in a second; a test sends more.
+        // The kernel limits ICMP errors to one peer per second; a test causes more.
         router.enter("sysctl -qw net.ipv4.icmp_ratelimit=0");
-        // Before that a packet may be lost, and would be sent again a second later.
+        // Until then a packet may be lost, and would be retransmitted a second later.
         wait_until("the cable to carry", || {
             let answer = TcpStream::connect_timeout(&CLOSED.into(), Duration::from_millis(100));
             (answer.err()?.kind() == ErrorKind::ConnectionRefused).then_some(())

@@ -1,5 +1,5 @@
-//! Scripted name servers and identds on loopback. Messages are put together octet by octet,
-//! so that program and test do not share a mistake.
+//! Scripted name servers and identds on loopback. Messages are built octet by octet, so that
+//! program and test do not share a mistake.
 
 use super::{dial_from, request, request_4a};
 use std::io::{Read, Write};
@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSo
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Says by hand why a test does not run without root; in CI that is a failure.
+/// Whether the test runs as root. If not, prints that it is skipped, or fails if `CI` is set.
 pub fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     assert!(is_root || std::env::var_os("CI").is_none(), "this test needs root");
@@ -17,26 +17,26 @@ pub fn is_root() -> bool {
     is_root
 }
 
-/// A question as a name server sees it.
+/// A query as a name server sees it.
 #[derive(Clone, Debug)]
 pub struct Question {
     pub bytes: Vec<u8>,
     pub name: String,
     pub tcp: bool,
     pub from: SocketAddr,
-    /// How many came before.
+    /// How many came before it.
     pub number: usize,
 }
 
-/// A name server on a port of loopback, UDP and TCP.
+/// A name server on a loopback port, UDP and TCP.
 pub struct NameServer {
     pub address: SocketAddrV4,
     seen: Arc<Mutex<Vec<Question>>>,
 }
 
 impl NameServer {
-    /// Answers each question with the messages that `answer` gives. Over TCP the connection is
-    /// closed after them.
+    /// Answers each query with the messages that `answer` returns. Over TCP it then closes the
+    /// connection.
     pub fn start(answer: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static) -> NameServer {
         NameServer::start_at(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), answer)
     }
@@ -48,7 +48,7 @@ impl NameServer {
         let (tcp, udp) = bind_both(at);
         let SocketAddr::V4(address) = udp.local_addr().unwrap() else { unreachable!() };
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let note = {
+        let record = {
             let seen = seen.clone();
             move |bytes: &[u8], tcp, from| {
                 let mut seen = seen.lock().unwrap();
@@ -60,25 +60,25 @@ impl NameServer {
             }
         };
         let answer = Arc::new(answer);
-        let (note_tcp, answer_tcp) = (note.clone(), answer.clone());
+        let (record_tcp, answer_tcp) = (record.clone(), answer.clone());
         thread::spawn(move || {
             let mut bytes = [0; 2048];
             while let Ok((length, from)) = udp.recv_from(&mut bytes) {
-                for message in answer(&note(&bytes[..length], false, from)) {
+                for message in answer(&record(&bytes[..length], false, from)) {
                     let _ = udp.send_to(&message, from);
                 }
             }
         });
         thread::spawn(move || {
             for mut stream in tcp.incoming().map_while(Result::ok) {
-                let (note, answer) = (note_tcp.clone(), answer_tcp.clone());
+                let (record, answer) = (record_tcp.clone(), answer_tcp.clone());
                 thread::spawn(move || {
                     let mut length = [0; 2];
                     stream.read_exact(&mut length).ok()?;
                     let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
                     stream.read_exact(&mut bytes).ok()?;
                     let from = stream.peer_addr().ok()?;
-                    for message in answer(&note(&bytes, true, from)) {
+                    for message in answer(&record(&bytes, true, from)) {
                         stream.write_all(&(message.len() as u16).to_be_bytes()).ok()?;
                         stream.write_all(&message).ok()?;
                     }
@@ -89,12 +89,12 @@ impl NameServer {
         NameServer { address, seen }
     }
 
-    /// What has been asked so far.
+    /// The queries so far.
     pub fn seen(&self) -> Vec<Question> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// The names asked for so far.
+    /// The names queried so far.
     pub fn names(&self) -> Vec<String> {
         self.seen().into_iter().map(|question| question.name).collect()
     }
@@ -133,7 +133,7 @@ pub fn wire(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// A record of class IN that holds for 60 seconds.
+/// A record of class IN with a TTL of 60 seconds.
 pub fn record(owner: &str, kind: u16, data: &[u8]) -> Vec<u8> {
     let mut bytes = wire(owner);
     bytes.extend(kind.to_be_bytes());
@@ -163,20 +163,20 @@ pub fn reply(question: &Question, flags: u16, records: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// The answer that the name has these addresses.
+/// An answer with these addresses.
 pub fn addresses(question: &Question, list: &[[u8; 4]]) -> Vec<Vec<u8>> {
     let records: Vec<_> = list.iter().map(|address| a("&", *address)).collect();
     vec![reply(question, 0, &records)]
 }
 
-/// Sends a CONNECT by name on a fresh connection.
+/// Sends a CONNECT by name on a new connection.
 pub fn ask(proxy: &super::Proxy, name: &[u8], port: u16) -> TcpStream {
     let mut stream = proxy.dial();
     stream.write_all(&request_4a(1, name, port, b"")).unwrap();
     stream
 }
 
-/// Sends a CONNECT on a fresh connection from `source`.
+/// Sends a CONNECT on a new connection from `source`.
 pub fn connect_from(
     source: Ipv4Addr,
     proxy: SocketAddrV4,

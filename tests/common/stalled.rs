@@ -1,14 +1,14 @@
-//! Clients that do not read what they asked for.
+//! Clients that do not read.
 
 use super::{Proxy, accept, listener, read_reply, request, traffic, wait_until, with_deadline};
 use std::io::Write;
 use std::net::TcpStream;
 
-/// Opens sessions whose client never reads, and fills each until nothing more is taken.
+/// Opens sessions whose client never reads, and fills each until the target blocks.
 pub fn stall(proxy: &Proxy, count: usize) -> Vec<(TcpStream, TcpStream)> {
     let (listener, target) = listener();
     let open = |_| {
-        // A small window: what fills up is the proxy, not the client's kernel.
+        // A small window, so that the proxy fills up, not the client's kernel.
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -26,8 +26,8 @@ pub fn stall(proxy: &Proxy, count: usize) -> Vec<(TcpStream, TcpStream)> {
         let writes = std::iter::from_fn(|| target.write(&chunk).ok());
         writes.count()
     };
-    // Until no target can send any more although the proxy has done all that it can.
-    wait_until("the targets to be held up", || {
+    // Until no target can send any more although the proxy has finished all its work.
+    wait_until("the targets to block", || {
         proxy.wait_asleep();
         let moved: usize = sessions.iter().map(|(_, target)| fill(target)).sum();
         (moved == 0).then_some(())

@@ -1,4 +1,4 @@
-//! What some tests need of the machine: root, and programs of the system.
+//! Requirements of some tests: root, and system programs.
 
 use super::{DEADLINE, wait_until};
 use std::fs;
@@ -6,12 +6,13 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-/// Whether this test can run: as root, and with these programs. When it cannot, it says so
-/// where it is run by hand, and fails where `CI` is set.
+/// Whether this test can run: as root, and with these programs. If not, prints that it is skipped,
+/// or fails if `CI` is set.
 pub fn can_run(programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = |program: &&str| std::env::split_paths(&path).any(|d| d.join(program).exists());
-    let mut missing: Vec<&str> = programs.iter().copied().filter(|p| !is_there(p)).collect();
+    let is_installed =
+        |program: &&str| std::env::split_paths(&path).any(|d| d.join(program).exists());
+    let mut missing: Vec<&str> = programs.iter().copied().filter(|p| !is_installed(p)).collect();
     if !rustix::process::geteuid().is_root() {
         missing.push("root");
     }
@@ -34,20 +35,20 @@ pub fn status_field(pid: u32, field: &str) -> String {
 pub struct Strace {
     child: Child,
     pid: u32,
-    /// Where it writes the calls.
+    /// The file that it writes the calls to.
     pub calls: PathBuf,
-    /// Kept open: it has more to say when it is detached.
+    /// Kept open: strace writes more when it is detached.
     _stderr: BufReader<ChildStderr>,
 }
 
 impl Strace {
-    /// Attaches and waits until it has: the next call is traced. The `-e` expressions say what to
-    /// trace and to inject; counts of calls begin here.
+    /// Attaches, and waits until the next call is traced. The `-e` expressions say what to trace
+    /// and to inject; counts of calls start here.
     pub fn attach(pid: u32, directory: &Path, expressions: &[&str]) -> Strace {
         Strace::attach_with(pid, directory, &[], expressions)
     }
 
-    /// The same, for the calls that have to do with one file.
+    /// The same, for calls on one file.
     pub fn attach_to_path(pid: u32, directory: &Path, file: &str, expressions: &[&str]) -> Strace {
         Strace::attach_with(pid, directory, &["-P", file], expressions)
     }
@@ -61,7 +62,7 @@ impl Strace {
             command.args(["-e", expression]);
         }
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        // The kernel names the tracer before calls are traced; strace itself says when they are.
+        // The kernel names the tracer before calls are traced; strace itself reports when they are.
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
@@ -69,7 +70,7 @@ impl Strace {
         Strace { child, pid, calls, _stderr: stderr }
     }
 
-    /// Waits until a call of this form has been seen; the line.
+    /// Waits until a line of the trace contains `text`; returns the line.
     pub fn wait_call(&self, text: &str) -> String {
         wait_until(&format!("{text:?} from strace"), || {
             let calls = fs::read_to_string(&self.calls).unwrap_or_default();
@@ -77,7 +78,7 @@ impl Strace {
         })
     }
 
-    /// How many calls were made to fail.
+    /// How many calls had an error injected.
     pub fn injected(&self) -> usize {
         fs::read_to_string(&self.calls).unwrap_or_default().matches("(INJECTED)").count()
     }

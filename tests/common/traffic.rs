@@ -1,4 +1,4 @@
-//! Bytes that tell where they belong, and what the kernel says of a connection.
+//! Bytes that show their position in a stream, and the kernel's view of a connection.
 
 use super::{DEADLINE, wait_until, with_deadline};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -9,12 +9,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use std::{fs, io};
 
-/// A prime, so that the pattern never repeats in step with anybody's buffers.
+/// A prime, so that the pattern never repeats in step with any buffer.
 const PERIOD_BYTES: usize = 1_048_573;
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// The bytes that everything sent here is a part of: the byte at place `n` of a stream is the
-/// one at `n` modulo the period. One more chunk is behind it, to take any slice in one piece.
+/// The pattern of all streams: the byte at position `n` of a stream is the one at `n` modulo the
+/// period. One more chunk follows, so that any slice is contiguous.
 fn pattern() -> &'static [u8] {
     static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
     PATTERN.get_or_init(|| {
@@ -31,7 +31,7 @@ fn pattern() -> &'static [u8] {
     })
 }
 
-/// At most a chunk of the pattern, from place `at` of a stream on.
+/// At most a chunk of the pattern, from position `at` of a stream.
 fn slice(at: usize, length: usize) -> &'static [u8] {
     let start = at % PERIOD_BYTES;
     &pattern()[start..start + length.min(CHUNK_BYTES)]
@@ -42,7 +42,7 @@ pub fn bytes(total: usize) -> Vec<u8> {
     (0..total).step_by(CHUNK_BYTES).flat_map(|at| slice(at, total - at)).copied().collect()
 }
 
-/// Sends the places `from..to` of a stream.
+/// Sends the positions `from..to` of a stream.
 pub fn send(mut stream: &TcpStream, from: usize, to: usize) {
     let mut at = from;
     while at < to {
@@ -52,8 +52,8 @@ pub fn send(mut stream: &TcpStream, from: usize, to: usize) {
     }
 }
 
-/// Sends from place `from` on until nothing more is taken for half a second; the place where
-/// that is. At most up to `to`.
+/// Sends from position `from` until nothing can be sent for half a second, at most up to `to`;
+/// returns the position reached.
 pub fn send_until_blocked(mut stream: &TcpStream, from: usize, to: usize) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut at = from;
@@ -68,7 +68,7 @@ pub fn send_until_blocked(mut stream: &TcpStream, from: usize, to: usize) -> usi
     at
 }
 
-/// Reads what is there, at most up to place `to` of a stream; the place behind it.
+/// Reads once, at most up to position `to` of a stream; returns the position after it.
 fn read_once(mut stream: &TcpStream, at: usize, to: usize, buffer: &mut [u8]) -> io::Result<usize> {
     let wanted = buffer.len().min(to - at);
     let n = stream.read(&mut buffer[..wanted])?;
@@ -76,14 +76,14 @@ fn read_once(mut stream: &TcpStream, at: usize, to: usize, buffer: &mut [u8]) ->
     Ok(at + n)
 }
 
-/// Reads the places `from..to` of a stream.
+/// Reads the positions `from..to` of a stream.
 pub fn receive(stream: &TcpStream, from: usize, to: usize) {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut at = from;
     while at < to {
         let next = read_once(stream, at, to, &mut buffer)
             .unwrap_or_else(|error| panic!("reading at {at} of {to}: {error}"));
-        assert_ne!(next, at, "a FIN before place {to}");
+        assert_ne!(next, at, "a FIN before position {to}");
         at = next;
     }
 }
@@ -93,11 +93,12 @@ pub fn receive(stream: &TcpStream, from: usize, to: usize) {
 pub enum End {
     /// In order.
     Fin,
-    /// Cut.
+    /// Reset.
     Reset,
 }
 
-/// Reads from place `from` of a stream to its end; which place that is, and how it ended.
+/// Reads from position `from` of a stream to its end; returns the position of the end, and how it
+/// ended.
 pub fn receive_to_end(stream: &TcpStream, from: usize) -> (usize, End) {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut at = from;
@@ -116,15 +117,16 @@ pub fn send_urgent(stream: &TcpStream, byte: u8) {
     assert_eq!(rustix::net::send(stream, &[byte], SendFlags::OOB), Ok(1));
 }
 
-/// Reads a stream to its end, urgent bytes apart: those, the place of the end without them, and
-/// how it ended. A byte at another place that is taken for urgent is missing there.
+/// Reads a stream to its end, with urgent bytes separate; returns those, the position of the end
+/// without them, and how it ended. Another byte mistaken for urgent would be missing from the
+/// stream.
 pub fn receive_with_urgent(stream: &TcpStream) -> (Vec<u8>, usize, End) {
     let (mut urgent, mut at) = (Vec::new(), 0);
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let mut fds = [PollFd::new(stream, PollFlags::IN | PollFlags::PRI)];
         let patience = Timespec::try_from(DEADLINE).unwrap();
-        assert_ne!(poll(&mut fds, Some(&patience)), Ok(0), "nothing comes at {at}");
+        assert_ne!(poll(&mut fds, Some(&patience)), Ok(0), "nothing arrives at {at}");
         let mut byte = [0];
         if fds[0].revents().contains(PollFlags::PRI) {
             assert!(rustix::net::recv(stream, &mut byte, RecvFlags::OOB).is_ok());
@@ -142,8 +144,8 @@ pub fn receive_with_urgent(stream: &TcpStream) -> (Vec<u8>, usize, End) {
     }
 }
 
-/// Reads a stream to its end, at most so many bytes at a time with a rest before each; the place
-/// of the end, and how it ended.
+/// Reads a stream to its end, at most `bytes` at a time with a pause before each read; returns the
+/// position of the end, and how it ended.
 pub fn receive_slowly(stream: &TcpStream, bytes: usize, rest: Duration) -> (usize, End) {
     let mut at = 0;
     loop {
@@ -157,7 +159,7 @@ pub fn receive_slowly(stream: &TcpStream, bytes: usize, rest: Duration) -> (usiz
     }
 }
 
-/// One byte there and back, through whatever is between.
+/// Sends one byte and waits for its echo.
 pub fn ping(mut stream: &TcpStream) {
     stream.write_all(b"p").unwrap();
     let mut answer = [0];
@@ -176,11 +178,12 @@ pub fn wait_delivered(stream: &TcpStream) {
 
 /// An address as /proc/net/tcp writes it.
 fn hex(address: SocketAddr) -> String {
-    let SocketAddr::V4(address) = address else { panic!("{address} is not of IPv4") };
+    let SocketAddr::V4(address) = address else { panic!("{address} is not IPv4") };
     format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port())
 }
 
-/// A listener whose queue is full, so that the kernel drops every SYN; and what fills it.
+/// A listener whose queue is full, so that the kernel drops every SYN; and the connection that
+/// fills it.
 pub fn full_listener() -> (TcpListener, SocketAddrV4, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let filler = fill(&listener);
@@ -188,21 +191,21 @@ pub fn full_listener() -> (TcpListener, SocketAddrV4, TcpStream) {
     (listener, address, filler)
 }
 
-/// Makes the queue of a listener full with what this returns.
+/// Fills the queue of a listener with the connection returned.
 pub fn fill(listener: &TcpListener) -> TcpStream {
-    // Linux takes one more than this into the queue.
+    // Linux queues one more than this.
     socket2::SockRef::from(listener).listen(0).unwrap();
     with_deadline(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
 }
 
-/// Closes a listener. A process that another thread has just started may have it for a moment more.
+/// Closes a listener. A process just started by another thread may still hold it for a moment.
 pub fn close(listener: TcpListener) {
     let address = listener.local_addr().unwrap();
     drop(listener);
-    wait_until("nobody to listen", || TcpStream::connect(address).is_err().then_some(()));
+    wait_until("the listener to close", || TcpStream::connect(address).is_err().then_some(()));
 }
 
-/// One byte from one end to the other, through whatever is between.
+/// Sends one byte from one end to the other.
 pub fn ping_one_way(mut from: &TcpStream, mut to: &TcpStream) {
     from.write_all(b"p").unwrap();
     let mut byte = [0];
