@@ -1,6 +1,6 @@
-"""Every kind of session: what client and target do, and notes on the calls that the proxy makes.
+"""Every kind of session: the actions of client and target, and notes on the calls of the proxy.
 
-A note belongs to the first call, behind that of the note before it, that its pattern is found in.
+A note belongs to the first call, after that of the note before it, that matches its pattern.
 """
 
 import socket
@@ -31,7 +31,7 @@ def reset(connection):
 
 
 class Stage:
-    """Client and target, and the proxy between them; after each step it is left to come to rest."""
+    """Client and target, and the proxy between them; each step waits until the proxy is at rest."""
 
     def __init__(self, proxy, target, names, at_rest):
         self.proxy, self.target, self.names, self.at_rest = proxy, target, names, at_rest
@@ -53,7 +53,7 @@ class Stage:
         return connection
 
     def send_last(self, connection, data):
-        """Sends this with a FIN: both are there at once, as one segment."""
+        """Sends data with a FIN, in one segment."""
         connection.send(data, socket.MSG_MORE)
         connection.shutdown(socket.SHUT_WR)
         self.at_rest()
@@ -88,25 +88,28 @@ class Stage:
 
 @scenario("CONNECT", """A client connects, asks for the target, sends 5 bytes, gets 5 back and closes; then the target
 closes.""", [
-    (r"epoll_wait.*listener: IN", "Somebody is at the door."),
-    (r"accept4.*= client", "Flags and the listener's inherited options leave no call for setting any."),
-    (r"epoll_ctl.*client", "To be read, edge-triggered. Room to send is there, and is awaited only once it is not."),
-    (r"accept4.*EAGAIN", "Nobody else: only EAGAIN clears the bit that somebody may be there."),
-    (r"recvfrom.*request", "The whole request in one read; fewer bytes than asked for means no more are there."),
-    (r"SO_OOBINLINE", "Urgent bytes shall stay in their place. TCP_NODELAY waits until a second piece is sent."),
-    (r"connect\(target", "Non-blocking: the loop goes on."),
+    (r"epoll_wait.*listener: IN", "A client is waiting."),
+    (r"accept4.*= client", "Flags, and options inherited from the listener, save all calls that set options."),
+    (r"epoll_ctl.*client", "Registered to be read, edge-triggered. There is room to send; it is awaited only when "
+     "there is none."),
+    (r"accept4.*EAGAIN", "No other client: only EAGAIN clears the listener's readiness bit."),
+    (r"recvfrom.*request", "The whole request in one read; a short count means that there are no more bytes."),
+    (r"SO_OOBINLINE", "Urgent bytes keep their place in the stream. TCP_NODELAY is not set before a second piece is "
+     "sent."),
+    (r"connect\(target", "Non-blocking: the loop continues."),
     (r"epoll_wait.*target.*OUT", "Writable without an error: connected. No call asks for the error."),
-    (r"getsockname\(target", "The reply tells the address that the connection has."),
-    (r"epoll_ctl.*MOD, target", "Room to send is awaited no more: an acknowledged FIN, for one, would wake the loop."),
+    (r"getsockname\(target", "The reply has the local address of the connection."),
+    (r"epoll_ctl.*MOD, target", "Room to send is no longer awaited: an acknowledged FIN, for one, would wake the "
+     "loop."),
     (r"sendto\(client, <reply 90", "Granted only now that the target has accepted."),
     (r"recvfrom\(client.*hello", "One read, one write: the buffer goes back to the pool at once."),
     (r"recvfrom\(target.*world", "The other direction is the same code."),
     (r"recvfrom\(client, \"\".* = 0", "The client's FIN."),
-    (r"shutdown\(target", "Passed on, for nothing is held in its direction; the other one stays open."),
+    (r"shutdown\(target", "Passed on, since no byte is held in its direction; the other direction stays open."),
     (r"recvfrom\(target, \"\".* = 0", "The target's FIN: both directions have ended, so no shutdown is needed."),
-    (r"close\(client", "Closing takes a socket out of the epoll set as well."),
-    (r"access line", "The one line that a session writes; a turn's lines go together. Standard error is a pipe here, "
-     "opened again without blocking."),
+    (r"close\(client", "Closing also removes a socket from the epoll set."),
+    (r"access line", "The session's only log line; the lines of a turn are written together. Standard error is a pipe "
+     "here, opened again without blocking."),
 ])
 def connect(stage):
     client = stage.dial()
@@ -122,9 +125,9 @@ def connect(stage):
 
 
 @scenario("CONNECT by name, from the hosts file", """SOCKS4A for `localhost`. The hosts file is in memory: it costs
-no call, and what follows is as with an address.""", [
+no call, and the rest is as with an address.""", [
     (r"recvfrom.*request: CONNECT localhost", "A name, and the rules may permit it."),
-    (r"connect\(target, 127.0.0.1", "The address has been judged; it is never looked up again."),
+    (r"connect\(target, 127.0.0.1", "The address has been evaluated; it is never looked up again."),
 ])
 def hosts(stage):
     client = stage.dial()
@@ -135,12 +138,12 @@ def hosts(stage):
     stage.close(target)
 
 
-@scenario("CONNECT by name, from the DNS", """SOCKS4A for a name that a name server knows: seven calls for one
-question, and the loop never waits for the answer.""", [
-    (r"socket.*= dns", "A fresh socket for each question: its port is hard to guess."),
-    (r"connect\(dns", "Connected: the kernel drops what others send to it."),
+@scenario("CONNECT by name, from the DNS", """SOCKS4A for a name that a name server knows: seven calls for one query,
+and the loop never waits for the answer.""", [
+    (r"socket.*= dns", "A new socket for each query: its port is hard to guess."),
+    (r"connect\(dns", "Connected: the kernel drops datagrams from other addresses."),
     (r"(recvfrom|recv)\(dns", "The answer; its id, question and flags are checked."),
-    (r"close\(dns", "The question's socket goes."),
+    (r"close\(dns", "The query's socket is closed."),
     (r"connect\(target", "The first address that the rules permit."),
 ])
 def dns(stage):
@@ -153,15 +156,15 @@ def dns(stage):
     stage.close(target)
 
 
-@scenario("BIND", """The client expects a connection from 127.0.0.1, as for active FTP. It comes, sends 5 bytes and
-closes.""", [
-    (r"recvfrom.*request: BIND", "Which peer is expected."),
-    (r"connect\(facing", "The local address that faces the peer: the kernel's routes tell it; nothing is sent."),
+@scenario("BIND", """The client expects a connection from 127.0.0.1, as for active FTP. The peer connects, sends 5
+bytes and closes.""", [
+    (r"recvfrom.*request: BIND", "The request names the expected peer."),
+    (r"connect\(facing", "Finds the local address that routes to the peer; nothing is sent."),
     (r"listen\(bind", "Listening comes before the first reply."),
-    (r"sendto\(client, <reply 90", "First reply: where the peer shall connect to."),
-    (r"accept4\(bind.*= peer", "Somebody has come. One is enough."),
-    (r"close\(bind", "The listener goes at once."),
-    (r"sendto\(client, <reply 90", "Second reply: who has come. From here on it is a relay like any other."),
+    (r"sendto\(client, <reply 90", "First reply: the address for the peer to connect to."),
+    (r"accept4\(bind.*= peer", "A peer has connected. Only one is accepted."),
+    (r"close\(bind", "The listener is closed at once."),
+    (r"sendto\(client, <reply 90", "Second reply: the peer's address. From here on it is a relay like any other."),
     (r"recvfrom\(peer", "Bytes, as in any relay."),
 ])
 def bind(stage):
@@ -180,8 +183,8 @@ def bind(stage):
 @scenario("Refused by the rules", "No rule permits the target.", [
     (r"recvfrom.*CONNECT", "The request. No socket is opened for it."),
     (r"sendto\(client, <reply 91", "The reply ..."),
-    (r"shutdown\(client", "... and FIN. A close over bytes that nobody read would be a reset, which can overtake the reply."),
-    (r"recvfrom\(client, \"\".* = 0", "The client has it and closes."),
+    (r"shutdown\(client", "... and FIN. Closing with unread bytes would send a reset, which can overtake the reply."),
+    (r"recvfrom\(client, \"\".* = 0", "The client has the reply and closes."),
 ])
 def refused(stage):
     client = stage.dial()
@@ -190,11 +193,11 @@ def refused(stage):
     stage.close(client)
 
 
-@scenario("Refused by the target", "Nobody listens at the target's port.", [
-    (r"connect\(target", "Non-blocking, even where the answer comes at once."),
-    (r"epoll_wait.*ERR", "The event tells of a failure ..."),
-    (r"getsockopt\(target.*SO_ERROR", "... so that it is worth a call to ask which."),
-    (r"sendto\(client, <reply 91", "As for every refusal: reply, FIN, and the client's FIN awaited."),
+@scenario("Refused by the target", "No socket listens at the target's port.", [
+    (r"connect\(target", "Non-blocking, even if the answer comes at once."),
+    (r"epoll_wait.*ERR", "The event reports a failure ..."),
+    (r"getsockopt\(target.*SO_ERROR", "... so one call takes the error."),
+    (r"sendto\(client, <reply 91", "As for every refusal: reply, FIN, and waiting for the client's FIN."),
 ])
 def refused_by_target(stage):
     with ports.reserved() as closed:
@@ -204,14 +207,14 @@ def refused_by_target(stage):
         stage.close(client)
 
 
-@scenario("Half-close", """`printf ... | ncat`: the client's FIN is right behind its request. The answer takes its
-time and arrives whole.""", [
-    (r"recvfrom\(client", "Request and bytes behind it in one read."),
-    (r"sendto\(target", "What came behind the request is the first that the target gets."),
-    (r"shutdown\(target", "Then the client's FIN. The direction towards the client goes on."),
+@scenario("Half-close", """`printf ... | ncat`: the client's FIN comes right after its request. The answer comes
+later and arrives complete.""", [
+    (r"recvfrom\(client", "The request and the bytes after it in one read."),
+    (r"sendto\(target", "The bytes after the request are the first that the target gets."),
+    (r"shutdown\(target", "Then the client's FIN. The direction towards the client stays open."),
     (r"recvfrom\(target.*answer", "The answer, later."),
-    (r"sendto\(client, \"the answer", "It is delivered to a client that said all it had to say."),
-    (r"recvfrom\(target, \"\".* = 0", "The target's FIN ends it."),
+    (r"sendto\(client, \"the answer", "It is delivered although the client has closed its side."),
+    (r"recvfrom\(target, \"\".* = 0", "The target's FIN ends the session."),
 ])
 def half_close(stage):
     client = stage.dial()
@@ -227,11 +230,12 @@ def half_close(stage):
 
 @scenario("Reset by the target", """The target sends 5 bytes and is reset: they arrive, then the reset is passed
 on.""", [
-    (r"epoll_wait.*target.*(ERR|HUP)", "A reset. What had arrived before it was delivered already."),
-    (r"recvfrom\(target.*ECONNRESET", "The kernel tells it once."),
-    (r"TIOCOUTQ", "Has the client acknowledged everything? If not, it is asked again every now and then: a reset would "
-        "throw away the rest."),
-    (r"SO_LINGER.*l_onoff=1", "Closing with this set is a reset: a cut transfer must not look complete."),
+    (r"epoll_wait.*target.*(ERR|HUP)", "A reset. The bytes before it have been delivered already."),
+    (r"recvfrom\(target.*ECONNRESET", "The kernel reports the error once."),
+    (r"TIOCOUTQ", "Whether the client has acknowledged everything. If not, this is polled: a reset would discard the "
+     "rest."),
+    (r"SO_LINGER.*l_onoff=1", "Closing with this option set sends a reset: an incomplete transfer must not look "
+     "complete."),
 ])
 def reset_by_target(stage):
     client, target = stage.relaying()
@@ -242,7 +246,7 @@ def reset_by_target(stage):
     client.close()
 
 
-@scenario("Reset by the client, while connected", "The same the other way round.", [
+@scenario("Reset by the client, while connected", "The same in the other direction.", [
     (r"recvfrom\(client.*ECONNRESET", "The client's reset."),
     (r"SO_LINGER.*l_onoff=1", "Passed on."),
 ])
@@ -253,11 +257,11 @@ def reset_by_client(stage):
     target.close()
 
 
-@scenario("Idle", """Two seconds pass with an open session, from the grant on: no call at all. The first
-call below is what the proxy was waiting in; it returns when the client speaks again.""", [
-    (r"epoll_wait.*client: IN", "Two seconds later. There was no tick in between."),
-    (r"SO_KEEPALIVE", "Not a short session, so the kernel shall notice if the target vanishes: once for a session, and "
-     "spared those that end within a second."),
+@scenario("Idle", """An open session is idle for two seconds after the grant: no call at all. The first call below is
+the one that the proxy was waiting in; it returns when the client sends again.""", [
+    (r"epoll_wait.*client: IN", "Two seconds later, without a call in between."),
+    (r"SO_KEEPALIVE", "Not a short session, so the kernel has to detect if the target vanishes. Set once per session, "
+     "and not for those that end within a second."),
 ], is_long=True, from_line=r"sendto\(client, <reply 90")
 def idle(stage):
     client, target = stage.relaying()
@@ -268,12 +272,13 @@ def idle(stage):
     stage.close(target)
 
 
-@scenario("A sustained flow", """The target sends 2 MiB. This one depends on when the kernel delivers what, so it is a
-sample, with what repeats left out.""", [
-    (r"recvfrom\(target", "A read that fills the whole buffer: more than small traffic."),
-    (r"pipe2", "From here on through a pipe, without copying; it is lent, and kept for the next flow."),
+@scenario("A sustained flow", """The target sends 2 MiB. The calls depend on when the kernel delivers the bytes, so
+this is a sample, with repetitions left out.""", [
+    (r"recvfrom\(target", "A read that fills the whole buffer: the flow is sustained."),
+    (r"pipe2", "From here on through a pipe, without copying; the pipe is lent, and kept for the next flow."),
     (r"splice\(target", "Pages of the target's socket into the pipe ..."),
-    (r"splice\(pipe-out", "... and out of it before more is taken in: so EAGAIN always means that the target has no more."),
+    (r"splice\(pipe-out", "... and out of it before more are read, so EAGAIN always means that the target has no "
+     "more."),
 ], is_sample=True, from_line=r"sendto\(client, <reply 90")
 def flow(stage):
     client, target = stage.relaying()
