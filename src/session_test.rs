@@ -456,7 +456,7 @@ fn an_attempt_without_a_descriptor_is_postponed_while_another_is_under_way() {
 fn an_attempt_that_has_made_way_is_no_hope_any_more() {
     let rules = rules("permit c *.*.*.*");
     let addresses: Vec<_> = (1..=6).map(|last| Ipv4Addr::new(10, 2, 0, last)).collect();
-    let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+    let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
     session.handle_resolved(&Ok(resolved("www.example", &addresses)), &env(&rules));
     for attempt in 1..6 {
         session.handle_deadline(&DURATIONS, &env_at(&rules, attempt * DELAY_MS));
@@ -483,7 +483,7 @@ fn each_state_has_its_whole_time_and_identd_has_its_own_once() {
         Some(1_000 + DURATIONS.ident_ms),
         "since it was asked"
     );
-    let user = Outcome::User(b"bob"[..].into());
+    let user = IdentResult::User(b"bob"[..].into());
     assert_eq!(session.handle_ident(user, &env_at(&rules, 9_000)), connect(0, GOOD));
     assert_eq!(session.deadline(&DURATIONS), Some(9_000 + DURATIONS.connect_ms));
     session.handle_attempt_failed(0, CloseReason::Refused, &env_at(&rules, 12_000));

@@ -319,5 +319,5 @@ fn attempts_start_some_time_apart_a_fifth_replaces_the_oldest_and_losers_are_clo
     wait_until("the others to be closed", || under_way(port).is_empty().then_some(()));
     drop((stream, peer, fillers));
     assert_eq!(proxy.access(1).field("address"), format!("127.5.2.5:{port}"));
-    proxy.settled();
+    proxy.wait_idle();
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::super::super::server::*;
 use super::super::super::{Hosts, Settings, TOTAL_TIMEOUT_MS, Transmit};
-use super::super::{Lookup, TIMEOUTS_PER_CALL};
+use super::super::{Lookup, QUERIES_MAX, TIMEOUTS_PER_CALL};
 use super::*;
 
 const FLOOD: u64 = 300;
