@@ -246,7 +246,8 @@ fn a_client_that_has_closed_its_side_is_waited_for_from_then_on() {
     let left = Instant::now();
     client.shutdown(Shutdown::Write).unwrap();
     proxy.turn_until_left();
-    assert!(left.elapsed() >= Duration::from_millis(LEAVE_MS - 2), "{:?}", left.elapsed());
+    let took = left.elapsed().as_millis() as Millis;
+    assert!((LEAVE_MS - 2..CONNECT_MS).contains(&took), "{took} ms");
 }
 
 #[test]
@@ -266,7 +267,8 @@ fn a_client_that_has_closed_its_side_is_waited_for_as_long_after_its_name_is_kno
     let answer = &addresses(&question, &[target.ip().octets()])[0];
     server.send_to(answer, question.from).unwrap();
     proxy.turn_until_left();
-    assert!(known.elapsed() >= Duration::from_millis(LEAVE_MS - 2), "{:?}", known.elapsed());
+    let took = known.elapsed().as_millis() as Millis;
+    assert!((LEAVE_MS - 2..CONNECT_MS).contains(&took), "{took} ms");
 }
 
 /// Whether the kernel's timer for a connection to an address is that of keepalive.
