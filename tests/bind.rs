@@ -235,7 +235,7 @@ fn a_client_that_has_left_before_its_bind_for_anybody_listens_is_told_91_and_not
     assert_ended(stream);
     let access = proxy.access(1);
     assert_eq!((access.field("reason"), access.field("reply")), ("client-left", "91"));
-    proxy.settled();
+    proxy.wait_idle();
 }
 
 #[test]

@@ -269,8 +269,8 @@ fn with_few_descriptors_names_and_identd_at_once_refuse_no_client() {
     });
     let source = ip(40);
     identd(source, |asked| {
-        let (stream, question) = (asked.stream.try_clone().unwrap(), asked.question.clone());
-        let mut asked = Asked { stream, question };
+        let (stream, query) = (asked.stream.try_clone().unwrap(), asked.query.clone());
+        let mut asked = IdentQuery { stream, query };
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(400));
             asked.answer(b" : USERID : UNIX : bob\r\n");
