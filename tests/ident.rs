@@ -267,7 +267,7 @@ fn with_few_descriptors_names_and_identd_at_once_refuse_no_client() {
         thread::sleep(Duration::from_millis(20));
         addresses(question, &[[127, 0, 0, 1]])
     });
-    let source = ip(40);
+    let source = ip(70);
     identd(source, |asked| {
         let (stream, query) = (asked.stream.try_clone().unwrap(), asked.query.clone());
         let mut asked = IdentQuery { stream, query };

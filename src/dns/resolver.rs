@@ -130,7 +130,7 @@ impl Resolver {
         self.cache.clear();
         let names: Vec<Name> = self.questions.keys().cloned().collect();
         names.into_iter().for_each(|name| self.restart(name));
-        self.restarted = true;
+        self.restarted = !self.questions.is_empty();
     }
 
     /// Allows so many queries in flight, at least one and at most [`QUERIES_MAX`]: where sockets are
