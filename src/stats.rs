@@ -13,8 +13,6 @@ pub struct Stats {
     pub up_bytes: u64,
     /// Bytes relayed from targets to clients.
     pub down_bytes: u64,
-    /// How often accept lacked descriptors or memory.
-    pub accept_failures: u64,
     /// Connections reset without a session, because their source was at twice its limit.
     pub shed: u64,
 }
@@ -26,7 +24,6 @@ impl Default for Stats {
             closed: [0; CloseReason::ALL.len()],
             up_bytes: 0,
             down_bytes: 0,
-            accept_failures: 0,
             shed: 0,
         }
     }
