@@ -33,5 +33,6 @@ mod tests {
         let long = Escaped(&[b'u'; 512]).to_string();
         assert_eq!(long.len(), SHOWN_BYTES_MAX + 3);
         assert!(long.ends_with("u..."));
+        assert_eq!(Escaped(&[b'u'; SHOWN_BYTES_MAX]).to_string(), "u".repeat(SHOWN_BYTES_MAX));
     }
 }

@@ -273,11 +273,13 @@ fn the_rules_see_a_name_as_it_was_completed() {
     let go = connect(0, GOOD);
     // The rules, whether identd is queried at once, and the rule for each name that may resolve.
     type Row = (&'static str, Result<bool, (CloseReason, u32)>, [Option<u32>; 3]);
-    let table: [Row; 6] = [
+    let table: [Row; 8] = [
         ("permit c *.one.example", Ok(false), [Some(1), None, None]),
         ("deny c *.one.example\npermit c 10.*.*.*", Ok(false), [None, Some(2), Some(2)]),
         ("deny c www\npermit c *.two.example", Ok(false), [None, Some(2), None]),
         ("permit c *.two.example ident", Ok(true), [None, None, None]),
+        ("permit c *.example ident", Ok(true), [None, None, None]),
+        ("permit c *.one.example ident\npermit c *.two.example", Ok(false), [None, Some(2), None]),
         ("permit c *.example.com", Err((CloseReason::NoRule, 0)), [None; 3]),
         ("# none\ndeny c *.two.example", Err((CloseReason::Denied, 2)), [None; 3]),
     ];
@@ -488,4 +490,19 @@ fn each_state_has_its_whole_time_and_identd_has_its_own_once() {
     assert_eq!(session.deadline(&DURATIONS), Some(9_000 + DURATIONS.connect_ms));
     session.handle_attempt_failed(0, CloseReason::Refused, &env_at(&rules, 12_000));
     assert_eq!(session.deadline(&DURATIONS), Some(12_000 + DURATIONS.linger_ms));
+    assert_eq!(session.since(), 12_000);
+}
+
+#[test]
+fn an_identd_that_is_silent_while_a_name_is_resolved_does_not_end_that() {
+    let rules = rules("permit c *.*.*.* ident");
+    let times = Durations { ident_ms: 2_000, ..DURATIONS };
+    let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+    assert_eq!(session.deadline(&times), Some(2_000));
+    assert_eq!(session.handle_deadline(&times, &env_at(&rules, 2_000)), Action::Wait);
+    assert_eq!(session.identity(), Some(&Outcome::Missing));
+    assert_eq!(session.deadline(&times), Some(times.resolve_ms));
+    let found = resolved("www.example", &[GOOD]);
+    let action = session.handle_resolved(Ok(&found), &env_at(&rules, 5_000));
+    assert_eq!(action, refusal(Code::NoIdent));
 }

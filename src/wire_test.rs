@@ -141,3 +141,8 @@ fn replies_have_version_zero_and_parse_back() {
         assert_eq!(parse_reply(wrong), Err(ReplyError { bytes: wrong }));
     }
 }
+
+#[test]
+fn commands_have_the_words_of_log_and_rules() {
+    assert_eq!([Command::Connect, Command::Bind].map(|one| one.to_string()), ["connect", "bind"]);
+}
