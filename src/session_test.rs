@@ -1,5 +1,7 @@
 //! Every state transition against a table, and the result of each event.
 
+#[path = "session/attempts_test.rs"]
+mod attempts_in_parallel;
 #[path = "session/life_test.rs"]
 mod life;
 
@@ -389,90 +391,6 @@ fn only_the_expected_peer_may_connect_to_a_bind() {
 }
 
 #[test]
-fn attempts_start_250_ms_apart_and_the_first_to_connect_wins() {
-    let rules = rules("permit c *.*.*.*");
-    let address = |last| Ipv4Addr::new(10, 2, 0, last);
-    let addresses: Vec<_> = (1..=6).map(address).collect();
-    let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
-    let action = session.handle_resolved(&Ok(resolved("www.example", &addresses)), &env(&rules));
-    assert_eq!(action, connect(0, address(1)));
-    for (attempt, &address) in addresses.iter().enumerate().skip(1) {
-        let now = attempt as Millis * DELAY_MS;
-        assert_eq!(session.deadline(&DURATIONS), Some(now), "attempt {attempt}");
-        let action = session.handle_deadline(&DURATIONS, &env_at(&rules, now));
-        assert_eq!(action, connect(attempt, address));
-    }
-    assert_eq!(session.deadline(&DURATIONS), Some(DURATIONS.connect_ms), "for all of them");
-    let action = session.handle_connected(3, OWN, 1_600);
-    assert_eq!(action, Action::Send(Reply::granted(OWN)));
-    assert_eq!(session.address(), Some(SocketAddrV4::new(address(4), 80)));
-}
-
-#[test]
-fn a_failed_attempt_starts_the_next_at_once_and_the_last_failure_is_the_reason() {
-    let rules = rules("permit c *.*.*.*");
-    let second = Ipv4Addr::new(10, 2, 0, 2);
-    let begin = || {
-        let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
-        let found = resolved("www.example", &[GOOD, second]);
-        assert_eq!(session.handle_resolved(&Ok(found), &env(&rules)), connect(0, GOOD));
-        session
-    };
-    let mut session = begin();
-    let action = session.handle_attempt_failed(0, CloseReason::Refused, &env_at(&rules, 10));
-    assert_eq!(action, connect(1, second));
-    let action = session.handle_attempt_failed(1, CloseReason::Unreachable, &env_at(&rules, 20));
-    assert_eq!(action, refusal(Code::Rejected));
-    assert_eq!(session.state(), &State::Rejecting(CloseReason::Unreachable));
-    // With both under way, one that fails leaves the other.
-    let mut session = begin();
-    session.handle_deadline(&DURATIONS, &env_at(&rules, DELAY_MS));
-    let action = session.handle_attempt_failed(1, CloseReason::Refused, &env_at(&rules, 300));
-    assert_eq!(action, Action::Wait);
-    let late = env_at(&rules, DURATIONS.connect_ms);
-    assert_eq!(session.handle_deadline(&DURATIONS, &late), refusal(Code::Rejected));
-    assert_eq!(session.state(), &State::Rejecting(CloseReason::ConnectTimeout));
-}
-
-#[test]
-fn an_attempt_without_a_descriptor_is_postponed_while_another_is_under_way() {
-    let rules = rules("permit c *.*.*.*");
-    let second = Ipv4Addr::new(10, 2, 0, 2);
-    let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
-    let found = resolved("www.example", &[GOOD, second]);
-    session.handle_resolved(&Ok(found), &env(&rules));
-    for now in [DELAY_MS, 2 * DELAY_MS] {
-        let env = env_at(&rules, now);
-        assert_eq!(session.handle_deadline(&DURATIONS, &env), connect(1, second));
-        let action = session.handle_attempt_failed(1, CloseReason::NoResources, &env);
-        assert_eq!((action, session.deadline(&DURATIONS)), (Action::Wait, Some(now + DELAY_MS)));
-    }
-    let env = env_at(&rules, 3 * DELAY_MS);
-    let action = session.handle_attempt_failed(0, CloseReason::Refused, &env);
-    assert_eq!(action, connect(1, second));
-    let action = session.handle_attempt_failed(1, CloseReason::NoResources, &env);
-    assert_eq!(action, refusal(Code::Rejected));
-}
-
-#[test]
-fn an_attempt_that_has_made_way_is_no_hope_any_more() {
-    let rules = rules("permit c *.*.*.*");
-    let addresses: Vec<_> = (1..=6).map(|last| Ipv4Addr::new(10, 2, 0, last)).collect();
-    let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
-    session.handle_resolved(&Ok(resolved("www.example", &addresses)), &env(&rules));
-    for attempt in 1..6 {
-        session.handle_deadline(&DURATIONS, &env_at(&rules, attempt * DELAY_MS));
-    }
-    let env = env_at(&rules, 6 * DELAY_MS);
-    for attempt in 2..5 {
-        let action = session.handle_attempt_failed(attempt, CloseReason::Refused, &env);
-        assert_eq!(action, Action::Wait, "attempt {attempt}");
-    }
-    let action = session.handle_attempt_failed(5, CloseReason::Refused, &env);
-    assert_eq!(action, refusal(Code::Rejected));
-}
-
-#[test]
 fn each_state_has_its_whole_time_and_identd_has_its_own_once() {
     let rules = rules("permit c *.*.*.* ident");
     let mut session = Session::new(1, CLIENT, 0);
@@ -497,12 +415,12 @@ fn each_state_has_its_whole_time_and_identd_has_its_own_once() {
 fn an_identd_that_is_silent_while_a_name_is_resolved_does_not_end_that() {
     let rules = rules("permit c *.*.*.* ident");
     let times = Durations { ident_ms: 2_000, ..DURATIONS };
-    let (mut session, _) = begun(&rules, &request(1, GOOD, 80, "www.example"));
+    let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
     assert_eq!(session.deadline(&times), Some(2_000));
     assert_eq!(session.handle_deadline(&times, &env_at(&rules, 2_000)), Action::Wait);
-    assert_eq!(session.identity(), Some(&Outcome::Missing));
+    assert_eq!(session.identity(), Some(&IdentResult::Missing));
     assert_eq!(session.deadline(&times), Some(times.resolve_ms));
     let found = resolved("www.example", &[GOOD]);
-    let action = session.handle_resolved(Ok(&found), &env_at(&rules, 5_000));
+    let action = session.handle_resolved(&Ok(found), &env_at(&rules, 5_000));
     assert_eq!(action, refusal(Code::NoIdent));
 }
