@@ -3,6 +3,7 @@
 mod bind_ports;
 mod dns_driver;
 mod listeners;
+mod shortage;
 mod spare;
 
 pub use dns_driver::{DnsDriver, WaiterId};
@@ -17,6 +18,7 @@ use crate::session::{Env, Surroundings};
 use crate::settings::Settings;
 use crate::time::Millis;
 use bind_ports::BindPorts;
+use shortage::Shortage;
 use spare::Spare;
 use std::io;
 use std::net::SocketAddrV4;
@@ -39,8 +41,8 @@ pub struct Context<N: Net> {
     pub bind_ports: BindPorts,
     /// A descriptor for calls that need one more for a moment.
     pub spare: Spare<N>,
-    /// A call has lacked a descriptor: each client is accepted together with one set aside.
-    pub is_short: bool,
+    /// Whether a client is accepted only with a descriptor set aside for its target.
+    pub shortage: Shortage,
     /// The time, read once a turn.
     pub now: Millis,
 }
@@ -60,7 +62,7 @@ impl<N: Net> Context<N> {
             rules,
             dns: DnsDriver::new(resolver),
             listeners: Listeners::default(),
-            is_short: false,
+            shortage: Shortage::default(),
         }
     }
 
@@ -76,7 +78,9 @@ impl<N: Net> Context<N> {
 
     /// Records whether a call has lacked a descriptor.
     pub fn record_failure(&mut self, error: &io::Error) {
-        self.is_short |= lacks_resources(error);
+        if lacks_resources(error) {
+            self.shortage.note();
+        }
     }
 }
 

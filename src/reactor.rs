@@ -160,8 +160,10 @@ impl<N: Net> Reactor<N> {
 
     /// Hands the resolver's answers to the waiting sessions; the rest follow in the next turn.
     fn hand_out_answers(&mut self) {
-        let Context { dns, net, spare, is_short, now, .. } = &mut self.cx;
-        *is_short |= dns.drive(net, spare, *now);
+        let Context { dns, net, spare, shortage, now, .. } = &mut self.cx;
+        if dns.drive(net, spare, *now) {
+            shortage.note();
+        }
         for _ in 0..ANSWERS_PER_TURN {
             let Some((waiter, answer)) = self.cx.dns.poll_answer() else { return };
             self.with(waiter.slot, |connection, cx| {
@@ -187,6 +189,7 @@ impl<N: Net> Reactor<N> {
             self.timers.clear(slot as usize);
             let (session, (up, down)) = (connection.session(), connection.delivered());
             self.sources.remove(*session.client.ip());
+            self.cx.shortage.remove_session();
             if let Some(reason) = session.state().closed() {
                 self.stats.count_closed(reason, up, down);
                 info!(target: "access", "{}", Line { session, up, down, now: self.cx.now });
@@ -210,8 +213,8 @@ impl<N: Net> Reactor<N> {
             if self.accept_at().is_none_or(|at| at > self.cx.now) {
                 return;
             }
-            let Context { listeners, net, is_short, now, .. } = &mut self.cx;
-            if let Some(accepted) = listeners.accept(net, is_short, *now) {
+            let Context { listeners, net, shortage, now, .. } = &mut self.cx;
+            if let Some(accepted) = listeners.accept(net, shortage, *now) {
                 self.admit(accepted);
             }
         }
@@ -232,6 +235,7 @@ impl<N: Net> Reactor<N> {
         }
         self.stats.opened += 1;
         self.sources.add(*client.ip());
+        self.cx.shortage.add_session();
         let session = Session::new(self.stats.opened, client, self.cx.now);
         self.connections.insert(Connection::new(slot, session, stream, reserve));
         self.with(slot, |connection, cx| {

@@ -1,5 +1,6 @@
 //! The listeners for clients, served in turn.
 
+use super::shortage::Shortage;
 use crate::net::{Net, lacks_resources};
 use crate::time::Millis;
 use crate::token::{LISTENERS_MAX, Token};
@@ -108,17 +109,22 @@ impl<N: Net> Listeners<N> {
         Ok(false)
     }
 
-    /// Accepts a client from the next listener that may have one; `None` when it has none. With
-    /// `is_short`, a client is accepted only together with a descriptor for its target: with the
+    /// Accepts a client from the next listener that may have one; `None` when it has none. While
+    /// descriptors are short, a client is accepted only together with one for its target: with the
     /// last descriptor it could only be refused.
-    pub fn accept(&mut self, net: &mut N, is_short: &mut bool, now: Millis) -> Option<Accepted<N>> {
+    pub fn accept(
+        &mut self,
+        net: &mut N,
+        shortage: &mut Shortage,
+        now: Millis,
+    ) -> Option<Accepted<N>> {
         // Each listener in turn, even when there is room for one client only.
         let (before, after) = self.listeners.split_at(self.next);
         let step = after.iter().chain(before).position(|listener| listener.ready)?;
         let number = (self.next + step) % self.listeners.len();
         self.next = (number + 1) % self.listeners.len();
         let listener = &mut self.listeners[number];
-        let error = match try_accept(net, &listener.socket, *is_short) {
+        let error = match try_accept(net, &listener.socket, shortage.is_short()) {
             Ok(accepted) => {
                 self.retry_at = None;
                 return Some(accepted);
@@ -126,13 +132,9 @@ impl<N: Net> Listeners<N> {
             Err(error) => error,
         };
         match error.kind() {
-            ErrorKind::WouldBlock => {
-                listener.ready = false;
-                // Two descriptors were free just now, and no client is waiting.
-                *is_short = false;
-            }
+            ErrorKind::WouldBlock => listener.ready = false,
             _ if lacks_resources(&error) => {
-                *is_short = true;
+                shortage.note();
                 self.retry_at = Some(now + ACCEPT_RETRY_MS);
                 self.log_accept_error(&error, now);
             }
