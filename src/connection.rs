@@ -1,9 +1,8 @@
 //! One client's connection: its sockets, its session, and the bytes between them.
 //!
 //! A step checks the sockets and returns the session's next action. [`Connection::follow`] is the
-//! one loop that performs actions and steps until there is nothing to do but wait. A deadline is
-//! not stored anywhere: it follows from the state of the connection, and the loop asks for it after
-//! every event.
+//! one loop that performs actions and steps until there is nothing to do but wait. No deadline is
+//! stored: it follows from the state, and the loop asks for it after every event.
 
 mod attempts;
 mod bind_listener;
@@ -44,8 +43,7 @@ pub struct Connection<N: Net> {
     client: Endpoint<N::Stream>,
     target: TargetSide<N>,
     relay: Relay<N::Pipe>,
-    /// How long after its start a client that is waiting for its reply closed its side. 32 bits,
-    /// since every connection has room for it.
+    /// How long after its start a client that is waiting for its reply closed its side.
     left_after_ms: Option<u32>,
     /// Whether it is in the run queue.
     pub is_queued: bool,
@@ -131,6 +129,9 @@ impl<N: Net> Connection<N> {
             }
             _ => self.session.handle_deadline(&cx.settings.durations, &cx.env()),
         };
+        if matches!(self.target, TargetSide::Identd(_)) && !self.session.queries_ident() {
+            self.set_target(TargetSide::None, cx);
+        }
         self.follow(action, cx);
     }
 
@@ -263,10 +264,9 @@ impl<N: Net> Connection<N> {
         Action::Wait
     }
 
-    /// Detects that the client leaves while its target or peer is awaited.
-    ///
-    /// A FIN may also be the first half of a half-close. A CONNECT continues, with a separate
-    /// deadline when nothing came with the request; a BIND that listens ends.
+    /// Detects that the client leaves while its target or peer is awaited. A FIN may also be the
+    /// first half of a half-close. A CONNECT continues, with a separate deadline when nothing came
+    /// with the request; a BIND that listens ends.
     fn watch_client(&mut self, cx: &mut Context<N>) -> Action {
         self.relay.down.flush(&mut cx.net, &mut self.client, &mut cx.pool);
         // A send may have taken the error, so that the event reported only an end.

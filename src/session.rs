@@ -283,17 +283,23 @@ impl Session {
 
     /// The client's identd has answered, or will not.
     pub fn handle_ident(&mut self, result: IdentResult, env: &Env<'_>) -> Action {
-        debug!("id={} {}", self.id, result.word());
         let plan = match &mut self.state {
-            State::Resolving { queries_ident, .. } => {
+            State::Resolving { queries_ident, .. } if *queries_ident => {
                 *queries_ident = false;
                 None
             }
             State::Identifying(plan) => Some(plan.clone()),
+            // Its time is over.
             _ => return Action::Wait,
         };
+        debug!("id={} {}", self.id, result.word());
         self.identity = Some(Box::new(result));
         plan.map_or(Action::Wait, |plan| self.proceed(plan, env))
+    }
+
+    /// Whether an answer of the client's identd is waited for.
+    pub fn queries_ident(&self) -> bool {
+        matches!(self.state, State::Resolving { queries_ident: true, .. } | State::Identifying(_))
     }
 
     /// Whether identd's answer satisfies a candidate's rule.
@@ -388,7 +394,7 @@ impl Session {
     ) -> Action {
         let next_after_ms = self.next_after_ms(env);
         let State::Connecting(attempts) = &mut self.state else { return Action::Wait };
-        if reason == CloseReason::NoResources && attempts.postpone(next_after_ms) {
+        if reason == CloseReason::NoResources && attempts.postpone(attempt, next_after_ms) {
             return Action::Wait;
         }
         let (candidate, was_last) = (attempts.get(attempt), attempts.fail_one());

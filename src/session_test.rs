@@ -412,7 +412,7 @@ fn each_state_has_its_whole_time_and_identd_has_its_own_once() {
 }
 
 #[test]
-fn an_identd_that_is_silent_while_a_name_is_resolved_does_not_end_that() {
+fn an_identd_that_is_late_while_a_name_is_resolved_is_missing_and_the_name_is_awaited() {
     let rules = rules("permit c *.*.*.* ident");
     let times = Durations { ident_ms: 2_000, ..DURATIONS };
     let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
@@ -420,6 +420,9 @@ fn an_identd_that_is_silent_while_a_name_is_resolved_does_not_end_that() {
     assert_eq!(session.handle_deadline(&times, &env_at(&rules, 2_000)), Action::Wait);
     assert_eq!(session.identity(), Some(&IdentResult::Missing));
     assert_eq!(session.deadline(&times), Some(times.resolve_ms));
+    let late = IdentResult::User(b"bob"[..].into());
+    assert_eq!(session.handle_ident(late, &env_at(&rules, 3_000)), Action::Wait);
+    assert_eq!(session.identity(), Some(&IdentResult::Missing), "its time is over");
     let found = resolved("www.example", &[GOOD]);
     let action = session.handle_resolved(&Ok(found), &env_at(&rules, 5_000));
     assert_eq!(action, refusal(Code::NoIdent));

@@ -64,15 +64,16 @@ impl Attempts {
         self.under_way() == 0 && !self.has_next()
     }
 
-    /// The attempt that was started last lacked resources. If others are under way it is retried
+    /// An attempt lacked resources. If it is the latest, and others are under way, it is retried
     /// later; returns whether it will be.
-    pub fn postpone(&mut self, next_after_ms: Millis) -> bool {
-        let is_alone = self.under_way() == 1;
-        if !is_alone {
-            self.started -= 1;
-            self.set_next(next_after_ms);
+    pub fn postpone(&mut self, number: usize, next_after_ms: Millis) -> bool {
+        let is_latest = number + 1 == usize::from(self.started);
+        if !is_latest || self.under_way() == 1 {
+            return false;
         }
-        !is_alone
+        self.started -= 1;
+        self.set_next(next_after_ms);
+        true
     }
 
     fn set_next(&mut self, after_ms: Millis) {

@@ -70,6 +70,20 @@ fn an_attempt_without_a_descriptor_is_postponed_while_another_is_under_way() {
 }
 
 #[test]
+fn an_older_attempt_without_resources_has_failed_and_is_not_started_twice() {
+    let rules = rules("permit c *.*.*.*");
+    let second = Ipv4Addr::new(10, 2, 0, 2);
+    let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
+    let found = resolved("www.example", &[GOOD, second]);
+    session.handle_resolved(&Ok(found), &env(&rules));
+    let env = env_at(&rules, DELAY_MS);
+    assert_eq!(session.handle_deadline(&DURATIONS, &env), connect(1, second));
+    let action = session.handle_attempt_failed(0, CloseReason::NoResources, &env);
+    assert_eq!(action, Action::Wait);
+    assert_eq!(session.deadline(&DURATIONS), Some(DURATIONS.connect_ms), "none is left to start");
+}
+
+#[test]
 fn an_attempt_that_has_made_way_is_no_hope_any_more() {
     let rules = rules("permit c *.*.*.*");
     let addresses: Vec<_> = (1..=6).map(|last| Ipv4Addr::new(10, 2, 0, last)).collect();
