@@ -243,13 +243,13 @@ impl<N: Net> Connection<N> {
 /// Client side: the request and the reply.
 impl<N: Net> Connection<N> {
     fn read_request(&mut self, cx: &mut Context<N>) -> Action {
-        if self.client.has_failed() {
+        if self.client.is_failure_reported() {
             return self.close_if_reset(cx);
         }
         let Connection { session, client, relay, .. } = self;
         while client.readable {
             relay.up.fill(&mut cx.net, client, &mut cx.pool, Pool::lend_small);
-            if client.reset {
+            if client.failed {
                 return session.close(CloseReason::of_client_failure(client.lost), cx.now);
             }
             if relay.up.has_ended() {

@@ -34,10 +34,10 @@ pub enum Progress {
     Step(Step),
     /// Both directions have ended, and everything is delivered.
     Done,
-    /// The client was reset, and all bytes from it were sent to the target.
-    ClientReset,
-    /// The target was reset, and all bytes from it were sent to the client.
-    TargetReset,
+    /// The client's connection has failed, and all bytes from it were sent to the target.
+    ClientFailed,
+    /// The target's connection has failed, and all bytes from it were sent to the client.
+    TargetFailed,
 }
 
 /// Both directions of a session.
@@ -77,11 +77,11 @@ impl<P> Relay<P> {
         let down = self.down.pump(net, target, client, pool);
         check_failure(net, client, &self.up);
         check_failure(net, target, &self.down);
-        match (client.reset, target.reset) {
+        match (client.failed, target.failed) {
             (false, false) => {}
             (true, true) => {
                 self.discard(pool);
-                return Progress::ClientReset;
+                return Progress::ClientFailed;
             }
             (true, false) => return self.deliver_rest(pool, Which::Up, up),
             (false, true) => return self.deliver_rest(pool, Which::Down, down),
@@ -91,7 +91,7 @@ impl<P> Relay<P> {
         }
         self.up.forward_fin(net, target);
         self.down.forward_fin(net, client);
-        if up == Step::More || down == Step::More || client.reset || target.reset {
+        if up == Step::More || down == Step::More || client.failed || target.failed {
             return Progress::Step(Step::More);
         }
         Progress::Step(Step::Wait)
@@ -101,8 +101,8 @@ impl<P> Relay<P> {
     /// come; the other direction is dropped.
     fn deliver_rest(&mut self, pool: &mut Pool<P>, which: Which, step: Step) -> Progress {
         let (rest, lost, ended) = match which {
-            Which::Up => (&mut self.up, &mut self.down, Progress::ClientReset),
-            Which::Down => (&mut self.down, &mut self.up, Progress::TargetReset),
+            Which::Up => (&mut self.up, &mut self.down, Progress::ClientFailed),
+            Which::Down => (&mut self.down, &mut self.up, Progress::TargetFailed),
         };
         lost.cut(pool);
         match (rest.is_closed_and_empty(), rest.is_empty()) {

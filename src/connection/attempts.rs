@@ -75,7 +75,7 @@ impl<N: Net> AttemptSockets<N> {
 /// Whether an ended attempt has connected; returns the local address.
 fn check<N: Net>(endpoint: &mut Endpoint<N::Stream>, net: &N) -> io::Result<SocketAddrV4> {
     // Only after an event that reported a failure is there an error worth a call.
-    if endpoint.has_failed()
+    if endpoint.is_failure_reported()
         && let Some(error) = net.take_error(&endpoint.stream)?
     {
         // It connected and was reset since: the bytes it sent can still be read.

@@ -45,13 +45,13 @@ impl<N: Net> IdentQuery<N> {
     pub fn step(&mut self, cx: &mut Context<N>) -> Option<IdentResult> {
         let IdentQuery { endpoint, ports, query, answer } = self;
         query.flush(&mut cx.net, endpoint, &mut cx.pool);
-        while endpoint.readable && !endpoint.reset && !answer.has_ended() {
+        while endpoint.readable && !endpoint.failed && !answer.has_ended() {
             answer.fill(&mut cx.net, endpoint, &mut cx.pool, Pool::lend_small);
             if IdentResult::parse(answer.held(), *ports).is_some() {
                 break;
             }
         }
-        let ended = endpoint.reset || answer.has_ended();
+        let ended = endpoint.failed || answer.has_ended();
         IdentResult::parse(answer.held(), *ports).or(ended.then_some(IdentResult::Missing))
     }
 

@@ -42,7 +42,7 @@ pub fn deliver<N: Net>(
         }
         relay.up.fill(&mut cx.net, client, &mut cx.pool, Pool::lend_small);
         relay.up.discard(&mut cx.pool);
-        if client.reset || relay.up.has_ended() {
+        if client.failed || relay.up.has_ended() {
             return Delivery::Done;
         }
     }

@@ -105,11 +105,11 @@ impl<N: Net> Tunnel<N> {
             Progress::Step(Step::Wait) => TunnelStep::Wait,
             Progress::Step(Step::More) => TunnelStep::More,
             Progress::Done => TunnelStep::Ended(CloseReason::Done),
-            Progress::ClientReset => {
+            Progress::ClientFailed => {
                 let reason = CloseReason::of_client_failure(client.lost);
                 self.drain_then_reset(reason, client, cx)
             }
-            Progress::TargetReset => {
+            Progress::TargetFailed => {
                 let reason = CloseReason::of_target_failure(self.target.lost);
                 self.drain_then_reset(reason, client, cx)
             }

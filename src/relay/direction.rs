@@ -225,7 +225,7 @@ impl<P> Direction<P> {
                 return 0;
             }
             Err(error)
-                if error.kind() == ErrorKind::WouldBlock && !from.read_closed && !from.reset =>
+                if error.kind() == ErrorKind::WouldBlock && !from.read_closed && !from.failed =>
             {
                 from.readable = false;
                 pool.give_back_pipe(pipe);
@@ -256,10 +256,10 @@ impl<P> Direction<P> {
     fn update_source<S>(&mut self, read: io::Result<usize>, from: &mut Endpoint<S>) -> usize {
         match read {
             // After a send has taken the error, the kernel reports the end as if it were a FIN.
-            Ok(0) => self.source = if from.reset { SourceState::Cut } else { SourceState::Ended },
+            Ok(0) => self.source = if from.failed { SourceState::Cut } else { SourceState::Ended },
             Ok(n) => return n,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !from.reset => {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !from.failed => {
                 from.readable = false;
                 // A read may have taken the urgent byte before it was announced.
                 from.urgent = false;
@@ -349,7 +349,7 @@ impl<P> Direction<P> {
     ) -> bool {
         self.source = SourceState::Ended;
         self.forward_fin(net, to);
-        !to.reset
+        !to.failed
     }
 
     /// Half-closes the sink once the source has ended and everything is delivered.

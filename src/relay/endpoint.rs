@@ -26,14 +26,14 @@ pub struct Endpoint<S> {
     pub read_since_event: bool,
     /// The connection has failed. It sticks: the kernel reports an error once, to the first call
     /// that asks, and an end of file afterwards.
-    pub reset: bool,
+    pub failed: bool,
     /// It has failed because its peer has vanished: keepalive probes or unacknowledged data timed
     /// out.
     pub lost: bool,
     /// The kernel may hold back a small piece while an earlier one is not acknowledged.
     pub may_delay: bool,
     /// An event has reported a failure. It sticks.
-    failed: bool,
+    failure_reported: bool,
     /// An event will report room to write.
     awaits_room: bool,
 }
@@ -49,10 +49,10 @@ impl<S> Endpoint<S> {
             read_closed: false,
             urgent: false,
             read_since_event: false,
-            reset: false,
+            failed: false,
             lost: false,
             may_delay: false,
-            failed: false,
+            failure_reported: false,
             awaits_room: false,
         }
     }
@@ -71,29 +71,29 @@ impl<S> Endpoint<S> {
         self.urgent |= event.urgent;
         // What the event reports comes before any byte that arrives after it.
         self.read_since_event &= !event.readable;
-        self.failed |= event.failed;
+        self.failure_reported |= event.failed;
     }
 
     /// Whether an event has reported a failure.
-    pub fn has_failed(&self) -> bool {
-        self.failed
+    pub fn is_failure_reported(&self) -> bool {
+        self.failure_reported
     }
 
     /// Whether nothing more can be exchanged with the peer.
     pub fn is_gone(&self) -> bool {
-        self.reset || self.failed
+        self.failed || self.failure_reported
     }
 
     /// Records that the connection has failed. Bytes that arrived before can still be read.
     pub fn set_failed(&mut self, error: &io::Error) {
-        self.reset = true;
+        self.failed = true;
         self.readable = true;
         self.lost |= !is_reset(error);
     }
 
     /// Takes the error of the connection, after an event that reported a failure.
     pub fn take_failure<N: Net<Stream = S>>(&mut self, net: &N) {
-        if self.failed && !self.reset {
+        if self.failure_reported && !self.failed {
             let error = net.take_error(&self.stream).ok().flatten();
             self.set_failed(&error.unwrap_or_else(|| ErrorKind::ConnectionReset.into()));
         }
