@@ -24,7 +24,7 @@ use crate::session::{Action, ListenFor, Session, State};
 use crate::time::Millis;
 use crate::token::{CLIENT, TARGET, Token};
 use crate::wire::Reply;
-use attempts::{AttemptResult, AttemptSockets};
+use attempts::AttemptResult;
 use bind_listener::BindListener;
 use failure::{reason_of_connect, reason_of_listen};
 use ident_query::IdentQuery;
@@ -47,7 +47,7 @@ pub struct Connection<N: Net> {
     left_after_ms: Option<u32>,
     /// Whether it is in the run queue.
     pub is_queued: bool,
-    /// There is more to do, though no event will report it.
+    /// There is more to do, and no event will report it.
     has_more: bool,
     /// A BIND for any peer that has to know its client's other connection.
     needs_primary: bool,
@@ -74,17 +74,15 @@ impl<N: Net> Connection<N> {
         }
     }
 
-    /// The session.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Bytes delivered to the target, and to the client.
+    /// Bytes delivered: up, down.
     pub fn delivered(&self) -> (u64, u64) {
         (self.relay.up.delivered, self.relay.down.delivered)
     }
 
-    /// Handles an event of one of its sockets.
     pub fn update_readiness(&mut self, place: usize, event: &Event) {
         match place {
             CLIENT => self.client.update_readiness(event),
@@ -147,7 +145,6 @@ impl<N: Net> Connection<N> {
         self.follow(action, cx);
     }
 
-    /// Ends at once: the proxy is stopping.
     pub fn stop(&mut self, now: Millis) {
         match self.session.state() {
             // The reason is known, and the reply is sent.
@@ -156,7 +153,6 @@ impl<N: Net> Connection<N> {
         };
     }
 
-    /// Runs as far as its budget allows.
     pub fn run(&mut self, cx: &mut Context<N>) {
         self.follow(Action::Wait, cx);
     }
@@ -183,7 +179,9 @@ impl<N: Net> Connection<N> {
             Action::Wait => Action::Wait,
             Action::Resolve { name, query_ident } => self.resolve(&name, query_ident, cx),
             Action::QueryIdent => self.query_ident(cx),
-            Action::Connect { attempt, target } => self.connect(attempt, target, cx),
+            Action::Connect { attempt, target, replaces_oldest } => {
+                self.connect(attempt, target, replaces_oldest, cx)
+            }
             Action::Listen(listen_for) => self.listen(listen_for, cx),
             Action::Send(reply) => self.send(reply, cx),
         }
@@ -357,14 +355,17 @@ impl<N: Net> Connection<N> {
         self.session.handle_ident(IdentResult::Missing, &cx.env())
     }
 
-    fn connect(&mut self, attempt: usize, target: SocketAddrV4, cx: &mut Context<N>) -> Action {
-        let mut attempts = match replace(&mut self.target, TargetSide::None) {
-            TargetSide::Attempts(attempts) => attempts,
-            other => {
-                other.release(cx);
-                AttemptSockets::default()
-            }
-        };
+    fn connect(
+        &mut self,
+        attempt: usize,
+        target: SocketAddrV4,
+        replaces_oldest: bool,
+        cx: &mut Context<N>,
+    ) -> Action {
+        let mut attempts = self.target.take_attempts(cx);
+        if replaces_oldest {
+            attempts.drop_oldest(cx);
+        }
         let started = attempts.start(attempt, target, self.slot as usize, cx);
         self.target = TargetSide::Attempts(attempts);
         match started {
@@ -384,8 +385,7 @@ impl<N: Net> Connection<N> {
                 self.session.handle_connected(ended.number, local, cx.now)
             }
             Err(error) => {
-                // Another attempt may have ended as well.
-                self.has_more = true;
+                self.has_more = true; // Another attempt may have ended as well.
                 let reason = reason_of_connect(&error);
                 self.session.handle_attempt_failed(ended.number, reason, &cx.env())
             }

@@ -43,6 +43,8 @@ pub struct Context<N: Net> {
     pub spare: Spare<N>,
     /// Whether a client is accepted only with a descriptor set aside for its target.
     pub shortage: Shortage,
+    /// Attempts to connect beside the first of each session.
+    pub extra_attempts: usize,
     /// The time, read once a turn.
     pub now: Millis,
 }
@@ -63,6 +65,7 @@ impl<N: Net> Context<N> {
             dns: DnsDriver::new(resolver),
             listeners: Listeners::default(),
             shortage: Shortage::default(),
+            extra_attempts: 0,
         }
     }
 

@@ -53,7 +53,7 @@ mod parts {
         pub use crate::rules::{AccessRequest, RuleSet, Verdict};
     }
     pub mod session {
-        pub use crate::session::ATTEMPTS_MAX;
+        pub use crate::session::{ATTEMPTS_MAX, REPLACE_INTERVALS};
     }
     pub mod settings {
         pub use crate::settings::{Durations, Settings};

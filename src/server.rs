@@ -63,6 +63,8 @@ use std::path::{Path, PathBuf};
 const RESERVED_DESCRIPTORS: u64 = 24;
 /// Effectively unlimited; the links of sessions are counted in 32 bits.
 const SESSIONS_MAX: u64 = 1 << 20;
+/// Most attempts to connect beside the first of each session. They take descriptors from no session.
+const EXTRA_ATTEMPTS_MAX: usize = 256;
 /// A client that closed its side while its target is being reached may have half-closed: it has
 /// longer than a lost SYN or two take.
 const LEAVE_MS: Millis = 10_000;
@@ -376,7 +378,8 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
     // With few descriptors, they are for sessions rather than for pipes.
     let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
     let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
-    let others = config.listen.len() + pipe_ends + queries_max(descriptors);
+    let extra_attempts_max = EXTRA_ATTEMPTS_MAX.min(descriptors as usize / 32);
+    let others = config.listen.len() + pipe_ends + queries_max(descriptors) + extra_attempts_max;
     let reserved = RESERVED_DESCRIPTORS + others as u64;
     let by_descriptors = descriptors.saturating_sub(reserved) / 2;
     let memory = limits::memory_left().unwrap_or(u64::MAX);
@@ -395,6 +398,7 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
         bind_address: config.bind_address,
         bind_ports: config.bind_ports.clone(),
         max_sessions: config.max_sessions.map_or(sessions_max, |n| n.min(sessions_max)),
+        extra_attempts_max,
         max_per_source: config.max_per_source,
         buffer_bytes: config.buffer_bytes,
         buffer_budget_bytes,

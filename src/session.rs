@@ -22,7 +22,7 @@ mod request;
 mod state;
 
 pub use action::{Action, ListenFor};
-pub use attempts::ATTEMPTS_MAX;
+pub use attempts::{ATTEMPTS_MAX, REPLACE_INTERVALS};
 pub use env::{Env, Surroundings};
 pub use request::RequestRecord;
 pub use state::State;
@@ -35,7 +35,7 @@ use crate::rules::{Ident, RuleSet};
 use crate::settings::Durations;
 use crate::time::Millis;
 use crate::wire::{self, Code, Command, Host, Parsed, Reply, Request, RequestError};
-use attempts::Attempts;
+use attempts::{Attempts, Start};
 use candidates::{Candidate, Candidates, Peers, Plan};
 use evaluate::{Evaluator, Refused};
 use log::debug;
@@ -151,7 +151,7 @@ impl Session {
             State::Connecting(_) if is_over(durations.connect_ms) => {
                 self.reject(CloseReason::ConnectTimeout, env.now)
             }
-            State::Connecting(_) => self.try_next(env),
+            State::Connecting(_) => self.try_next(true, env),
             State::AwaitingBind(_) => self.reject(CloseReason::BindTimeout, env.now),
             State::Rejecting(_) => self.handle_rejected(env.now),
             State::Relaying | State::Closed(_) => Action::Wait,
@@ -335,7 +335,7 @@ impl Session {
         match plan {
             Ok(Plan::Connect(candidates)) => {
                 self.enter(State::Connecting(Attempts::new(candidates)), env.now);
-                self.try_next(env)
+                self.try_next(true, env)
             }
             Ok(Plan::Bind(peers)) => self.listen(peers, env.now),
             Err(refused) => self.refuse(refused, env.now),
@@ -354,20 +354,18 @@ impl Session {
         Action::Listen(listen_for)
     }
 
-    /// Tries the next address, if any is left.
-    fn try_next(&mut self, env: &Env<'_>) -> Action {
-        let next_after_ms = self.next_after_ms(env);
+    /// Tries the next address, if any is left, since its time has come (`is_due`) or an attempt has
+    /// failed.
+    fn try_next(&mut self, is_due: bool, env: &Env<'_>) -> Action {
+        let elapsed_ms = env.now - self.since;
         let State::Connecting(attempts) = &mut self.state else { return Action::Wait };
-        let Some((attempt, candidate)) = attempts.start_next(next_after_ms) else {
-            return Action::Wait;
-        };
-        let target = self.set_target(candidate);
-        Action::Connect { attempt, target }
-    }
-
-    /// When an attempt may start that follows one made now, counted from the first.
-    fn next_after_ms(&self, env: &Env<'_>) -> Millis {
-        (env.now - self.since).saturating_add(env.attempt_delay_ms)
+        match attempts.start_next(is_due, elapsed_ms, env.attempt_delay_ms) {
+            Some(Start { number, candidate, replaces_oldest }) => {
+                let target = self.set_target(candidate);
+                Action::Connect { attempt: number, target, replaces_oldest }
+            }
+            None => Action::Wait,
+        }
     }
 
     fn set_target(&mut self, Candidate { address, line, .. }: Candidate) -> SocketAddrV4 {
@@ -392,15 +390,20 @@ impl Session {
         reason: CloseReason,
         env: &Env<'_>,
     ) -> Action {
-        let next_after_ms = self.next_after_ms(env);
+        let elapsed_ms = env.now - self.since;
         let State::Connecting(attempts) = &mut self.state else { return Action::Wait };
-        if reason == CloseReason::NoResources && attempts.postpone(attempt, next_after_ms) {
+        if reason == CloseReason::NoResources
+            && attempts.postpone(attempt, elapsed_ms, env.attempt_delay_ms)
+        {
+            // The one before it is the latest again.
+            let latest = attempts.get(attempt.saturating_sub(1));
+            latest.map(|latest| self.set_target(latest));
             return Action::Wait;
         }
         let (candidate, was_last) = (attempts.get(attempt), attempts.fail_one());
         if !was_last {
             debug!("id={} attempt {attempt} failed: {reason}", self.id);
-            return self.try_next(env);
+            return self.try_next(false, env);
         }
         candidate.map(|candidate| self.set_target(candidate));
         self.reject(reason, env.now)

@@ -88,7 +88,8 @@ fn start(rules: &RuleSet, bytes: &[u8]) -> (Session, Action) {
 
 /// An attempt to connect to port 80 of an address.
 fn connect(attempt: usize, address: Ipv4Addr) -> Action {
-    Action::Connect { attempt, target: SocketAddrV4::new(address, 80) }
+    let target = SocketAddrV4::new(address, 80);
+    Action::Connect { attempt, target, replaces_oldest: false }
 }
 
 fn refusal(code: Code) -> Action {

@@ -57,6 +57,8 @@ pub struct Settings {
     pub bind_ports: Option<RangeInclusive<u16>>,
     /// Most sessions.
     pub max_sessions: usize,
+    /// Most attempts to connect, of all sessions, beside the first of each.
+    pub extra_attempts_max: usize,
     /// Most sessions of one client address.
     pub max_per_source: Option<u32>,
     /// Bytes of one relay buffer.

@@ -61,6 +61,7 @@ impl Loop {
             bind_ports: None,
             max_sessions: 2 * WAITERS,
             max_per_source: None,
+            extra_attempts_max: 1000,
             buffer_bytes: 4096,
             buffer_budget_bytes: 1 << 20,
             pipes_max: 0,

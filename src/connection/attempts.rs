@@ -3,10 +3,9 @@
 use crate::context::Context;
 use crate::net::{Event, Net};
 use crate::relay::{Endpoint, is_reset};
-use crate::session::ATTEMPTS_MAX;
 use crate::token::{TARGET, Token};
 use smallvec::SmallVec;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, SocketAddrV4};
 
 /// One attempt.
@@ -34,7 +33,8 @@ pub struct AttemptResult<N: Net> {
 }
 
 impl<N: Net> AttemptSockets<N> {
-    /// Starts an attempt. At the limit it replaces the oldest.
+    /// Starts an attempt. Those beside a session's first are limited for all sessions together: the
+    /// error is `QuotaExceeded` then.
     pub fn start(
         &mut self,
         number: usize,
@@ -42,14 +42,37 @@ impl<N: Net> AttemptSockets<N> {
         slot: usize,
         cx: &mut Context<N>,
     ) -> io::Result<()> {
-        if self.0.len() == ATTEMPTS_MAX {
-            self.0.remove(0);
+        if !self.0.is_empty() && cx.extra_attempts >= cx.settings.extra_attempts_max {
+            return Err(ErrorKind::QuotaExceeded.into());
         }
         let token = Token::Connection { slot, place: TARGET + number };
         let target = SocketAddr::V4(target);
         let stream = cx.net.connect(target, cx.settings.outbound, token.number())?;
-        self.0.push(Attempt { number, endpoint: Endpoint::connecting(stream, token) });
+        let attempt = Attempt { number, endpoint: Endpoint::connecting(stream, token) };
+        self.change(cx, |attempts| attempts.push(attempt));
         Ok(())
+    }
+
+    /// Closes the oldest.
+    pub fn drop_oldest(&mut self, cx: &mut Context<N>) {
+        self.change(cx, |attempts| drop(attempts.drain(..attempts.len().min(1))));
+    }
+
+    /// Closes all.
+    pub fn clear(&mut self, cx: &mut Context<N>) {
+        self.change(cx, SmallVec::clear);
+    }
+
+    /// The only place that changes the list, so that those beside the first are counted.
+    fn change<T>(
+        &mut self,
+        cx: &mut Context<N>,
+        act: impl FnOnce(&mut SmallVec<[Attempt<N>; 1]>) -> T,
+    ) -> T {
+        cx.extra_attempts -= self.0.len().saturating_sub(1);
+        let result = act(&mut self.0);
+        cx.extra_attempts += self.0.len().saturating_sub(1);
+        result
     }
 
     /// Handles an event of the attempt with this place among the connection's tokens.
@@ -63,7 +86,7 @@ impl<N: Net> AttemptSockets<N> {
     /// Takes an attempt that has ended, if one has.
     pub fn take_ended(&mut self, cx: &mut Context<N>) -> Option<AttemptResult<N>> {
         let place = self.0.iter().position(|attempt| attempt.endpoint.writable)?;
-        let Attempt { number, mut endpoint } = self.0.remove(place);
+        let Attempt { number, mut endpoint } = self.change(cx, |attempts| attempts.remove(place));
         let result = check(&mut endpoint, &cx.net).map(|local| {
             endpoint.set_connected(&mut cx.net);
             (endpoint, local)

@@ -3,11 +3,11 @@
 use crate::net::lacks_resources;
 use crate::reason::CloseReason;
 use rustix::io::Errno;
-use std::io;
+use std::io::{self, ErrorKind};
 
 /// Why an attempt to connect has failed.
 pub fn reason_of_connect(error: &io::Error) -> CloseReason {
-    if lacks_resources(error) {
+    if lacks_resources(error) || error.kind() == ErrorKind::QuotaExceeded {
         return CloseReason::NoResources;
     }
     match error.raw_os_error().map(Errno::from_raw_os_error) {

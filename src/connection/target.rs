@@ -6,6 +6,7 @@ use super::ident_query::IdentQuery;
 use super::tunnel::Tunnel;
 use crate::context::Context;
 use crate::net::{Event, Net};
+use std::mem::replace;
 
 /// The target side of a connection.
 pub enum TargetSide<N: Net> {
@@ -35,15 +36,24 @@ impl<N: Net> TargetSide<N> {
         }
     }
 
+    /// Takes the attempts under way out; whatever else there is makes way for them.
+    pub fn take_attempts(&mut self, cx: &mut Context<N>) -> AttemptSockets<N> {
+        match replace(self, TargetSide::None) {
+            TargetSide::Attempts(attempts) => attempts,
+            other => {
+                other.release(cx);
+                AttemptSockets::default()
+            }
+        }
+    }
+
     /// Closes its sockets, and gives back its buffers and ports.
     pub fn release(self, cx: &mut Context<N>) {
         match self {
             TargetSide::Identd(mut query) => query.discard(&mut cx.pool),
             TargetSide::Listener(listener) => cx.bind_ports.give_back(listener.port()),
-            TargetSide::None
-            | TargetSide::Reserve(_)
-            | TargetSide::Attempts(_)
-            | TargetSide::Tunnel(_) => {}
+            TargetSide::Attempts(mut attempts) => attempts.clear(cx),
+            TargetSide::None | TargetSide::Reserve(_) | TargetSide::Tunnel(_) => {}
         }
     }
 }

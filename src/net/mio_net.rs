@@ -64,7 +64,15 @@ impl Net for MioNet {
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<Millis>) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, timeout_ms.map(Duration::from_millis)) {
+        let timeout = timeout_ms.map(Duration::from_millis);
+        let polled =
+            self.poll.poll(&mut self.events, timeout).or_else(|error| match error.kind() {
+                // After a signal, or a stop of the process for longer than a time-out: whatever has
+                // happened meanwhile comes before the deadlines.
+                ErrorKind::Interrupted => self.poll.poll(&mut self.events, Some(Duration::ZERO)),
+                _ => Err(error),
+            });
+        match polled {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }

@@ -24,6 +24,8 @@ pub enum Action {
         attempt: usize,
         /// The address.
         target: SocketAddrV4,
+        /// Close the oldest of those attempts first.
+        replaces_oldest: bool,
     },
     /// Listen for the peer of a BIND and report.
     Listen(ListenFor),

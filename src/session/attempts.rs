@@ -1,13 +1,17 @@
 //! The attempts to reach a target that has several addresses (RFC 8305, for one family).
 //!
 //! They start at intervals, or at once when an earlier one fails, so an address that does not
-//! answer delays the next by one interval at most. The first to connect wins.
+//! answer delays the next by one interval. The first to connect wins. Few are under way at a time:
+//! once they are, each further one replaces the oldest, after a longer interval.
 
 use super::candidates::{Candidate, Candidates};
 use crate::time::Millis;
 
-/// Most attempts under way at a time. A further one replaces the oldest.
+/// Most attempts under way at a time.
 pub const ATTEMPTS_MAX: usize = 4;
+/// How many intervals pass before an attempt replaces the oldest: with 250 ms each, a SYN that was
+/// lost is sent again twice before an address is given up.
+pub const REPLACE_INTERVALS: Millis = 12;
 
 /// The addresses of a target, and the progress of the attempts to reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,15 +19,28 @@ pub struct Attempts {
     candidates: Candidates,
     started: u8,
     failed: u8,
+    /// An attempt lacked resources: no more of them than there are now.
+    is_short: bool,
     /// When the next one starts in parallel with those under way, counted from the first. 32 bits,
     /// since every session has room for it.
     next_after_ms: u32,
 }
 
+/// An attempt to be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Its number, from 0.
+    pub number: usize,
+    /// Its address, and the rule that permits it.
+    pub candidate: Candidate,
+    /// The oldest attempt is to be closed for it.
+    pub replaces_oldest: bool,
+}
+
 impl Attempts {
     /// Attempts of which none has started yet.
     pub fn new(candidates: Candidates) -> Attempts {
-        Attempts { candidates, started: 0, failed: 0, next_after_ms: 0 }
+        Attempts { candidates, started: 0, failed: 0, is_short: false, next_after_ms: 0 }
     }
 
     /// The candidate with this number, from 0.
@@ -45,17 +62,27 @@ impl Attempts {
         usize::from(self.started) < self.candidates.count()
     }
 
-    /// Starts the next attempt, if one is left; returns its number and candidate. The one after it
-    /// starts `next_after_ms` after the first.
-    pub fn start_next(&mut self, next_after_ms: Millis) -> Option<(usize, Candidate)> {
+    fn is_full(&self) -> bool {
+        self.under_way() == ATTEMPTS_MAX || (self.is_short && self.under_way() > 0)
+    }
+
+    /// Starts the next attempt, if one is left; `elapsed_ms` since the first. `is_due` says that its
+    /// time has come, and not that another has failed and made room.
+    pub fn start_next(
+        &mut self,
+        is_due: bool,
+        elapsed_ms: Millis,
+        interval_ms: Millis,
+    ) -> Option<Start> {
         let number = usize::from(self.started);
         let candidate = self.candidates.get(number)?;
-        if self.under_way() == ATTEMPTS_MAX {
+        let replaces_oldest = is_due && self.is_full();
+        if replaces_oldest {
             self.failed += 1;
         }
         self.started += 1;
-        self.set_next(next_after_ms);
-        Some((number, candidate))
+        self.set_next(elapsed_ms, interval_ms);
+        Some(Start { number, candidate, replaces_oldest })
     }
 
     /// An attempt has failed. Returns whether it was the last.
@@ -65,18 +92,21 @@ impl Attempts {
     }
 
     /// An attempt lacked resources. If it is the latest, and others are under way, it is retried
-    /// later; returns whether it will be.
-    pub fn postpone(&mut self, number: usize, next_after_ms: Millis) -> bool {
+    /// later in place of the oldest; returns whether it will be.
+    pub fn postpone(&mut self, number: usize, elapsed_ms: Millis, interval_ms: Millis) -> bool {
         let is_latest = number + 1 == usize::from(self.started);
         if !is_latest || self.under_way() == 1 {
             return false;
         }
         self.started -= 1;
-        self.set_next(next_after_ms);
+        self.is_short = true;
+        self.set_next(elapsed_ms, interval_ms);
         true
     }
 
-    fn set_next(&mut self, after_ms: Millis) {
+    fn set_next(&mut self, elapsed_ms: Millis, interval_ms: Millis) {
+        let intervals = if self.is_full() { REPLACE_INTERVALS } else { 1 };
+        let after_ms = elapsed_ms.saturating_add(intervals.saturating_mul(interval_ms));
         self.next_after_ms = after_ms.try_into().unwrap_or(u32::MAX);
     }
 }

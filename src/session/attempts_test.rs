@@ -11,14 +11,16 @@ fn attempts_start_250_ms_apart_and_the_first_to_connect_wins() {
     let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
     let action = session.handle_resolved(&Ok(resolved("www.example", &addresses)), &env(&rules));
     assert_eq!(action, connect(0, address(1)));
-    for (attempt, &address) in addresses.iter().enumerate().skip(1) {
-        let now = attempt as Millis * DELAY_MS;
+    // A fifth and those after it replace the oldest, three seconds apart.
+    for (attempt, now) in [(1, 250), (2, 500), (3, 750), (4, 3_750), (5, 6_750)] {
         assert_eq!(session.deadline(&DURATIONS), Some(now), "attempt {attempt}");
         let action = session.handle_deadline(&DURATIONS, &env_at(&rules, now));
-        assert_eq!(action, connect(attempt, address));
+        let target = SocketAddrV4::new(addresses[attempt], 80);
+        let replaces_oldest = attempt > 3;
+        assert_eq!(action, Action::Connect { attempt, target, replaces_oldest });
     }
     assert_eq!(session.deadline(&DURATIONS), Some(DURATIONS.connect_ms), "for all of them");
-    let action = session.handle_connected(3, OWN, 1_600);
+    let action = session.handle_connected(3, OWN, 7_000);
     assert_eq!(action, Action::Send(Reply::granted(OWN)));
     assert_eq!(session.address(), Some(SocketAddrV4::new(address(4), 80)));
 }
@@ -50,22 +52,22 @@ fn a_failed_attempt_starts_the_next_at_once_and_the_last_failure_is_the_reason()
 }
 
 #[test]
-fn an_attempt_without_a_descriptor_is_postponed_while_another_is_under_way() {
+fn an_attempt_without_a_descriptor_replaces_the_one_under_way_later() {
     let rules = rules("permit c *.*.*.*");
     let second = Ipv4Addr::new(10, 2, 0, 2);
     let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
     let found = resolved("www.example", &[GOOD, second]);
     session.handle_resolved(&Ok(found), &env(&rules));
-    for now in [DELAY_MS, 2 * DELAY_MS] {
-        let env = env_at(&rules, now);
-        assert_eq!(session.handle_deadline(&DURATIONS, &env), connect(1, second));
-        let action = session.handle_attempt_failed(1, CloseReason::NoResources, &env);
-        assert_eq!((action, session.deadline(&DURATIONS)), (Action::Wait, Some(now + DELAY_MS)));
-    }
-    let env = env_at(&rules, 3 * DELAY_MS);
-    let action = session.handle_attempt_failed(0, CloseReason::Refused, &env);
-    assert_eq!(action, connect(1, second));
-    let action = session.handle_attempt_failed(1, CloseReason::NoResources, &env);
+    let early = env_at(&rules, DELAY_MS);
+    assert_eq!(session.handle_deadline(&DURATIONS, &early), connect(1, second));
+    let action = session.handle_attempt_failed(1, CloseReason::NoResources, &early);
+    assert_eq!((action, session.deadline(&DURATIONS)), (Action::Wait, Some(13 * DELAY_MS)));
+    assert_eq!(session.address(), Some(SocketAddrV4::new(GOOD, 80)), "the other was not dialled");
+    let later = env_at(&rules, 13 * DELAY_MS);
+    let target = SocketAddrV4::new(second, 80);
+    let replacement = Action::Connect { attempt: 1, target, replaces_oldest: true };
+    assert_eq!(session.handle_deadline(&DURATIONS, &later), replacement);
+    let action = session.handle_attempt_failed(1, CloseReason::NoResources, &later);
     assert_eq!(action, refusal(Code::Rejected));
 }
 

@@ -117,7 +117,7 @@ impl Life {
                 assert_eq!(state.to_string(), "identifying");
                 self.asked = true;
             }
-            Action::Connect { attempt, target } => {
+            Action::Connect { attempt, target, .. } => {
                 assert_eq!(state.to_string(), "connecting");
                 assert_eq!((attempt, target.port()), (self.attempts, self.session.request().port));
                 assert!(target != OWN);

@@ -27,7 +27,7 @@ pub fn can_open(descriptors: u64) -> bool {
 /// This many sessions, or as many as there are descriptors for, at two per session.
 pub fn sessions(wanted: usize) -> usize {
     // Some are for pipes and the like.
-    let room = (socku::internals::limits::raise_descriptor_limit() as usize - 250) / 2;
+    let room = (socku::internals::limits::raise_descriptor_limit() as usize - 600) / 2;
     if room < wanted {
         eprintln!("{room} sessions instead of {wanted}: too few descriptors");
     }

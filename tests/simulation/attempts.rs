@@ -5,7 +5,7 @@ use crate::actors::Role;
 use crate::checks::SLACK_MS;
 use crate::kernel::Kernel;
 use crate::rules::CONNECT;
-use socku::internals::session::ATTEMPTS_MAX;
+use socku::internals::session::{ATTEMPTS_MAX, REPLACE_INTERVALS};
 use std::net::Ipv4Addr;
 
 /// How far the attempts of one session have come, by what the kernel sees of them.
@@ -87,7 +87,9 @@ impl Kernel {
         assert!(permitted.starts_with(&attempts.tried), "client {place}: an address is left out");
         if attempts.tried.len() < permitted.len() {
             assert!(!attempts.has_failed, "client {place}: a failure starts no attempt");
-            let due = attempts.started_at + self.cast.durations.attempt_delay_ms;
+            let is_full = self.targets(place).count() == ATTEMPTS_MAX;
+            let intervals = if is_full { REPLACE_INTERVALS } else { 1 };
+            let due = attempts.started_at + intervals * self.cast.durations.attempt_delay_ms;
             assert!(self.now <= due + SLACK_MS, "client {place}: an attempt starts too late");
         }
     }

@@ -127,6 +127,7 @@ fn settings(random: &mut Random, mode: Mode) -> Settings {
         bind_address: None,
         bind_ports,
         max_sessions: if random.chance(30) { random.within(1, 6) as usize } else { 1000 },
+        extra_attempts_max: 1000,
         max_per_source: random.chance(20).then(|| random.within(1, 3) as u32),
         buffer_bytes: random.pick(sizes) as usize,
         buffer_budget_bytes: random.pick(&[0, 10_000, 64 << 20]) as usize,
