@@ -27,7 +27,9 @@ impl ProxyAddress {
         match &self.0 {
             Place::Address(address) => Ok(vec![*address]),
             Place::Text(text) => {
-                let is_port = |port: &str| port.parse::<u16>().is_ok();
+                let is_digit = |byte: u8| byte.is_ascii_digit();
+                let is_port =
+                    |port: &str| port.bytes().all(is_digit) && port.parse::<u16>().is_ok();
                 let is_host = |host: &str| !host.is_empty() && !host.contains(':');
                 let parts = text.rsplit_once(':');
                 if !parts.is_some_and(|(host, port)| is_host(host) && is_port(port)) {
