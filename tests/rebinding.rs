@@ -329,10 +329,10 @@ fn attempts_of_many_sessions_do_not_starve_each_other_of_descriptors() {
     if !can_run(&["prlimit"]) {
         return;
     }
-    const CLIENTS: usize = 30;
-    let all = [1, 2, 3].map(|last| [127, 5, 4, last]);
+    const CLIENTS: usize = 35;
+    let all = [1, 2, 3, 4].map(|last| [127, 5, 4, last]);
     let (listeners, port) = listeners(&all);
-    let _fillers: Vec<_> = listeners[..2].iter().map(traffic::fill).collect();
+    let _fillers: Vec<_> = listeners[..3].iter().map(traffic::fill).collect();
     let server = NameServer::start(move |question| addresses(question, &all));
     let rule_file = scratch_directory().join("socks.conf");
     fs::write(&rule_file, PERMIT_ALL).unwrap();
@@ -340,7 +340,7 @@ fn attempts_of_many_sessions_do_not_starve_each_other_of_descriptors() {
     command.arg("--nofile=128:128").arg(env!("CARGO_BIN_EXE_socku")).arg("-c").arg(&rule_file);
     command.args(["-l", "127.0.0.1:0", "--nameserver", &server.address.to_string()]);
     let proxy = Proxy::spawn(command, rule_file);
-    let mut asking: Vec<_> = (0..CLIENTS).map(|_| ask(&proxy, b"three.test", port)).collect();
+    let mut asking: Vec<_> = (0..CLIENTS).map(|_| ask(&proxy, b"four.test", port)).collect();
     // Other clients are served meanwhile.
     let echo = echo_server();
     drop(proxy.connect(echo));
