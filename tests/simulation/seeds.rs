@@ -4,7 +4,7 @@ use std::process::Command;
 use std::{env, fmt};
 
 /// Seeds of a plain `cargo test`.
-const SEEDS: u64 = 256;
+const SEEDS: u64 = 512;
 
 pub struct Seeds {
     first: u64,
