@@ -12,6 +12,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+/// Most waits in one turn, when signals interrupt them.
+const POLLS_MAX: u32 = 3;
 /// Most events taken from the kernel per turn.
 const EVENTS_PER_TURN: usize = 1024;
 /// The idle time before the first keepalive probe; interval and number of probes are the system's
@@ -64,17 +66,16 @@ impl Net for MioNet {
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<Millis>) -> io::Result<()> {
-        let timeout = timeout_ms.map(Duration::from_millis);
-        let polled =
-            self.poll.poll(&mut self.events, timeout).or_else(|error| match error.kind() {
-                // After a signal, or a stop of the process for longer than a time-out: whatever has
-                // happened meanwhile comes before the deadlines.
-                ErrorKind::Interrupted => self.poll.poll(&mut self.events, Some(Duration::ZERO)),
-                _ => Err(error),
-            });
-        match polled {
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
-            other => other?,
+        let until = timeout_ms.map(|timeout_ms| self.now().saturating_add(timeout_ms));
+        for _ in 0..POLLS_MAX {
+            let left = until.map(|until| Duration::from_millis(until.saturating_sub(self.now())));
+            match self.poll.poll(&mut self.events, left) {
+                // After a signal, or a stop of the process for longer than the time-out: whatever
+                // has happened meanwhile comes before the deadlines.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            break;
         }
         events.extend(self.events.iter().map(|event| Event {
             token: event.token().0,
