@@ -223,7 +223,8 @@ fn clients_waiting_for_a_name_are_served_in_turn_when_descriptors_are_short() {
     let target = echo_server();
     for names in [&["one.test"][..], &["a.test", "b.test", "c.test", "d.test"]] {
         let server = NameServer::start(|question| {
-            std::thread::sleep(Duration::from_millis(200));
+            // Longer than until accept is tried again.
+            std::thread::sleep(Duration::from_millis(700));
             addresses(question, &[[127, 0, 0, 1]])
         });
         let proxy = start_with(40, &["--nameserver", &server.address.to_string()]);
