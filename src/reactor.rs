@@ -104,13 +104,11 @@ impl<N: Net> Reactor<N> {
 
     /// How long the poll may wait.
     fn timeout_ms(&self) -> Option<Millis> {
-        let now = self.cx.now;
-        let accept_at = self.accept_at();
         if self.skip_wait || !self.ready.is_empty() || self.cx.dns.is_ready() {
             return Some(0);
         }
-        let next = [self.timers.next(), self.cx.dns.deadline(), accept_at, self.drain_until];
-        next.into_iter().flatten().min().map(|at| at.saturating_sub(now))
+        let next = [self.timers.next(), self.cx.dns.deadline(), self.accept_at(), self.drain_until];
+        next.into_iter().flatten().min().map(|at| at.saturating_sub(self.cx.now))
     }
 
     /// Records each event at its socket.
@@ -135,7 +133,7 @@ impl<N: Net> Reactor<N> {
     }
 
     /// Applies `act` to the connection in a slot, if it has an open one. This is the only place
-    /// that arms its deadline, queues it, and lists it as closed.
+    /// that arms its deadline, queues it again, and lists it as closed.
     fn with(&mut self, slot: usize, act: impl FnOnce(&mut Connection<N>, &mut Context<N>)) {
         let open =
             |connection: &&mut Connection<N>| connection.session().state().closed().is_none();

@@ -170,12 +170,7 @@ fn few_descriptors_limit_the_sessions_and_no_client_is_refused() {
     if !can_run(&["prlimit"]) {
         return;
     }
-    let rule_file = scratch_directory().join("socks.conf");
-    fs::write(&rule_file, PERMIT_ALL).unwrap();
-    let mut command = Command::new("prlimit");
-    command.arg("--nofile=64:64").arg(env!("CARGO_BIN_EXE_socku")).arg("-c").arg(&rule_file);
-    command.args(["-l", "127.0.0.1:0", "--max-sessions", "1000"]).env("RUST_LOG", "info");
-    let proxy = Proxy::spawn(command, rule_file);
+    let proxy = Proxy::start_limited(64, PERMIT_ALL, &["--max-sessions", "1000"]);
     let warning = proxy.wait_log("--max-sessions 1000: limited to ");
     let most = warning.split("limited to ").nth(1).unwrap().split(',').next().unwrap();
     let most: usize = most.parse().unwrap();

@@ -9,10 +9,8 @@ use common::machine::{Stopwatch, own_address as ip};
 use common::servers::*;
 use common::tools::can_run;
 use common::*;
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -276,13 +274,9 @@ fn with_few_descriptors_names_and_identd_at_once_refuse_no_client() {
             asked.answer(b" : USERID : UNIX : bob\r\n");
         });
     });
-    let rule_file = scratch_directory().join("socks.conf");
-    fs::write(&rule_file, STRICT).unwrap();
-    let mut command = Command::new("prlimit");
-    command.arg("--nofile=128:128").arg(env!("CARGO_BIN_EXE_socku")).arg("-c").arg(&rule_file);
-    command.args(["-l", "127.0.0.1:0", "--nameserver", &server.address.to_string()]);
-    command.args(["--splice", "off"]);
-    let proxy = Proxy::spawn(command, rule_file);
+    let nameserver = server.address.to_string();
+    let flags = ["--nameserver", &nameserver, "--splice", "off"];
+    let proxy = Proxy::start_limited(128, STRICT, &flags);
     let target = echo_server();
     let clients: Vec<TcpStream> = (0..120)
         .map(|number| {

@@ -334,12 +334,8 @@ fn attempts_of_many_sessions_do_not_starve_each_other_of_descriptors() {
     let (listeners, port) = listeners(&all);
     let _fillers: Vec<_> = listeners[..3].iter().map(traffic::fill).collect();
     let server = NameServer::start(move |question| addresses(question, &all));
-    let rule_file = scratch_directory().join("socks.conf");
-    fs::write(&rule_file, PERMIT_ALL).unwrap();
-    let mut command = Command::new("prlimit");
-    command.arg("--nofile=128:128").arg(env!("CARGO_BIN_EXE_socku")).arg("-c").arg(&rule_file);
-    command.args(["-l", "127.0.0.1:0", "--nameserver", &server.address.to_string()]);
-    let proxy = Proxy::spawn(command, rule_file);
+    let flags = ["--nameserver", &server.address.to_string()];
+    let proxy = Proxy::start_limited(128, PERMIT_ALL, &flags);
     let mut asking: Vec<_> = (0..CLIENTS).map(|_| ask(&proxy, b"four.test", port)).collect();
     // Other clients are served meanwhile.
     let echo = echo_server();

@@ -3,6 +3,16 @@
 use super::*;
 use std::net::Ipv4Addr;
 
+const SECOND: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 2);
+
+/// A session that has started to connect to the first of two addresses, `GOOD` and `SECOND`.
+fn connecting(rules: &RuleSet) -> Session {
+    let (mut session, _) = start(rules, &request(1, GOOD, 80, "www.example"));
+    let found = resolved("www.example", &[GOOD, SECOND]);
+    assert_eq!(session.handle_resolved(&Ok(found), &env(rules)), connect(0, GOOD));
+    session
+}
+
 #[test]
 fn attempts_start_250_ms_apart_and_the_first_to_connect_wins() {
     let rules = rules("permit c *.*.*.*");
@@ -28,21 +38,14 @@ fn attempts_start_250_ms_apart_and_the_first_to_connect_wins() {
 #[test]
 fn a_failed_attempt_starts_the_next_at_once_and_the_last_failure_is_the_reason() {
     let rules = rules("permit c *.*.*.*");
-    let second = Ipv4Addr::new(10, 2, 0, 2);
-    let begin = || {
-        let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
-        let found = resolved("www.example", &[GOOD, second]);
-        assert_eq!(session.handle_resolved(&Ok(found), &env(&rules)), connect(0, GOOD));
-        session
-    };
-    let mut session = begin();
+    let mut session = connecting(&rules);
     let action = session.handle_attempt_failed(0, CloseReason::Refused, &env_at(&rules, 10));
-    assert_eq!(action, connect(1, second));
+    assert_eq!(action, connect(1, SECOND));
     let action = session.handle_attempt_failed(1, CloseReason::Unreachable, &env_at(&rules, 20));
     assert_eq!(action, refusal(Code::Rejected));
     assert_eq!(session.state(), &State::Rejecting(CloseReason::Unreachable));
     // With both under way, one that fails leaves the other.
-    let mut session = begin();
+    let mut session = connecting(&rules);
     session.handle_deadline(&DURATIONS, &env_at(&rules, DELAY_MS));
     let action = session.handle_attempt_failed(1, CloseReason::Refused, &env_at(&rules, 300));
     assert_eq!(action, Action::Wait);
@@ -54,17 +57,14 @@ fn a_failed_attempt_starts_the_next_at_once_and_the_last_failure_is_the_reason()
 #[test]
 fn an_attempt_without_a_descriptor_replaces_the_one_under_way_later() {
     let rules = rules("permit c *.*.*.*");
-    let second = Ipv4Addr::new(10, 2, 0, 2);
-    let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
-    let found = resolved("www.example", &[GOOD, second]);
-    session.handle_resolved(&Ok(found), &env(&rules));
+    let mut session = connecting(&rules);
     let early = env_at(&rules, DELAY_MS);
-    assert_eq!(session.handle_deadline(&DURATIONS, &early), connect(1, second));
+    assert_eq!(session.handle_deadline(&DURATIONS, &early), connect(1, SECOND));
     let action = session.handle_attempt_failed(1, CloseReason::NoResources, &early);
     assert_eq!((action, session.deadline(&DURATIONS)), (Action::Wait, Some(13 * DELAY_MS)));
     assert_eq!(session.address(), Some(SocketAddrV4::new(GOOD, 80)), "the other was not dialled");
     let later = env_at(&rules, 13 * DELAY_MS);
-    let target = SocketAddrV4::new(second, 80);
+    let target = SocketAddrV4::new(SECOND, 80);
     let replacement = Action::Connect { attempt: 1, target, replaces_oldest: true };
     assert_eq!(session.handle_deadline(&DURATIONS, &later), replacement);
     let action = session.handle_attempt_failed(1, CloseReason::NoResources, &later);
@@ -74,12 +74,9 @@ fn an_attempt_without_a_descriptor_replaces_the_one_under_way_later() {
 #[test]
 fn an_older_attempt_without_resources_has_failed_and_is_not_started_twice() {
     let rules = rules("permit c *.*.*.*");
-    let second = Ipv4Addr::new(10, 2, 0, 2);
-    let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
-    let found = resolved("www.example", &[GOOD, second]);
-    session.handle_resolved(&Ok(found), &env(&rules));
+    let mut session = connecting(&rules);
     let env = env_at(&rules, DELAY_MS);
-    assert_eq!(session.handle_deadline(&DURATIONS, &env), connect(1, second));
+    assert_eq!(session.handle_deadline(&DURATIONS, &env), connect(1, SECOND));
     let action = session.handle_attempt_failed(0, CloseReason::NoResources, &env);
     assert_eq!(action, Action::Wait);
     assert_eq!(session.deadline(&DURATIONS), Some(DURATIONS.connect_ms), "none is left to start");

@@ -68,9 +68,24 @@ impl Proxy {
     /// Starts the program on a free port of 127.0.0.1 with these rules and flags, and waits until
     /// it listens.
     pub fn start(rules: &str, flags: &[&str]) -> Proxy {
+        Proxy::start_by(socku(flags), rules, flags)
+    }
+
+    /// The same with at most so many descriptors from the start. Needs prlimit.
+    pub fn start_limited(descriptors: u32, rules: &str, flags: &[&str]) -> Proxy {
+        let program = socku(flags);
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={descriptors}:{descriptors}")).arg(program.get_program());
+        command.args(program.get_args());
+        let variables = program.get_envs();
+        command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+        Proxy::start_by(command, rules, flags)
+    }
+
+    /// Runs this command, which has the flags already, with these rules and defaults for tests.
+    fn start_by(mut command: Command, rules: &str, flags: &[&str]) -> Proxy {
         let rule_file = scratch_directory().join("socks.conf");
         fs::write(&rule_file, rules).unwrap();
-        let mut command = socku(flags);
         command.arg("-c").arg(&rule_file);
         if !flags.iter().any(|flag| matches!(*flag, "-l" | "--listen")) {
             command.args(["-l", "127.0.0.1:0"]);
