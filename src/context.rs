@@ -79,6 +79,13 @@ impl<N: Net> Context<N> {
         }
     }
 
+    /// Lets the sockets of the resolver send and read.
+    pub fn drive_dns(&mut self) {
+        if self.dns.drive(&mut self.net, &mut self.spare, self.now) {
+            self.shortage.note();
+        }
+    }
+
     /// Records whether a call has lacked a descriptor.
     pub fn record_failure(&mut self, error: &io::Error) {
         if lacks_resources(error) {

@@ -41,7 +41,7 @@ mod parts {
         pub use crate::name::{Classified, classify};
     }
     pub mod net {
-        pub use crate::net::{Event, Interest, MioNet, Net};
+        pub use crate::net::{Event, MioNet, Net};
     }
     pub mod reactor {
         pub use crate::reactor::Reactor;

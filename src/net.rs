@@ -1,9 +1,9 @@
 //! The interface to the kernel: all socket operations of the loop, as a trait.
 //!
 //! The loop runs over [`MioNet`] and, in tests, over a simulated kernel. Both guarantee the same: a
-//! stream is registered for an interest, and each change of readiness is reported once
-//! (edge-triggered). `WouldBlock` from a call re-arms the edge; so does a short count. Registering
-//! a stream again reports its readiness at that time.
+//! stream is registered for what is awaited of it, and each change of readiness is reported once
+//! (edge-triggered). `WouldBlock` from a call re-arms the edge; so does a short count. Awaiting room
+//! reports the readiness at that time.
 
 mod mio_net;
 mod route;
@@ -15,15 +15,6 @@ use crate::time::Millis;
 use rustix::io::Errno;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-
-/// The events awaited of a stream. Failures are always reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interest {
-    /// Bytes, including urgent ones, and the end.
-    Read,
-    /// The same, and room to send or the end of a connection attempt.
-    ReadWrite,
-}
 
 /// A change of readiness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,23 +71,19 @@ pub trait Net {
     /// Accepts a waiting connection and returns the address of its peer; it is not registered yet.
     fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddrV4)>;
 
-    /// Registers an accepted connection, to be read.
+    /// Registers an accepted connection. Events report bytes, including urgent ones, the end, and
+    /// failures; not room to send, which there is at first.
     fn register(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
 
-    /// Changes the interest of a stream.
-    fn reregister(
-        &mut self,
-        stream: &mut Self::Stream,
-        token: usize,
-        interest: Interest,
-    ) -> io::Result<()>;
+    /// Lets events report room to send as well, from now on.
+    fn await_room(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
 
     /// Enables keepalive on a connection opened by [`Net::connect`]. Accepted connections inherit
     /// it from their listener.
     fn enable_keepalive(&mut self, stream: &Self::Stream) -> io::Result<()>;
 
-    /// Starts to connect, from the address `source` if one is given, and registers for both
-    /// directions. It has succeeded when an event reports writable and [`Net::take_error`] has
+    /// Starts to connect, from the address `source` if one is given, and registers it for room to send as
+    /// well. It has succeeded when an event reports writable and [`Net::take_error`] has
     /// none.
     fn connect(
         &mut self,

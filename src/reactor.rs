@@ -95,16 +95,22 @@ impl<N: Net> Reactor<N> {
                 connection.run(cx);
             });
         }
+        self.cx.drive_dns();
         self.hand_out_answers();
         self.handle_deadlines();
         self.reap();
         self.accept();
+        if self.cx.dns.is_ready() {
+            // Some of the new clients wait for a name.
+            self.cx.drive_dns();
+        }
         Ok(woken)
     }
 
     /// How long the poll may wait.
     fn timeout_ms(&self) -> Option<Millis> {
-        if self.skip_wait || !self.ready.is_empty() || self.cx.dns.is_ready() {
+        let has_work = !self.ready.is_empty() || !self.closed.is_empty() || self.cx.dns.is_ready();
+        if self.skip_wait || has_work {
             return Some(0);
         }
         let next = [self.timers.next(), self.cx.dns.deadline(), self.accept_at(), self.drain_until];
@@ -158,10 +164,6 @@ impl<N: Net> Reactor<N> {
 
     /// Hands the resolver's answers to the waiting sessions; the rest follow in the next turn.
     fn hand_out_answers(&mut self) {
-        let Context { dns, net, spare, shortage, now, .. } = &mut self.cx;
-        if dns.drive(net, spare, *now) {
-            shortage.note();
-        }
         for _ in 0..ANSWERS_PER_TURN {
             let Some((waiter, answer)) = self.cx.dns.poll_answer() else { return };
             self.with(waiter.slot, |connection, cx| {
@@ -237,8 +239,10 @@ impl<N: Net> Reactor<N> {
         let session = Session::new(self.stats.opened, client, self.cx.now);
         self.connections.insert(Connection::new(slot, session, stream, reserve));
         self.with(slot, |connection, cx| {
-            if admission == Admission::Refuse {
-                connection.refuse(CloseReason::TooManyFromSource, cx);
+            match admission {
+                Admission::Refuse => connection.refuse(CloseReason::TooManyFromSource, cx),
+                // Most clients send their request at once: this saves a turn for it.
+                _ => connection.run(cx),
             }
         });
     }

@@ -33,7 +33,7 @@ def parse(text):
     for line in text.splitlines():
         if "--- SIGTERM" in line:
             break
-        match = CALL.match(line)
+        match = CALL.match(line.removesuffix(" (DELAYED)"))
         if match:
             calls.append(Call(*match.groups()))
     return [call for call in calls if "EINTR" not in call.result]

@@ -37,8 +37,12 @@ class Stage:
         self.proxy, self.target, self.names, self.at_rest = proxy, target, names, at_rest
         self.target_port = target.getsockname()[1]
 
-    def dial(self):
+    def dial(self, data, fin=False):
+        """Connects, and sends data before the proxy accepts: in one segment, maybe with a FIN."""
         client = socket.create_connection(("127.0.0.1", self.proxy.port), DEADLINE_S)
+        client.send(data, socket.MSG_MORE if fin else 0)
+        if fin:
+            client.shutdown(socket.SHUT_WR)
         self.at_rest()
         return client
 
@@ -51,12 +55,6 @@ class Stage:
         connection = self.target.accept()[0]
         connection.settimeout(DEADLINE_S)
         return connection
-
-    def send_last(self, connection, data):
-        """Sends data with a FIN, in one segment."""
-        connection.send(data, socket.MSG_MORE)
-        connection.shutdown(socket.SHUT_WR)
-        self.at_rest()
 
     def answer(self):
         """Lets the name server answer."""
@@ -78,8 +76,7 @@ class Stage:
         expect_reply(client, REFUSED)
 
     def relaying(self):
-        client = self.dial()
-        self.send(client, request(CONNECT, self.target_port))
+        client = self.dial(request(CONNECT, self.target_port))
         target = self.accept()
         self.granted(client)
         self.at_rest()
@@ -92,15 +89,14 @@ closes.""", [
     (r"accept4.*= client", "Flags, and options inherited from the listener, save all calls that set options."),
     (r"epoll_ctl.*client", "Registered to be read, edge-triggered. There is room to send; it is awaited only when "
      "there is none."),
-    (r"accept4.*EAGAIN", "No other client: only EAGAIN clears the listener's readiness bit."),
-    (r"recvfrom.*request", "The whole request in one read; a short count means that there are no more bytes."),
+    (r"recvfrom.*request", "Most clients send their request at once, so it is read without waiting for an event. A short "
+     "count means that there are no more bytes."),
     (r"SO_OOBINLINE", "Urgent bytes keep their place in the stream. TCP_NODELAY is not set before a second piece is "
      "sent."),
     (r"connect\(target", "Non-blocking: the loop continues."),
+    (r"accept4.*EAGAIN", "No other client: only EAGAIN clears the listener's readiness bit."),
     (r"epoll_wait.*target.*OUT", "Writable without an error: connected. No call asks for the error."),
     (r"getsockname\(target", "The reply has the local address of the connection."),
-    (r"epoll_ctl.*MOD, target", "Room to send is no longer awaited: an acknowledged FIN, for one, would wake the "
-     "loop."),
     (r"sendto\(client, <reply 90", "Granted only now that the target has accepted."),
     (r"recvfrom\(client.*hello", "One read, one write: the buffer goes back to the pool at once."),
     (r"recvfrom\(target.*world", "The other direction is the same code."),
@@ -112,8 +108,7 @@ closes.""", [
      "here, opened again without blocking."),
 ])
 def connect(stage):
-    client = stage.dial()
-    stage.send(client, request(CONNECT, stage.target_port, user=b"bob"))
+    client = stage.dial(request(CONNECT, stage.target_port, user=b"bob"))
     target = stage.accept()
     stage.granted(client)
     stage.send(client, b"hello")
@@ -130,8 +125,7 @@ no call, and the rest is as with an address.""", [
     (r"connect\(target, 127.0.0.1", "The address has been evaluated; it is never looked up again."),
 ])
 def hosts(stage):
-    client = stage.dial()
-    stage.send(client, request(CONNECT, stage.target_port, "0.0.0.1", name=b"localhost"))
+    client = stage.dial(request(CONNECT, stage.target_port, "0.0.0.1", name=b"localhost"))
     target = stage.accept()
     stage.granted(client)
     stage.close(client)
@@ -147,8 +141,7 @@ and the loop never waits for the answer.""", [
     (r"connect\(target", "The first address that the rules permit."),
 ])
 def dns(stage):
-    client = stage.dial()
-    stage.send(client, request(CONNECT, stage.target_port, "0.0.0.1", name=b"www.example.com"))
+    client = stage.dial(request(CONNECT, stage.target_port, "0.0.0.1", name=b"www.example.com"))
     stage.answer()
     target = stage.accept()
     stage.granted(client)
@@ -168,8 +161,7 @@ bytes and closes.""", [
     (r"recvfrom\(peer", "Bytes, as in any relay."),
 ])
 def bind(stage):
-    client = stage.dial()
-    stage.send(client, request(BIND, 21))
+    client = stage.dial(request(BIND, 21))
     port = stage.granted(client)
     peer = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
     stage.at_rest()
@@ -187,8 +179,7 @@ def bind(stage):
     (r"recvfrom\(client, \"\".* = 0", "The client has the reply and closes."),
 ])
 def refused(stage):
-    client = stage.dial()
-    stage.send(client, request(CONNECT, 80, "192.0.2.1"))
+    client = stage.dial(request(CONNECT, 80, "192.0.2.1"))
     stage.refused(client)
     stage.close(client)
 
@@ -201,8 +192,7 @@ def refused(stage):
 ])
 def refused_by_target(stage):
     with ports.reserved() as closed:
-        client = stage.dial()
-        stage.send(client, request(CONNECT, closed))
+        client = stage.dial(request(CONNECT, closed))
         stage.refused(client)
         stage.close(client)
 
@@ -217,8 +207,7 @@ later and arrives complete.""", [
     (r"recvfrom\(target, \"\".* = 0", "The target's FIN ends the session."),
 ])
 def half_close(stage):
-    client = stage.dial()
-    stage.send_last(client, request(CONNECT, stage.target_port) + b"a question")
+    client = stage.dial(request(CONNECT, stage.target_port) + b"a question", fin=True)
     target = stage.accept()
     stage.granted(client)
     stage.expect(target, b"a question")

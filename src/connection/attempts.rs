@@ -87,10 +87,7 @@ impl<N: Net> AttemptSockets<N> {
     pub fn take_ended(&mut self, cx: &mut Context<N>) -> Option<AttemptResult<N>> {
         let place = self.0.iter().position(|attempt| attempt.endpoint.writable)?;
         let Attempt { number, mut endpoint } = self.change(cx, |attempts| attempts.remove(place));
-        let result = check(&mut endpoint, &cx.net).map(|local| {
-            endpoint.set_connected(&mut cx.net);
-            (endpoint, local)
-        });
+        let result = check(&mut endpoint, &cx.net).map(|local| (endpoint, local));
         Some(AttemptResult { number, result })
     }
 }

@@ -63,7 +63,7 @@ pub struct DnsDriver<N: Net> {
     ready: u64,
     /// Questions for which there was no descriptor.
     unsent: VecDeque<Transmit>,
-    /// A waiter was cancelled: there may be sockets to close and others to open.
+    /// Waiters have come or gone: there may be sockets to open or close.
     stale: bool,
 }
 
@@ -97,7 +97,9 @@ impl<N: Net> DnsDriver<N> {
         source: Ipv4Addr,
         waiter: WaiterId,
     ) -> Lookup {
-        self.resolver.resolve(now, name, IpAddr::V4(source), waiter.number())
+        let lookup = self.resolver.resolve(now, name, IpAddr::V4(source), waiter.number());
+        self.stale |= matches!(lookup, Lookup::Waiting);
+        lookup
     }
 
     /// An answer that has arrived, and its waiter.

@@ -1,6 +1,6 @@
 //! [`Net`] over mio: one epoll, edge-triggered.
 
-use super::{Event, Interest, Net, route, sys};
+use super::{Event, Net, route, sys};
 use crate::sizes::PIPE_BYTES;
 use crate::time::Millis;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
@@ -21,6 +21,7 @@ const EVENTS_PER_TURN: usize = 1024;
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(600);
 /// The interest in every stream.
 const READ: mio::Interest = mio::Interest::READABLE.add(mio::Interest::PRIORITY);
+const READ_AND_ROOM: mio::Interest = READ.add(mio::Interest::WRITABLE);
 const SPLICE_FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 /// Any port: FTP's is as good as another, since nothing is sent.
 const ANY_PORT: u16 = 21;
@@ -120,13 +121,8 @@ impl Net for MioNet {
         self.registry().register(stream, Token(token), READ)
     }
 
-    fn reregister(
-        &mut self,
-        stream: &mut TcpStream,
-        token: usize,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.registry().reregister(stream, Token(token), mio_interest(interest))
+    fn await_room(&mut self, stream: &mut TcpStream, token: usize) -> io::Result<()> {
+        self.registry().reregister(stream, Token(token), READ_AND_ROOM)
     }
 
     fn enable_keepalive(&mut self, stream: &TcpStream) -> io::Result<()> {
@@ -152,8 +148,7 @@ impl Net for MioNet {
             _ => {}
         }
         let mut stream = TcpStream::from_std(socket.into());
-        let interest = mio_interest(Interest::ReadWrite);
-        self.registry().register(&mut stream, Token(token), interest)?;
+        self.registry().register(&mut stream, Token(token), READ_AND_ROOM)?;
         Ok(stream)
     }
 
@@ -246,13 +241,6 @@ impl Net for MioNet {
 /// time-out (TCP_USER_TIMEOUT) would cut off readers that pause.
 fn enable_keepalive(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))
-}
-
-fn mio_interest(interest: Interest) -> mio::Interest {
-    match interest {
-        Interest::Read => READ,
-        Interest::ReadWrite => READ.add(mio::Interest::WRITABLE),
-    }
 }
 
 fn in_progress(error: &io::Error) -> bool {

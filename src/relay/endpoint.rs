@@ -1,6 +1,6 @@
 //! One connection of a session and its readiness.
 
-use crate::net::{Event, Interest, Net};
+use crate::net::{Event, Net};
 use crate::token::Token;
 use rustix::io::Errno;
 use std::io::{self, ErrorKind};
@@ -39,12 +39,13 @@ pub struct Endpoint<S> {
 }
 
 impl<S> Endpoint<S> {
-    /// An accepted connection, registered to be read. Its send buffer is empty.
+    /// An accepted connection, registered to be read. Bytes may have come with it; its send buffer
+    /// is empty.
     pub fn accepted(stream: S, token: Token) -> Endpoint<S> {
         Endpoint {
             stream,
             token: token.number() as u32,
-            readable: false,
+            readable: true,
             writable: true,
             read_closed: false,
             urgent: false,
@@ -60,7 +61,13 @@ impl<S> Endpoint<S> {
     /// A connection that this side is opening: its options are not set yet.
     pub fn connecting(stream: S, token: Token) -> Endpoint<S> {
         let accepted = Endpoint::accepted(stream, token);
-        Endpoint { writable: false, may_delay: true, awaits_room: true, ..accepted }
+        Endpoint {
+            readable: false,
+            writable: false,
+            may_delay: true,
+            awaits_room: true,
+            ..accepted
+        }
     }
 
     /// Updates the readiness from an event.
@@ -104,20 +111,9 @@ impl<S> Endpoint<S> {
         self.writable = false;
         if !self.awaits_room {
             self.awaits_room = true;
-            self.reregister(net, Interest::ReadWrite);
-        }
-    }
-
-    /// The connection is established, and there is room to send. An endpoint that kept awaiting
-    /// room would be woken when the peer acknowledges the FIN, for one.
-    pub fn set_connected<N: Net<Stream = S>>(&mut self, net: &mut N) {
-        self.awaits_room = false;
-        self.reregister(net, Interest::Read);
-    }
-
-    fn reregister<N: Net<Stream = S>>(&mut self, net: &mut N, interest: Interest) {
-        if let Err(error) = net.reregister(&mut self.stream, self.token as usize, interest) {
-            self.set_failed(&error);
+            if let Err(error) = net.await_room(&mut self.stream, self.token as usize) {
+                self.set_failed(&error);
+            }
         }
     }
 }

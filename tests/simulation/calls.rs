@@ -5,7 +5,7 @@ use crate::kernel::{Conn, Kernel, Listener};
 use crate::sim_net::PROXY;
 use crate::tcp::NEAR;
 use rustix::io::Errno;
-use socku::internals::net::{Event, Interest};
+use socku::internals::net::Event;
 use socku::internals::token::{CLIENT, FIRST_USER_TOKEN, LISTENERS_MAX, Token};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -194,23 +194,23 @@ impl Kernel {
 
     pub fn register(&mut self, conn: usize, token: usize) -> Result<(), Errno> {
         self.lacks(0)?;
-        self.await_from(conn, token, Interest::Read);
+        self.watch(conn, token);
         Ok(())
     }
 
     /// What the connection is ready for is told anew.
-    pub fn reregister(&mut self, conn: usize, token: usize, interest: Interest) {
+    pub fn await_room(&mut self, conn: usize, token: usize) {
         assert_eq!(self.conns[conn].watch.token, Some(token), "another token");
-        self.await_from(conn, token, interest);
+        self.watch(conn, token);
+        self.conns[conn].watch.awaits_room = true;
         self.check_awaited_room(conn);
-        self.say(|| format!("  connection {conn} awaits {interest:?}"));
+        self.say(|| format!("  connection {conn} awaits room"));
     }
 
-    fn await_from(&mut self, conn: usize, token: usize, interest: Interest) {
+    fn watch(&mut self, conn: usize, token: usize) {
         let Conn { ends: [near, _], watch, .. } = &mut self.conns[conn];
         watch.changed = near.is_readable() || near.dead;
         (watch.token, watch.reads, watch.writes) = (Some(token), true, true);
-        watch.awaits_room = interest == Interest::ReadWrite;
     }
 
     pub fn connect(

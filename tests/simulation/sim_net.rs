@@ -3,7 +3,7 @@
 use crate::kernel::Kernel;
 use crate::tcp::NEAR;
 use rustix::io::Errno;
-use socku::internals::net::{Event, Interest, Net};
+use socku::internals::net::{Event, Net};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::hash::Hash;
@@ -163,14 +163,9 @@ impl Net for SimNet {
         self.noted("register", stream.id, registered)
     }
 
-    fn reregister(
-        &mut self,
-        stream: &mut Handle,
-        token: usize,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.kernel().reregister(stream.id, token, interest);
-        self.noted("reregister", stream.id, Ok(()))
+    fn await_room(&mut self, stream: &mut Handle, token: usize) -> io::Result<()> {
+        self.kernel().await_room(stream.id, token);
+        self.noted("await_room", stream.id, Ok(()))
     }
 
     fn enable_keepalive(&mut self, stream: &Handle) -> io::Result<()> {

@@ -18,16 +18,11 @@ impl Kernel {
         assert!(!self.awaits_room_in_vain(conn), "connection {conn} awaits room that it has");
     }
 
-    /// After a turn: a client, and a target that is connected, are awaited for reading only, until
-    /// there was no room for something.
+    /// After a turn: a client is awaited for reading only, until there was no room for something. A
+    /// target awaits room from the start, to learn that it is connected.
     pub fn check_interests(&self) {
         for &conn in &self.held {
-            let relays = match self.conns[conn].role {
-                Some(Role::Client(_)) => true,
-                Some(Role::Target(place)) => self.client(place).attempts.winner == Some(conn),
-                _ => false,
-            };
-            if relays {
+            if let Some(Role::Client(_)) = self.conns[conn].role {
                 self.check_awaited_room(conn);
             }
         }
