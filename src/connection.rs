@@ -8,7 +8,7 @@ mod attempts;
 mod bind_listener;
 mod failure;
 mod ident_query;
-mod refusal;
+mod rejection;
 mod target;
 mod tunnel;
 
@@ -29,7 +29,7 @@ use bind_listener::BindListener;
 use failure::{reason_of_connect, reason_of_listen};
 use ident_query::IdentQuery;
 use log::{debug, warn};
-use refusal::Delivery;
+use rejection::Delivery;
 use std::io::{self, ErrorKind};
 use std::mem::{replace, take};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -139,8 +139,8 @@ impl<N: Net> Connection<N> {
         self.follow(action, cx);
     }
 
-    /// Refuses the client without waiting for its request.
-    pub fn refuse(&mut self, reason: CloseReason, cx: &mut Context<N>) {
+    /// Rejects the client without waiting for its request.
+    pub fn reject(&mut self, reason: CloseReason, cx: &mut Context<N>) {
         let action = self.session.reject(reason, cx.now);
         self.follow(action, cx);
     }
@@ -192,7 +192,7 @@ impl<N: Net> Connection<N> {
         match self.session.state() {
             State::ReadingRequest => self.read_request(cx),
             State::Relaying => self.step_target(cx),
-            State::Rejecting(_) => self.deliver_refusal(cx),
+            State::Rejecting(_) => self.deliver_rejection(cx),
             State::Closed(_) => Action::Wait,
             _ => match self.watch_client(cx) {
                 Action::Wait => self.step_target(cx),
@@ -290,7 +290,7 @@ impl<N: Net> Connection<N> {
         self.session.close(CloseReason::of_client_failure(self.client.lost), cx.now)
     }
 
-    /// Queues a reply to the client. After a refusal, nothing else is needed.
+    /// Queues a reply to the client. After a rejection, nothing else is needed.
     fn send(&mut self, reply: Reply, cx: &mut Context<N>) -> Action {
         let fits = self.relay.down.push(&mut cx.pool, &reply.encode());
         assert!(fits, "two replies fit into a small buffer");
@@ -302,8 +302,8 @@ impl<N: Net> Connection<N> {
         Action::Wait
     }
 
-    fn deliver_refusal(&mut self, cx: &mut Context<N>) -> Action {
-        match refusal::deliver(&mut self.relay, &mut self.client, cx) {
+    fn deliver_rejection(&mut self, cx: &mut Context<N>) -> Action {
+        match rejection::deliver(&mut self.relay, &mut self.client, cx) {
             Delivery::Wait => {}
             Delivery::More => self.has_more = true,
             Delivery::Done => return self.session.handle_rejected(cx.now),
@@ -404,7 +404,7 @@ impl<N: Net> Connection<N> {
             }
         };
         let action = own.and_then(|own| self.listen_at(own, own, cx));
-        action.unwrap_or_else(|error| self.refuse_bind(&error, cx))
+        action.unwrap_or_else(|error| self.reject_bind(&error, cx))
     }
 
     /// Whether [`Connection::listen_everywhere`] has to be called. Clears the flag.
@@ -430,7 +430,7 @@ impl<N: Net> Connection<N> {
             None => cx.net.local_addr(&self.client.stream).map(|local| *local.ip()),
         };
         let action = advertised.and_then(|own| self.listen_at(Ipv4Addr::UNSPECIFIED, own, cx));
-        let action = action.unwrap_or_else(|error| self.refuse_bind(&error, cx));
+        let action = action.unwrap_or_else(|error| self.reject_bind(&error, cx));
         self.follow(action, cx);
     }
 
@@ -448,7 +448,7 @@ impl<N: Net> Connection<N> {
         Ok(self.session.handle_listening(advertised))
     }
 
-    fn refuse_bind(&mut self, error: &io::Error, cx: &mut Context<N>) -> Action {
+    fn reject_bind(&mut self, error: &io::Error, cx: &mut Context<N>) -> Action {
         warn!("id={} listening for a peer: {error}", self.session.id);
         cx.record_failure(error);
         self.session.reject(reason_of_listen(error), cx.now)

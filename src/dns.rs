@@ -34,7 +34,7 @@ pub use hosts::{Hosts, HostsParser};
 pub use message::DATAGRAM_BYTES_MAX;
 pub use query::{Transmit, Transport};
 pub use resolver::{Lookup, QUERIES_MAX, Resolver};
-pub use settings::Settings;
+pub use settings::ResolverSettings;
 #[cfg(test)]
 use settings::TOTAL_TIMEOUT_MS;
 

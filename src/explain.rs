@@ -1,7 +1,7 @@
 //! The output of `-t` and `-e`.
 
 use crate::name;
-use crate::rules::{AccessRequest, Refusal, Rule, RuleSet, TargetPattern, Verdict};
+use crate::rules::{AccessRequest, NoPermit, Rule, RuleSet, TargetPattern, Verdict};
 use crate::wire::Command;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -65,9 +65,9 @@ pub fn explain(rules: &RuleSet, question: &str) -> Result<Answer, QuestionError>
     }
     Ok(match rules.could_permit(command, name, port, client, user) {
         Ok(_) => Answer { text: depends(rules, &question), is_denied: false },
-        Err(Refusal::Denied { line }) => show(rules, Verdict::Deny { line }),
-        Err(Refusal::Impossible) => show(rules, Verdict::Impossible),
-        Err(Refusal::NoRule) => Answer {
+        Err(NoPermit::Denied { line }) => show(rules, Verdict::Deny { line }),
+        Err(NoPermit::Impossible) => show(rules, Verdict::Impossible),
+        Err(NoPermit::NoRule) => Answer {
             text: "deny: no rule permits this, as it stands, for any address, so none is looked up"
                 .into(),
             is_denied: true,

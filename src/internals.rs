@@ -4,7 +4,7 @@
 /// The program `socku-console`.
 #[cfg(feature = "console")]
 pub mod console {
-    pub use crate::console::dialogue::{Action, Dialogue};
+    pub use crate::console::dialogue::{Dialogue, Effect};
     pub use crate::console::page;
     pub use crate::console::query::{Form, QUERY_BYTES_MAX, parse};
     pub use crate::console::run::{Environment, serve};
@@ -20,7 +20,7 @@ mod parts {
         pub use crate::config::{Config, Invocation, UsageError, parse};
     }
     pub mod dns {
-        pub use crate::dns::{DnsError, Hosts, Resolver, Settings, Transport};
+        pub use crate::dns::{DnsError, Hosts, Resolver, ResolverSettings, Transport};
     }
     pub mod escape {
         pub use crate::escape::{Escaped, SHOWN_BYTES_MAX};

@@ -231,7 +231,7 @@ impl<N: Net> Reactor<N> {
         let token = Token::Connection { slot, place: CLIENT }.number();
         if let Err(error) = self.cx.net.register(&mut stream, token) {
             self.cx.listeners.log_accept_error(&error, self.cx.now);
-            return self.refuse_unregistered(stream);
+            return self.reject_unregistered(stream);
         }
         self.stats.opened += 1;
         self.sources.add(*client.ip());
@@ -240,7 +240,7 @@ impl<N: Net> Reactor<N> {
         self.connections.insert(Connection::new(slot, session, stream, reserve));
         self.with(slot, |connection, cx| {
             match admission {
-                Admission::Refuse => connection.refuse(CloseReason::TooManyFromSource, cx),
+                Admission::Reject => connection.reject(CloseReason::TooManyFromSource, cx),
                 // Most clients send their request at once: this saves a turn for it.
                 _ => connection.run(cx),
             }
@@ -248,10 +248,10 @@ impl<N: Net> Reactor<N> {
     }
 
     /// Refuses a client without waiting for its request: no event would report its arrival.
-    fn refuse_unregistered(&mut self, stream: N::Stream) {
+    fn reject_unregistered(&mut self, stream: N::Stream) {
         // Unread bytes would turn the close into a reset. Neither call blocks.
         let _ = self.cx.net.recv(&stream, &mut [0; 1024]);
-        let reply = Reply::refused(Code::Rejected).encode();
+        let reply = Reply::rejected(Code::Rejected).encode();
         if !self.cx.net.send(&stream, &reply).is_ok_and(|n| n == reply.len()) {
             // The client is gone, or would wait for the rest in vain.
             self.cx.net.abort(stream);

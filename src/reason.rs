@@ -79,7 +79,7 @@ reasons! {
     /// The target is this proxy's own listening socket.
     Loop = "loop",
     /// The target refused the connection.
-    Refused = "refused",
+    TargetRefused = "refused",
     /// No route to the target, or a router reported it unreachable.
     Unreachable = "unreachable",
     /// A route or firewall on this host forbids the connection.

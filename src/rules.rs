@@ -134,7 +134,7 @@ pub enum Verdict {
 
 /// Why no address at all will be permitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum NoPermit {
     /// By a deny rule that matches the name, every address, or all addresses of a later permit
     /// rule.
     Denied {
@@ -202,12 +202,12 @@ impl RuleSet {
         port: u16,
         client: Ipv4Addr,
         user: &[u8],
-    ) -> Result<Ident, Refusal> {
+    ) -> Result<Ident, NoPermit> {
         if command == Command::Connect && port == 0 {
-            return Err(Refusal::Impossible);
+            return Err(NoPermit::Impossible);
         }
         let partial = PartialRequest { command, port, client, user };
-        let (mut denies, mut refusal) = (DenyRules::default(), None);
+        let (mut denies, mut denied_by) = (DenyRules::default(), None);
         let (mut with_ident, mut without) = (false, false);
         let applies =
             |rule: &&Rule| rule.matches_except_target(&partial) && rule.target.may_match(name);
@@ -217,7 +217,7 @@ impl RuleSet {
                 continue;
             }
             match denies.line_denying(&rule.target) {
-                Some(line) => refusal = refusal.or(Some(line)),
+                Some(line) => denied_by = denied_by.or(Some(line)),
                 None if rule.target.is_impossible() => {}
                 None if rule.ident == Ident::No => without = true,
                 None => with_ident = true,
@@ -227,9 +227,9 @@ impl RuleSet {
             (true, false) => Ok(Ident::Strict),
             (true, true) => Ok(Ident::Lax),
             (false, true) => Ok(Ident::No),
-            (false, false) => Err(match refusal.or(denies.line_denying_all()) {
-                Some(line) => Refusal::Denied { line },
-                None => Refusal::NoRule,
+            (false, false) => Err(match denied_by.or(denies.line_denying_all()) {
+                Some(line) => NoPermit::Denied { line },
+                None => NoPermit::NoRule,
             }),
         }
     }

@@ -331,23 +331,23 @@ fn log_limits(max_sessions: usize, (process_bytes, pipe_bytes): (usize, usize)) 
     );
 }
 
-fn dns_settings(config: &Config) -> dns::Settings {
+fn dns_settings(config: &Config) -> dns::ResolverSettings {
     match config.nameservers.as_slice() {
         [] => {
             let text = or_empty(reload::read_resolv_conf(Path::new(RESOLV_CONF)));
             resolv_conf_settings(&text, config.dns_timeout_ms)
         }
-        servers => dns::Settings {
+        servers => dns::ResolverSettings {
             servers: servers.to_vec(),
             total_timeout_ms: config.dns_timeout_ms,
-            ..dns::Settings::default()
+            ..dns::ResolverSettings::default()
         },
     }
 }
 
 /// Without a text, this host's own server is asked, as other resolvers do.
-fn resolv_conf_settings(text: &[u8], total_timeout_ms: Millis) -> dns::Settings {
-    dns::Settings { total_timeout_ms, ..dns::Settings::from_resolv_conf(text) }
+fn resolv_conf_settings(text: &[u8], total_timeout_ms: Millis) -> dns::ResolverSettings {
+    dns::ResolverSettings { total_timeout_ms, ..dns::ResolverSettings::from_resolv_conf(text) }
 }
 
 /// The content of a file that the proxy can start without.

@@ -37,7 +37,7 @@ use crate::time::Millis;
 use crate::wire::{self, Code, Command, Host, Parsed, Reply, Request, RequestError};
 use attempts::{Attempts, Start};
 use candidates::{Candidate, Candidates, Peers, Plan};
-use evaluate::{Evaluator, Refused};
+use evaluate::{Evaluator, Rejection};
 use log::debug;
 
 use std::net::SocketAddrV4;
@@ -198,7 +198,7 @@ impl Session {
         }
         match self.evaluator(command).evaluate_all(None, &[address], env) {
             Ok(candidates) => self.handle_candidates(command, candidates, false, env),
-            Err(refused) => self.refuse(refused, env.now),
+            Err(rejection) => self.reject_as(rejection, env.now),
         }
     }
 
@@ -210,7 +210,7 @@ impl Session {
     fn resolve(&mut self, command: Command, name: Name, env: &Env<'_>) -> Action {
         let ident = match self.evaluator(command).could_permit_name(&name, env) {
             Ok(ident) => ident,
-            Err(refused) => return self.refuse(refused, env.now),
+            Err(rejection) => return self.reject_as(rejection, env.now),
         };
         // Identd will be queried for any address, so both queries run at the same time.
         let query_ident = ident == Ident::Strict;
@@ -222,7 +222,7 @@ impl Session {
     /// any rule might require it.
     fn listen_for_any_peer(&mut self, rules: &RuleSet, now: Millis) -> Action {
         match self.evaluator(Command::Bind).could_permit_any_peer(rules) {
-            Err(refused) => self.refuse(refused, now),
+            Err(rejection) => self.reject_as(rejection, now),
             Ok(Ident::No) => self.listen(Peers::Any, now),
             Ok(_) => self.query_ident(Plan::Bind(Peers::Any), now),
         }
@@ -241,7 +241,7 @@ impl Session {
                     Ok(candidates) => {
                         self.handle_candidates(command, candidates, queries_ident, env)
                     }
-                    Err(refused) => self.refuse(refused, env.now),
+                    Err(rejection) => self.reject_as(rejection, env.now),
                 };
             }
             Err(DnsError::NotFound) => CloseReason::NameNotFound,
@@ -303,7 +303,7 @@ impl Session {
     }
 
     /// Whether identd's answer satisfies a candidate's rule.
-    fn check_ident(&self, candidate: Candidate) -> Result<Candidate, Refused> {
+    fn check_ident(&self, candidate: Candidate) -> Result<Candidate, Rejection> {
         let strictness = match candidate.ident {
             Ident::No => return Ok(candidate),
             Ident::Strict => Strictness::Strict,
@@ -311,11 +311,11 @@ impl Session {
         };
         // Rules reloaded while a BIND waits may require identd when the old ones did not.
         let result = self.identity().unwrap_or(&IdentResult::Missing);
-        let refused = |reason| Err(Refused { reason, line: Some(candidate.line) });
+        let rejection = |reason| Err(Rejection { reason, line: Some(candidate.line) });
         match ident::evaluate(result, self.request.user(), strictness) {
             ident::Evaluation::Ok => Ok(candidate),
-            ident::Evaluation::NoIdent => refused(CloseReason::NoIdent),
-            ident::Evaluation::OtherUser => refused(CloseReason::OtherUser),
+            ident::Evaluation::NoIdent => rejection(CloseReason::NoIdent),
+            ident::Evaluation::OtherUser => rejection(CloseReason::OtherUser),
         }
     }
 
@@ -323,7 +323,7 @@ impl Session {
     fn proceed(&mut self, plan: Plan, env: &Env<'_>) -> Action {
         let identified = |candidates: Candidates| {
             let checked = candidates.iter().map(|candidate| self.check_ident(candidate));
-            evaluate::permitted(checked, Refused::without_rule(CloseReason::NoIdent))
+            evaluate::permitted(checked, Rejection::without_rule(CloseReason::NoIdent))
         };
         let plan = match plan {
             Plan::Connect(candidates) => identified(candidates).map(Plan::Connect),
@@ -338,7 +338,7 @@ impl Session {
                 self.try_next(true, env)
             }
             Ok(Plan::Bind(peers)) => self.listen(peers, env.now),
-            Err(refused) => self.refuse(refused, env.now),
+            Err(rejection) => self.reject_as(rejection, env.now),
         }
     }
 
@@ -422,7 +422,7 @@ impl Session {
             Peers::Any => self.evaluator(Command::Bind).evaluate(None, *peer.ip(), env),
             Peers::Expected(candidates) => {
                 let expected = candidates.iter().find(|one| one.address == *peer.ip());
-                expected.ok_or(Refused { reason: CloseReason::WrongPeer, line: self.rule })
+                expected.ok_or(Rejection { reason: CloseReason::WrongPeer, line: self.rule })
             }
         };
         let checked = evaluated.and_then(|candidate| self.check_ident(candidate));
@@ -433,11 +433,11 @@ impl Session {
                 self.enter(State::Relaying, env.now);
                 self.answer(Reply::granted(peer))
             }
-            Err(refused) => self.refuse(refused, env.now),
+            Err(rejection) => self.reject_as(rejection, env.now),
         }
     }
 
-    /// The refusal has been delivered, or the client is gone.
+    /// The rejection has been delivered, or the client is gone.
     pub fn handle_rejected(&mut self, now: Millis) -> Action {
         match self.state {
             State::Rejecting(reason) => self.close(reason, now),
@@ -451,19 +451,19 @@ impl Session {
         Action::Wait
     }
 
-    /// Refuses: the client gets its reply before the close.
+    /// Rejects the request: the client gets its reply before the close.
     pub fn reject(&mut self, reason: CloseReason, now: Millis) -> Action {
         self.enter(State::Rejecting(reason), now);
-        self.answer(Reply::refused(match reason {
+        self.answer(Reply::rejected(match reason {
             CloseReason::NoIdent => Code::NoIdent,
             CloseReason::OtherUser => Code::OtherUser,
             _ => Code::Rejected,
         }))
     }
 
-    fn refuse(&mut self, refused: Refused, now: Millis) -> Action {
-        self.rule = refused.line;
-        self.reject(refused.reason, now)
+    fn reject_as(&mut self, rejection: Rejection, now: Millis) -> Action {
+        self.rule = rejection.line;
+        self.reject(rejection.reason, now)
     }
 
     fn answer(&mut self, reply: Reply) -> Action {

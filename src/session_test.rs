@@ -92,14 +92,14 @@ fn connect(attempt: usize, address: Ipv4Addr) -> Action {
     Action::Connect { attempt, target, replaces_oldest: false }
 }
 
-fn refusal(code: Code) -> Action {
-    Action::Send(Reply::refused(code))
+fn rejection(code: Code) -> Action {
+    Action::Send(Reply::rejected(code))
 }
 
 #[test]
 fn every_state_transition_matches_the_table() {
     use State::*;
-    let (why, other) = (CloseReason::Denied, CloseReason::Refused);
+    let (why, other) = (CloseReason::Denied, CloseReason::TargetRefused);
     let candidate = Candidate { address: GOOD, line: 1, ident: Ident::No };
     let candidates = Candidates::new([candidate]).unwrap();
     let states = [
@@ -150,7 +150,7 @@ fn a_request_leads_to_the_action_that_the_rules_require() {
     use CloseReason::*;
     let some = "permit cb 10.2.*.*\ndeny cb 10.3.*.*\npermit c *.example";
     let strict = "permit cb 10.2.*.* ident";
-    let no = |reason| (refusal(Code::Rejected), State::Rejecting(reason).to_string());
+    let no = |reason| (rejection(Code::Rejected), State::Rejecting(reason).to_string());
     let yes = |action, state: &str| (action, state.to_string());
     let bind = |listen_for| yes(Action::Listen(listen_for), "awaiting-bind");
     let queried = || yes(Action::QueryIdent, "identifying");
@@ -222,9 +222,10 @@ fn each_address_of_a_name_is_evaluated_and_tried_in_order() {
             session.handle_resolved(&Ok(resolved("www.example", addresses)), &env(&rules));
         for (attempt, &address) in expected.iter().enumerate() {
             assert_eq!(action, connect(attempt, address), "{addresses:?}");
-            action = session.handle_attempt_failed(attempt, CloseReason::Refused, &env(&rules));
+            action =
+                session.handle_attempt_failed(attempt, CloseReason::TargetRefused, &env(&rules));
         }
-        assert_eq!(action, refusal(Code::Rejected), "{addresses:?}");
+        assert_eq!(action, rejection(Code::Rejected), "{addresses:?}");
     }
 }
 
@@ -239,7 +240,7 @@ fn a_name_that_is_not_resolved_is_refused_with_its_reason() {
     ] {
         let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
         let action = session.handle_resolved(&Err(error), &env(&rules));
-        assert_eq!(action, refusal(Code::Rejected));
+        assert_eq!(action, rejection(Code::Rejected));
         assert_eq!(session.state(), &State::Rejecting(reason));
     }
 }
@@ -250,7 +251,7 @@ fn a_name_without_addresses_is_refused_for_connect_and_bind() {
     for command in [1, 2] {
         let (mut session, _) = start(&rules, &request(command, GOOD, 80, "www.example"));
         let action = session.handle_resolved(&Ok(resolved("www.example", &[])), &env(&rules));
-        assert_eq!(action, refusal(Code::Rejected));
+        assert_eq!(action, rejection(Code::Rejected));
         assert_eq!(session.state(), &State::Rejecting(CloseReason::NameWithoutAddress));
     }
 }
@@ -320,7 +321,7 @@ fn the_rules_see_a_name_as_it_was_completed() {
 #[test]
 fn identd_must_answer_for_ident_and_need_not_for_ident_lax() {
     let user = |name: &[u8]| IdentResult::User(name.into());
-    let (no_ident, other_user) = (refusal(Code::NoIdent), refusal(Code::OtherUser));
+    let (no_ident, other_user) = (rejection(Code::NoIdent), rejection(Code::OtherUser));
     let go = connect(0, GOOD);
     for (word, result, action) in [
         ("ident", user(b" bob"), &go),
@@ -384,7 +385,7 @@ fn only_the_expected_peer_may_connect_to_a_bind() {
                 assert_eq!(session.state(), &State::Relaying);
             }
             Some(reason) => {
-                assert_eq!(action, refusal(Code::Rejected));
+                assert_eq!(action, rejection(Code::Rejected));
                 assert_eq!(session.state(), &State::Rejecting(reason));
             }
         }
@@ -407,7 +408,7 @@ fn each_state_has_its_whole_time_and_identd_has_its_own_once() {
     let user = IdentResult::User(b"bob"[..].into());
     assert_eq!(session.handle_ident(user, &env_at(&rules, 9_000)), connect(0, GOOD));
     assert_eq!(session.deadline(&DURATIONS), Some(9_000 + DURATIONS.connect_ms));
-    session.handle_attempt_failed(0, CloseReason::Refused, &env_at(&rules, 12_000));
+    session.handle_attempt_failed(0, CloseReason::TargetRefused, &env_at(&rules, 12_000));
     assert_eq!(session.deadline(&DURATIONS), Some(12_000 + DURATIONS.linger_ms));
     assert_eq!(session.since(), 12_000);
 }
@@ -426,5 +427,5 @@ fn an_identd_that_is_late_while_a_name_is_resolved_is_missing_and_the_name_is_aw
     assert_eq!(session.identity(), Some(&IdentResult::Missing), "its time is over");
     let found = resolved("www.example", &[GOOD]);
     let action = session.handle_resolved(&Ok(found), &env_at(&rules, 5_000));
-    assert_eq!(action, refusal(Code::NoIdent));
+    assert_eq!(action, rejection(Code::NoIdent));
 }

@@ -164,7 +164,7 @@ impl Code {
     }
 }
 
-/// A reply with its address; a refusal carries 0.0.0.0:0.
+/// A reply with its address; a rejection carries 0.0.0.0:0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// Granted, or why not.
@@ -179,8 +179,8 @@ impl Reply {
         Reply { code: Code::Granted, address }
     }
 
-    /// A refusal.
-    pub fn refused(code: Code) -> Reply {
+    /// A rejection.
+    pub fn rejected(code: Code) -> Reply {
         Reply { code, address: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0) }
     }
 

@@ -133,9 +133,9 @@ fn replies_have_version_zero_and_parse_back() {
     assert_eq!(bytes, [0, 90, 0x12, 0x34, 10, 1, 2, 3]);
     assert_eq!(parse_reply(bytes), Ok(Reply::granted(address)));
     for code in [Code::Rejected, Code::NoIdent, Code::OtherUser] {
-        let bytes = Reply::refused(code).encode();
+        let bytes = Reply::rejected(code).encode();
         assert_eq!(bytes, [0, code as u8, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(parse_reply(bytes), Ok(Reply::refused(code)));
+        assert_eq!(parse_reply(bytes), Ok(Reply::rejected(code)));
     }
     for wrong in [[4, 90, 0, 0, 0, 0, 0, 0], [0, 89, 0, 0, 0, 0, 0, 0], [0, 94, 0, 0, 0, 0, 0, 0]] {
         assert_eq!(parse_reply(wrong), Err(ReplyError { bytes: wrong }));

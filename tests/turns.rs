@@ -10,7 +10,7 @@ use common::machine::can_open;
 use common::servers::*;
 use common::traffic::full_listener;
 use common::*;
-use socku::internals::dns::{Hosts, Resolver, Settings as DnsSettings};
+use socku::internals::dns::{Hosts, Resolver, ResolverSettings};
 use socku::internals::net::MioNet;
 use socku::internals::reactor::Reactor;
 use socku::internals::reason::CloseReason;
@@ -68,11 +68,11 @@ impl Loop {
             durations,
             drain_timeout_ms: HOUR_MS,
         };
-        let names = DnsSettings {
+        let names = ResolverSettings {
             servers: vec![server.into()],
             timeout_ms: HOUR_MS,
             total_timeout_ms: HOUR_MS,
-            ..DnsSettings::default()
+            ..ResolverSettings::default()
         };
         let resolver = Resolver::new(names, Hosts::default(), Box::new(|| 4711));
         let rules = RuleSet::parse(rules.as_bytes()).unwrap();

@@ -188,7 +188,7 @@ fn nameservers(matches: &Matches) -> Result<Vec<SocketAddr>, SettingError> {
     let servers = matches.opt_strs("nameserver");
     let expected = "ADDR[:PORT], for example 127.0.0.1:5353";
     let read = |text: &String| {
-        dns::Settings::parse_server(text)
+        dns::ResolverSettings::parse_server(text)
             .ok_or_else(|| SettingError::new("nameserver", text, expected))
     };
     servers.iter().map(read).collect()

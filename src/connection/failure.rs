@@ -11,7 +11,7 @@ pub fn reason_of_connect(error: &io::Error) -> CloseReason {
         return CloseReason::NoResources;
     }
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::CONNREFUSED | Errno::CONNRESET) => CloseReason::Refused,
+        Some(Errno::CONNREFUSED | Errno::CONNRESET) => CloseReason::TargetRefused,
         Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN) => {
             CloseReason::Unreachable
         }
@@ -26,7 +26,7 @@ pub fn reason_of_connect(error: &io::Error) -> CloseReason {
 /// Why a BIND could not listen: the same reasons, except that no connection has failed.
 pub fn reason_of_listen(error: &io::Error) -> CloseReason {
     match reason_of_connect(error) {
-        CloseReason::ConnectFailed | CloseReason::Refused => CloseReason::BindFailed,
+        CloseReason::ConnectFailed | CloseReason::TargetRefused => CloseReason::BindFailed,
         reason => reason,
     }
 }

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 /// The next thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum Effect {
     /// Show what the remote shell sent.
     Show(String),
     /// Show this line of the script, its line end included, and send it.
@@ -40,7 +40,7 @@ pub struct Dialogue {
     script: Script,
     place: Place,
     decoder: Decoder,
-    actions: VecDeque<Action>,
+    effects: VecDeque<Effect>,
     closed: bool,
 }
 
@@ -51,7 +51,7 @@ impl Dialogue {
             script,
             place: Place::LineStart,
             decoder: Decoder::default(),
-            actions: VecDeque::new(),
+            effects: VecDeque::new(),
             closed: false,
         }
     }
@@ -87,8 +87,8 @@ impl Dialogue {
     }
 
     /// The next thing to do; `None`: wait for more.
-    pub fn poll(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
     }
 
     /// Steps through `bytes` to the end of the first prompt.
@@ -114,17 +114,17 @@ impl Dialogue {
 
     fn push_text(&mut self, text: String) {
         if !text.is_empty() {
-            self.actions.push_back(Action::Show(text));
+            self.effects.push_back(Effect::Show(text));
         }
     }
 
     fn answer(&mut self) {
         self.place = Place::LineStart;
         match self.script.next_line() {
-            Some(line) => self.actions.push_back(Action::Send(line)),
+            Some(line) => self.effects.push_back(Effect::Send(line)),
             None if !self.closed => {
                 self.closed = true;
-                self.actions.push_back(Action::CloseWriting);
+                self.effects.push_back(Effect::CloseWriting);
             }
             None => {}
         }

@@ -22,14 +22,14 @@ fn run(script: &str, pieces: &[&[u8]]) -> String {
 fn drain(dialogue: &mut Dialogue, done: &mut String) {
     while let Some(action) = dialogue.poll() {
         match action {
-            Action::Show(text) => done.push_str(&text),
-            Action::Send(line) => {
+            Effect::Show(text) => done.push_str(&text),
+            Effect::Send(line) => {
                 done.push_str(&format!(
                     "<{}>",
                     String::from_utf8_lossy(&line).trim_end_matches('\n')
                 ));
             }
-            Action::CloseWriting => done.push('.'),
+            Effect::CloseWriting => done.push('.'),
         }
     }
 }

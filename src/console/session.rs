@@ -1,7 +1,7 @@
 //! One session: a socket, a dialogue, and pieces of the page for its writer.
 
 use super::dial::dial;
-use super::dialogue::{Action, Dialogue};
+use super::dialogue::{Dialogue, Effect};
 use super::page;
 use super::query::FieldError;
 use super::script::{Script, ScriptError};
@@ -116,8 +116,8 @@ fn talk(plan: Plan<'_>, pieces: &SyncSender<String>) -> Result<(), Failure> {
             Event::End => dialogue.handle_end(),
             Event::Broken(_) => dialogue.handle_end(),
         }
-        while let Some(action) = dialogue.poll() {
-            perform(action, plan.at, &mut stream, pieces)?;
+        while let Some(effect) = dialogue.poll() {
+            perform(effect, plan.at, &mut stream, pieces)?;
         }
         match event {
             Event::Bytes(count) => total += count as u64,
@@ -160,15 +160,15 @@ fn wait(
 }
 
 fn perform(
-    action: Action,
+    effect: Effect,
     at: usize,
     stream: &mut TcpStream,
     pieces: &SyncSender<String>,
 ) -> Result<(), Failure> {
     let give = |piece| pieces.send(piece).map_err(|_| Failure::Unwatched);
-    match action {
-        Action::Show(text) => give(page::output(at, &text)),
-        Action::Send(line) => {
+    match effect {
+        Effect::Show(text) => give(page::output(at, &text)),
+        Effect::Send(line) => {
             // Shown first, so that it stands before its result.
             give(page::command(at, &String::from_utf8_lossy(&line)))?;
             // A shell that has closed meanwhile ends the session when what it sent has been read.
@@ -179,7 +179,7 @@ fn perform(
                 _ => Ok(()),
             }
         }
-        Action::CloseWriting => {
+        Effect::CloseWriting => {
             let _ = stream.shutdown(Shutdown::Write);
             Ok(())
         }

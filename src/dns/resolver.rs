@@ -14,7 +14,7 @@ use super::cache::{AddressResult, Cache};
 use super::message::Response;
 use super::query::{Query, Transmit};
 use super::shares::Shares;
-use super::{Addresses, DnsError, Hosts, Resolved, Settings};
+use super::{Addresses, DnsError, Hosts, Resolved, ResolverSettings};
 use crate::name::Name;
 
 /// Most queries in flight, and so most sockets; further questions wait their turn.
@@ -36,7 +36,7 @@ pub enum Lookup {
 /// [`poll_transmit`](Resolver::poll_transmit) and [`poll_answer`](Resolver::poll_answer), and check
 /// [`deadline`](Resolver::deadline) again.
 pub struct Resolver {
-    settings: Arc<Settings>,
+    settings: Arc<ResolverSettings>,
     hosts: Hosts,
     cache: Cache,
     random: Box<dyn FnMut() -> u16 + Send>,
@@ -66,7 +66,7 @@ pub struct Resolver {
 struct Waiter {
     /// The address of the client.
     source: IpAddr,
-    settings: Arc<Settings>,
+    settings: Arc<ResolverSettings>,
     deadline: u64,
     /// The names not tried yet.
     names_left: VecDeque<Name>,
@@ -85,7 +85,7 @@ struct Question {
     place: u64,
     /// The key of its query; without one it is queued.
     query: Option<u64>,
-    settings: Arc<Settings>,
+    settings: Arc<ResolverSettings>,
     /// The index of the first server to try.
     offset: usize,
     /// How many tries have started.
@@ -97,7 +97,7 @@ struct Question {
 impl Resolver {
     /// A resolver that draws query ids from `random`, which must not be predictable.
     pub fn new(
-        settings: Settings,
+        settings: ResolverSettings,
         hosts: Hosts,
         random: Box<dyn FnMut() -> u16 + Send>,
     ) -> Resolver {
@@ -125,7 +125,7 @@ impl Resolver {
 
     /// Replaces the settings, and clears the cache: other servers may answer differently. Open
     /// questions are restarted, for an old server's answer is no longer accepted.
-    pub fn set_settings(&mut self, settings: Settings) {
+    pub fn set_settings(&mut self, settings: ResolverSettings) {
         self.settings = Arc::new(settings);
         self.cache.clear();
         let names: Vec<Name> = self.questions.keys().cloned().collect();

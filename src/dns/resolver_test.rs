@@ -12,7 +12,7 @@ const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const WAIT: Lookup = Lookup::Waiting;
 
 fn resolver(resolv_conf: &str) -> Resolver {
-    let settings = Settings::from_resolv_conf(resolv_conf.as_bytes());
+    let settings = ResolverSettings::from_resolv_conf(resolv_conf.as_bytes());
     let mut id = 0;
     let random = move || {
         id += 1;
@@ -441,9 +441,9 @@ fn new_settings_apply_at_once_and_open_questions_are_restarted() {
     resolver.handle_datagram(0, old.key, &good(&old, 60));
     assert!(resolver.poll_answer().is_some());
     let running = ask(&mut resolver, "running.example", 2);
-    resolver.set_settings(Settings {
+    resolver.set_settings(ResolverSettings {
         servers: vec!["[::1]:5353".parse::<SocketAddr>().unwrap()],
-        ..Settings::default()
+        ..ResolverSettings::default()
     });
     assert_eq!(resolver.poll_close(), Some(old.key));
     assert_eq!(resolver.poll_close(), Some(running.key), "the old server's answer is not accepted");
@@ -458,7 +458,7 @@ fn new_settings_apply_at_once_and_open_questions_are_restarted() {
     resolver.handle_datagram(0, restarted.key, &good(&restarted, 60));
     assert_eq!(resolver.poll_answer(), Some((2, Ok(one("running.example")))));
     // Without any server, open questions fail.
-    resolver.set_settings(Settings { servers: Vec::new(), ..Settings::default() });
+    resolver.set_settings(ResolverSettings { servers: Vec::new(), ..ResolverSettings::default() });
     resolver.handle_timeout(0);
     assert_eq!(resolver.poll_answer(), Some((3, Err(DnsError::ServerFailure))));
     let failed = Lookup::Done(Err(DnsError::ServerFailure));

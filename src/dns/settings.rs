@@ -23,7 +23,7 @@ const PORT: u16 = 53;
 
 /// The settings of a [`Resolver`](super::Resolver).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ResolverSettings {
     /// The servers, in order of preference.
     pub servers: Vec<SocketAddr>,
     /// The time-out of one server; less when the total would not reach every server.
@@ -38,19 +38,19 @@ pub struct Settings {
     pub total_timeout_ms: u64,
 }
 
-impl Default for Settings {
+impl Default for ResolverSettings {
     /// The settings of an empty resolv.conf: the server on this host.
     fn default() -> Self {
-        Settings::from_resolv_conf(b"")
+        ResolverSettings::from_resolv_conf(b"")
     }
 }
 
-impl Settings {
+impl ResolverSettings {
     /// Parses resolv.conf (`man 5 resolv.conf`) with glibc's limits. Invalid lines are skipped, as
     /// glibc does; a file without servers means 127.0.0.1. Unlike glibc, the host's own domain
     /// never completes a name, `ndots` is ignored, and a server with a named IPv6 scope is skipped,
     /// since finding its number would take a system call.
-    pub fn from_resolv_conf(text: &[u8]) -> Settings {
+    pub fn from_resolv_conf(text: &[u8]) -> ResolverSettings {
         let (config, _errors) = Config::parse_with_errors(text);
         let mut servers: Vec<SocketAddr> =
             config.nameservers.iter().filter_map(server).take(SERVERS_MAX).collect();
@@ -62,7 +62,7 @@ impl Settings {
             Ok(Classified::Name(name)) => Some(name.to_absolute()),
             _ => None,
         });
-        Settings {
+        ResolverSettings {
             servers,
             timeout_ms: u64::from(config.timeout.clamp(1, TIMEOUT_S_MAX)) * 1000,
             attempts: config.attempts.clamp(1, ATTEMPTS_MAX),

@@ -3,8 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
-fn read(text: &str) -> Settings {
-    Settings::from_resolv_conf(text.as_bytes())
+fn read(text: &str) -> ResolverSettings {
+    ResolverSettings::from_resolv_conf(text.as_bytes())
 }
 
 fn servers(text: &str) -> Vec<String> {
@@ -21,7 +21,7 @@ fn name(text: &str) -> Name {
 #[test]
 fn an_empty_file_means_the_local_server_and_glibcs_defaults() {
     let settings = read("");
-    assert_eq!(settings, Settings::default());
+    assert_eq!(settings, ResolverSettings::default());
     assert_eq!(settings.servers, ["127.0.0.1:53".parse().unwrap()]);
     assert_eq!((settings.timeout_ms, settings.attempts), (5000, 2));
     assert!(!settings.rotate && settings.search.is_empty());
@@ -88,7 +88,7 @@ fn a_server_may_have_a_port() {
         ("localhost", None),
         ("", None),
     ] {
-        let read = Settings::parse_server(text).map(|server| server.to_string());
+        let read = ResolverSettings::parse_server(text).map(|server| server.to_string());
         assert_eq!(read.as_deref(), expected, "{text}");
     }
 }
@@ -103,12 +103,12 @@ fn every_try_gets_at_most_its_share_of_the_total() {
         (0, 2, 5000, 10_000, 5000),
     ] {
         let server = "127.0.0.1:53".parse().unwrap();
-        let settings = Settings {
+        let settings = ResolverSettings {
             servers: vec![server; servers],
             attempts,
             timeout_ms,
             total_timeout_ms,
-            ..Settings::default()
+            ..ResolverSettings::default()
         };
         assert_eq!(settings.try_timeout_ms(), expected, "{settings:?}");
     }
@@ -146,7 +146,7 @@ proptest! {
         "((nameserver|search|domain|options|sortlist)[ \t]+[a-z0-9:.%/ -]{0,40}\n){0,9}"
             .prop_map(String::into_bytes),
     ]) {
-        let settings = Settings::from_resolv_conf(&text);
+        let settings = ResolverSettings::from_resolv_conf(&text);
         prop_assert!((1..=3).contains(&settings.servers.len()) && settings.search.len() <= 6);
         prop_assert!((1..=5).contains(&settings.attempts));
         prop_assert!((1000..=30_000).contains(&settings.timeout_ms));

@@ -105,7 +105,8 @@ impl World {
         let servers = "nameserver 127.0.0.1\nnameserver 127.0.0.2\nnameserver 127.0.0.3\n";
         let options = ["", "options rotate\n", "options attempts:5 timeout:1\n"];
         let options = options[random.below(3) as usize];
-        let settings = Settings::from_resolv_conf(format!("{servers}{options}{DOMAIN}").as_bytes());
+        let settings =
+            ResolverSettings::from_resolv_conf(format!("{servers}{options}{DOMAIN}").as_bytes());
         let mut ids = Random(random.next() | 1);
         let ids = Box::new(move || ids.next() as u16);
         let honesty = [0, 30, 70, 100][random.below(4) as usize];

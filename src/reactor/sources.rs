@@ -8,9 +8,9 @@ use std::net::Ipv4Addr;
 pub enum Admission {
     /// It is served.
     Serve,
-    /// Its address has reached the limit: it is refused.
-    Refuse,
-    /// As many refusals as sessions are pending already: it is reset.
+    /// Its address has reached the limit: it is rejected.
+    Reject,
+    /// As many rejections as sessions are pending already: it is reset.
     Shed,
 }
 
@@ -31,7 +31,7 @@ impl Sources {
         let Some(limit) = self.limit else { return Admission::Serve };
         match self.sessions.get(&client).copied().unwrap_or(0) {
             sessions if sessions >= limit.saturating_mul(2) => Admission::Shed,
-            sessions if sessions >= limit => Admission::Refuse,
+            sessions if sessions >= limit => Admission::Reject,
             _ => Admission::Serve,
         }
     }
@@ -59,12 +59,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_at_its_limit_is_refused_and_at_twice_the_limit_reset() {
+    fn an_address_at_its_limit_is_rejected_and_at_twice_the_limit_reset() {
         let (one, other) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
         let mut sources = Sources::new(Some(1));
         assert_eq!(sources.admission(one), Admission::Serve);
         sources.add(one);
-        assert_eq!(sources.admission(one), Admission::Refuse);
+        assert_eq!(sources.admission(one), Admission::Reject);
         sources.add(one);
         assert_eq!(sources.admission(one), Admission::Shed);
         assert_eq!(sources.admission(other), Admission::Serve);

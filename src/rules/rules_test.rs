@@ -263,7 +263,7 @@ fn a_request_that_no_rule_could_permit_is_refused_before_any_address_is_known() 
 
 #[test]
 fn an_early_refusal_names_the_deny_rule_that_decides() {
-    use Refusal::*;
+    use NoPermit::*;
     let why = |text: &str, name: Option<&str>, port| {
         let client = Ipv4Addr::new(10, 0, 0, 2);
         let name = name.map(str::as_bytes);

@@ -39,18 +39,18 @@ fn attempts_start_250_ms_apart_and_the_first_to_connect_wins() {
 fn a_failed_attempt_starts_the_next_at_once_and_the_last_failure_is_the_reason() {
     let rules = rules("permit c *.*.*.*");
     let mut session = connecting(&rules);
-    let action = session.handle_attempt_failed(0, CloseReason::Refused, &env_at(&rules, 10));
+    let action = session.handle_attempt_failed(0, CloseReason::TargetRefused, &env_at(&rules, 10));
     assert_eq!(action, connect(1, SECOND));
     let action = session.handle_attempt_failed(1, CloseReason::Unreachable, &env_at(&rules, 20));
-    assert_eq!(action, refusal(Code::Rejected));
+    assert_eq!(action, rejection(Code::Rejected));
     assert_eq!(session.state(), &State::Rejecting(CloseReason::Unreachable));
     // With both under way, one that fails leaves the other.
     let mut session = connecting(&rules);
     session.handle_deadline(&DURATIONS, &env_at(&rules, DELAY_MS));
-    let action = session.handle_attempt_failed(1, CloseReason::Refused, &env_at(&rules, 300));
+    let action = session.handle_attempt_failed(1, CloseReason::TargetRefused, &env_at(&rules, 300));
     assert_eq!(action, Action::Wait);
     let late = env_at(&rules, DURATIONS.connect_ms);
-    assert_eq!(session.handle_deadline(&DURATIONS, &late), refusal(Code::Rejected));
+    assert_eq!(session.handle_deadline(&DURATIONS, &late), rejection(Code::Rejected));
     assert_eq!(session.state(), &State::Rejecting(CloseReason::ConnectTimeout));
 }
 
@@ -68,7 +68,7 @@ fn an_attempt_without_a_descriptor_replaces_the_one_under_way_later() {
     let replacement = Action::Connect { attempt: 1, target, replaces_oldest: true };
     assert_eq!(session.handle_deadline(&DURATIONS, &later), replacement);
     let action = session.handle_attempt_failed(1, CloseReason::NoResources, &later);
-    assert_eq!(action, refusal(Code::Rejected));
+    assert_eq!(action, rejection(Code::Rejected));
 }
 
 #[test]
@@ -93,9 +93,9 @@ fn an_attempt_that_has_made_way_is_no_hope_any_more() {
     }
     let env = env_at(&rules, 6 * DELAY_MS);
     for attempt in 2..5 {
-        let action = session.handle_attempt_failed(attempt, CloseReason::Refused, &env);
+        let action = session.handle_attempt_failed(attempt, CloseReason::TargetRefused, &env);
         assert_eq!(action, Action::Wait, "attempt {attempt}");
     }
-    let action = session.handle_attempt_failed(5, CloseReason::Refused, &env);
-    assert_eq!(action, refusal(Code::Rejected));
+    let action = session.handle_attempt_failed(5, CloseReason::TargetRefused, &env);
+    assert_eq!(action, rejection(Code::Rejected));
 }

@@ -4,34 +4,34 @@ use super::candidates::{Candidate, Candidates};
 use super::env::Env;
 use crate::name::Name;
 use crate::reason::CloseReason;
-use crate::rules::{AccessRequest, Ident, Refusal, RuleSet, Verdict};
+use crate::rules::{AccessRequest, Ident, NoPermit, RuleSet, Verdict};
 use crate::wire::Command;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Why nothing is permitted, and the line of the rule that decided, if one did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct Rejection {
     pub reason: CloseReason,
     pub line: Option<u32>,
 }
 
-impl Refused {
+impl Rejection {
     /// No rule has decided.
-    pub fn without_rule(reason: CloseReason) -> Refused {
-        Refused { reason, line: None }
+    pub fn without_rule(reason: CloseReason) -> Rejection {
+        Rejection { reason, line: None }
     }
 
-    fn by_rule(line: u32) -> Refused {
-        Refused { reason: CloseReason::Denied, line: Some(line) }
+    fn by_rule(line: u32) -> Rejection {
+        Rejection { reason: CloseReason::Denied, line: Some(line) }
     }
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Refused {
-        match refusal {
-            Refusal::Denied { line } => Refused::by_rule(line),
-            Refusal::NoRule => Refused::without_rule(CloseReason::NoRule),
-            Refusal::Impossible => Refused::without_rule(CloseReason::ImpossibleTarget),
+impl From<NoPermit> for Rejection {
+    fn from(no_permit: NoPermit) -> Rejection {
+        match no_permit {
+            NoPermit::Denied { line } => Rejection::by_rule(line),
+            NoPermit::NoRule => Rejection::without_rule(CloseReason::NoRule),
+            NoPermit::Impossible => Rejection::without_rule(CloseReason::ImpossibleTarget),
         }
     }
 }
@@ -48,18 +48,18 @@ pub struct Evaluator<'a> {
 impl Evaluator<'_> {
     /// Whether an address of a name may be permitted, and whether identd will then be queried. Each
     /// name that it may stand for is evaluated on its own, as its addresses will be.
-    pub fn could_permit_name(&self, name: &Name, env: &Env<'_>) -> Result<Ident, Refused> {
+    pub fn could_permit_name(&self, name: &Name, env: &Env<'_>) -> Result<Ident, Rejection> {
         let names = env.surroundings.possible_names(name);
         let prospects = names.iter().map(|name| self.could_permit(Some(name), env.rules));
-        prospects.reduce(either).unwrap_or(Err(Refusal::NoRule)).map_err(Refused::from)
+        prospects.reduce(either).unwrap_or(Err(NoPermit::NoRule)).map_err(Rejection::from)
     }
 
     /// The same for a BIND that any peer may connect to.
-    pub fn could_permit_any_peer(&self, rules: &RuleSet) -> Result<Ident, Refused> {
-        self.could_permit(None, rules).map_err(Refused::from)
+    pub fn could_permit_any_peer(&self, rules: &RuleSet) -> Result<Ident, Rejection> {
+        self.could_permit(None, rules).map_err(Rejection::from)
     }
 
-    fn could_permit(&self, name: Option<&Name>, rules: &RuleSet) -> Result<Ident, Refusal> {
+    fn could_permit(&self, name: Option<&Name>, rules: &RuleSet) -> Result<Ident, NoPermit> {
         let name = name.map(|name| name.as_str().as_bytes());
         rules.could_permit(self.command, name, self.port, self.client, self.user)
     }
@@ -71,9 +71,9 @@ impl Evaluator<'_> {
         name: Option<&Name>,
         addresses: &[Ipv4Addr],
         env: &Env<'_>,
-    ) -> Result<Candidates, Refused> {
+    ) -> Result<Candidates, Rejection> {
         let evaluated = addresses.iter().map(|&address| self.evaluate(name, address, env));
-        permitted(evaluated, Refused::without_rule(CloseReason::NameWithoutAddress))
+        permitted(evaluated, Rejection::without_rule(CloseReason::NameWithoutAddress))
     }
 
     /// Evaluates one address.
@@ -82,13 +82,13 @@ impl Evaluator<'_> {
         name: Option<&Name>,
         address: Ipv4Addr,
         env: &Env<'_>,
-    ) -> Result<Candidate, Refused> {
+    ) -> Result<Candidate, Rejection> {
         let target = SocketAddrV4::new(address, self.port);
         if self.command == Command::Connect {
             match env.surroundings.is_own(target) {
                 Ok(false) => {}
-                Ok(true) => return Err(Refused::without_rule(CloseReason::Loop)),
-                Err(_) => return Err(Refused::without_rule(CloseReason::NoResources)),
+                Ok(true) => return Err(Rejection::without_rule(CloseReason::Loop)),
+                Err(_) => return Err(Rejection::without_rule(CloseReason::NoResources)),
             }
         }
         let verdict = env.rules.decide(&AccessRequest {
@@ -101,34 +101,34 @@ impl Evaluator<'_> {
         });
         match verdict {
             Verdict::Permit { line, ident } => Ok(Candidate { address, line, ident }),
-            Verdict::Deny { line } => Err(Refused::by_rule(line)),
-            Verdict::NoRule => Err(Refused::without_rule(CloseReason::NoRule)),
-            Verdict::Impossible => Err(Refused::without_rule(CloseReason::ImpossibleTarget)),
+            Verdict::Deny { line } => Err(Rejection::by_rule(line)),
+            Verdict::NoRule => Err(Rejection::without_rule(CloseReason::NoRule)),
+            Verdict::Impossible => Err(Rejection::without_rule(CloseReason::ImpossibleTarget)),
         }
     }
 }
 
 /// The permitted candidates; without any, why the first is not permitted, or `if_none`.
 pub fn permitted(
-    evaluated: impl Iterator<Item = Result<Candidate, Refused>>,
-    if_none: Refused,
-) -> Result<Candidates, Refused> {
-    let mut refused = None;
+    evaluated: impl Iterator<Item = Result<Candidate, Rejection>>,
+    if_none: Rejection,
+) -> Result<Candidates, Rejection> {
+    let mut rejection = None;
     let candidates = evaluated.filter_map(|one| match one {
         Ok(candidate) => Some(candidate),
         Err(why) => {
-            refused.get_or_insert(why);
+            rejection.get_or_insert(why);
             None
         }
     });
-    Candidates::new(candidates).ok_or(refused.unwrap_or(if_none))
+    Candidates::new(candidates).ok_or(rejection.unwrap_or(if_none))
 }
 
 /// The combined result for two names, before it is known which of them will resolve.
-fn either(one: Result<Ident, Refusal>, other: Result<Ident, Refusal>) -> Result<Ident, Refusal> {
+fn either(one: Result<Ident, NoPermit>, other: Result<Ident, NoPermit>) -> Result<Ident, NoPermit> {
     match (one, other) {
         (Ok(one), Ok(other)) if one != other => Ok(Ident::Lax),
         (Ok(ident), _) | (Err(_), Ok(ident)) => Ok(ident),
-        (Err(Refusal::NoRule), Err(refusal)) | (Err(refusal), Err(_)) => Err(refusal),
+        (Err(NoPermit::NoRule), Err(why)) | (Err(why), Err(_)) => Err(why),
     }
 }

@@ -79,7 +79,7 @@ impl Life {
             }
             5 => session.handle_connected(attempt, OWN, now),
             6 if self.attempts > 0 && matches!(before, State::Connecting(_)) => {
-                session.handle_attempt_failed(attempt, CloseReason::Refused, &env)
+                session.handle_attempt_failed(attempt, CloseReason::TargetRefused, &env)
             }
             7 if self.listens => session.handle_peer(peer, &env),
             8 if matches!(before, State::AwaitingBind(_)) && !self.listens => {
@@ -129,9 +129,9 @@ impl Life {
         assert_eq!(self.session.reply(), self.sent.last().copied());
     }
 
-    /// CONNECT has one reply, BIND one or two; nothing follows a refusal.
+    /// CONNECT has one reply, BIND one or two; nothing follows a rejection.
     fn check_reply(&mut self, before: &State, code: Code) {
-        assert!(self.sent.iter().all(|&code| code == Code::Granted), "a reply after a refusal");
+        assert!(self.sent.iter().all(|&code| code == Code::Granted), "a reply after a rejection");
         self.sent.push(code);
         let expected = match self.session.state() {
             State::Rejecting(CloseReason::NoIdent) => Code::NoIdent,

@@ -26,7 +26,7 @@ pub enum State {
     AwaitingBind(Peers),
     /// Both ends are connected.
     Relaying,
-    /// The refusal is on its way to the client.
+    /// The rejection is on its way to the client.
     Rejecting(CloseReason),
     /// Over.
     Closed(CloseReason),

@@ -68,14 +68,14 @@ fn rule_set(list: &[rules::Rule]) -> RuleSet {
     }
 }
 
-fn dns_settings(generation: usize) -> dns::Settings {
-    dns::Settings {
+fn dns_settings(generation: usize) -> dns::ResolverSettings {
+    dns::ResolverSettings {
         servers: servers(generation),
         timeout_ms: 500,
         attempts: 2,
         rotate: generation % 2 == 1,
         total_timeout_ms: 3_000,
-        ..dns::Settings::default()
+        ..dns::ResolverSettings::default()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use socku::internals::console::Script;
 use socku::internals::console::page;
-use socku::internals::console::{Action, Dialogue};
+use socku::internals::console::{Dialogue, Effect};
 use socku::internals::console::{Form, QUERY_BYTES_MAX, parse};
 
 /// What was understood, written out anew, is understood the same, and no field leaves its place.
@@ -49,8 +49,8 @@ fn told<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (String, Vec<usize>) {
     let mut drain = |dialogue: &mut Dialogue| {
         while let Some(action) = dialogue.poll() {
             match action {
-                Action::Show(text) => shown += &read(&page::output(0, &text)),
-                Action::Send(_) | Action::CloseWriting => answers.push(shown.len()),
+                Effect::Show(text) => shown += &read(&page::output(0, &text)),
+                Effect::Send(_) | Effect::CloseWriting => answers.push(shown.len()),
             }
         }
     };

@@ -1,7 +1,7 @@
 //! A second decoder of DNS answers, plain and without any crate, and the comparison with what
 //! the resolver does.
 
-use socku::internals::dns::{DnsError, Hosts, Resolver, Settings, Transport};
+use socku::internals::dns::{DnsError, Hosts, Resolver, ResolverSettings, Transport};
 use socku::internals::name::{Classified, classify};
 use std::net::Ipv4Addr;
 
@@ -28,7 +28,7 @@ pub fn answer(bytes: &[u8]) {
 }
 
 fn actual(bytes: &[u8]) -> Effect {
-    let settings = Settings::from_resolv_conf(b"options attempts:1");
+    let settings = ResolverSettings::from_resolv_conf(b"options attempts:1");
     let mut resolver = Resolver::new(settings, Hosts::default(), Box::new(|| ID));
     let Ok(Classified::Name(name)) = classify(NAME.as_bytes()) else { unreachable!() };
     resolver.resolve(0, &name, Ipv4Addr::LOCALHOST.into(), 1);

@@ -6,7 +6,7 @@ pub mod console;
 #[path = "dns.rs"]
 pub mod dns;
 
-use socku::internals::dns::Settings;
+use socku::internals::dns::ResolverSettings;
 use socku::internals::escape::{Escaped, SHOWN_BYTES_MAX};
 use socku::internals::ident::{IdentResult, Ports, Strictness, evaluate};
 use socku::internals::name::{self, Classified};
@@ -107,7 +107,7 @@ pub fn rule_file(bytes: &[u8]) {
 
 /// The limits hold for any file.
 pub fn resolv_conf(bytes: &[u8]) {
-    let settings = Settings::from_resolv_conf(bytes);
+    let settings = ResolverSettings::from_resolv_conf(bytes);
     assert!((1..=3).contains(&settings.servers.len()));
     assert!((1_000..=30_000).contains(&settings.timeout_ms));
     assert!((1..=5).contains(&settings.attempts));

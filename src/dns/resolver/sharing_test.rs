@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use super::super::super::server::*;
-use super::super::super::{Hosts, Settings, TOTAL_TIMEOUT_MS, Transmit};
+use super::super::super::{Hosts, ResolverSettings, TOTAL_TIMEOUT_MS, Transmit};
 use super::super::{Lookup, QUERIES_MAX, TIMEOUTS_PER_CALL};
 use super::*;
 
@@ -15,7 +15,7 @@ fn source(last: u8) -> IpAddr {
 }
 
 fn resolver(resolv_conf: &str) -> Resolver {
-    let settings = Settings::from_resolv_conf(resolv_conf.as_bytes());
+    let settings = ResolverSettings::from_resolv_conf(resolv_conf.as_bytes());
     Resolver::new(settings, Hosts::default(), Box::new(|| 7))
 }
 

@@ -1,14 +1,14 @@
-//! The delivery of a refusal.
+//! The delivery of a rejection.
 
 use crate::context::Context;
 use crate::net::Net;
 use crate::pool::Pool;
 use crate::relay::{Endpoint, Relay};
 
-/// Most reads of what a refused client still sends, per turn.
+/// Most reads of what a rejected client still sends, per turn.
 const DISCARDS_PER_TURN: u32 = 8;
 
-/// The progress of a refusal.
+/// The progress of a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// The reply is not sent yet, or the client has not closed yet.
