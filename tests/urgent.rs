@@ -8,7 +8,7 @@ use common::traffic::{self, End};
 use common::{MODES, PERMIT_ALL, Proxy, accept, listener, read_reply, request};
 use rustix::net::SendFlags;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
 use std::thread;
 
 const MIB: usize = 1 << 20;
@@ -116,6 +116,21 @@ fn an_urgent_byte_right_after_the_request_reaches_the_target() {
     assert_eq!(read_reply(&mut client).0, 90);
     let target = accept(&listener);
     assert_eq!(traffic::receive_with_urgent(&target), (vec![URGENT], 0, End::Fin));
+}
+
+/// The proxy may read it as soon as it has accepted the peer, before any event.
+#[test]
+fn an_urgent_byte_that_is_the_first_of_a_bind_peer_arrives_as_urgent() {
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    for _ in 0..50 {
+        let mut client = proxy.dial();
+        client.write_all(&request(2, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 21), b"bob")).unwrap();
+        let peer = TcpStream::connect(read_reply(&mut client).1).unwrap();
+        traffic::send_urgent(&peer, URGENT);
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_reply(&mut client).0, 90);
+        assert_eq!(traffic::receive_with_urgent(&client), (vec![URGENT], 0, End::Fin));
+    }
 }
 
 #[test]

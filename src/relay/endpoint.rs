@@ -49,7 +49,8 @@ impl<S> Endpoint<S> {
             writable: true,
             read_closed: false,
             urgent: false,
-            read_since_event: false,
+            // It is read before any event.
+            read_since_event: true,
             failed: false,
             lost: false,
             may_delay: false,
@@ -64,6 +65,7 @@ impl<S> Endpoint<S> {
         Endpoint {
             readable: false,
             writable: false,
+            read_since_event: false,
             may_delay: true,
             awaits_room: true,
             ..accepted
