@@ -82,9 +82,9 @@ pub trait Net {
     /// it from their listener.
     fn enable_keepalive(&mut self, stream: &Self::Stream) -> io::Result<()>;
 
-    /// Starts to connect, from the address `source` if one is given, and registers it for room to send as
-    /// well. It has succeeded when an event reports writable and [`Net::take_error`] has
-    /// none.
+    /// Starts to connect, from the address `source` if one is given, and registers the connection,
+    /// for room to send as well. It has succeeded when an event reports writable and
+    /// [`Net::take_error`] has none.
     fn connect(
         &mut self,
         target: SocketAddr,
