@@ -87,13 +87,13 @@ fn a_client_reset_during_an_attempt_to_connect_ends_it() {
     // In the same event as the request, and later.
     for (id, at_once) in [(1, true), (2, false)] {
         let mut stream = proxy.dial();
-        proxy.signal("STOP");
+        proxy.pause();
         stream.write_all(&request(1, target, b"")).unwrap();
         if at_once {
             reset(stream);
-            proxy.signal("CONT");
+            proxy.resume();
         } else {
-            proxy.signal("CONT");
+            proxy.resume();
             proxy.wait_logs("-> connecting", 1);
             reset(stream);
         }
@@ -115,12 +115,12 @@ fn a_half_closed_client_is_served_when_its_target_answers_later() {
             stream.write_all(bytes).unwrap();
             proxy.wait_logs("-> connecting", 3);
         }
-        proxy.signal("STOP");
+        proxy.pause();
         if at_once {
             stream.write_all(bytes).unwrap();
         }
         stream.shutdown(Shutdown::Write).unwrap();
-        proxy.signal("CONT");
+        proxy.resume();
         stream
     };
     let request = request(1, target, b"");

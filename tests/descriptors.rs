@@ -112,10 +112,10 @@ fn without_descriptors_clients_wait_and_are_served_once_some_are_free() {
     assert!(lines <= seconds, "{lines} errors in {seconds} seconds");
     assert!(waiting.iter().all(is_silent), "no client was refused");
     // All at once: a client accepted with the last descriptor would have none for its target.
-    proxy.signal("STOP");
+    proxy.pause();
     idle.drain(..16);
     let freed = Stopwatch::start(&proxy);
-    proxy.signal("CONT");
+    proxy.resume();
     for stream in &mut waiting {
         assert_eq!(read_reply(stream).0, 90);
     }

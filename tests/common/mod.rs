@@ -128,6 +128,19 @@ impl Proxy {
         assert!(sent.success());
     }
 
+    /// Stops it until [`Proxy::resume`], so that it finds everything done in between at once.
+    /// Returns when it has stopped: a signal takes a moment to arrive.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        let stat = format!("/proc/{}/stat", self.pid());
+        wait_until("the stop", || fs::read_to_string(&stat).ok().filter(|s| s.contains(") T ")));
+    }
+
+    /// Lets it continue after [`Proxy::pause`].
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
     /// All log lines so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lines.lock().unwrap().clone()
