@@ -25,6 +25,8 @@ pub mod internals;
 #[cfg(feature = "server")]
 mod access;
 #[cfg(feature = "server")]
+mod address;
+#[cfg(feature = "server")]
 mod config;
 #[cfg(feature = "server")]
 mod connection;

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules without sockets, clocks and threads: `src/NAME.rs` and all of `src/NAME/`.
-const PURE: [&str; 14] = [
-    "wire", "name", "rules", "ident", "dns", "session", "reason", "settings", "sizes", "time",
-    "timer", "stats", "access", "escape",
+const PURE: [&str; 15] = [
+    "address", "wire", "name", "rules", "ident", "dns", "session", "reason", "settings", "sizes",
+    "time", "timer", "stats", "access", "escape",
 ];
 /// Names that only the other modules may use.
 const IMPURE: [&str; 14] = [
