@@ -4,7 +4,7 @@ use crate::name;
 use crate::rules::{AccessRequest, NoPermit, Rule, RuleSet, TargetPattern, Verdict};
 use crate::wire::Command;
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::{error, fmt};
 
 /// The rules as understood, a line each: the line in the file, and the rule.
@@ -159,7 +159,9 @@ fn parse_host(host: &str) -> Result<(Option<&str>, Option<Ipv4Addr>), String> {
     };
     match name::classify(name.as_bytes()) {
         Ok(name::Classified::Name(_)) => Ok((Some(name), address)),
-        Ok(name::Classified::Address(given)) if address.is_none() => Ok((None, Some(given))),
+        Ok(name::Classified::Address(IpAddr::V4(given))) if address.is_none() => {
+            Ok((None, Some(given)))
+        }
         _ => Err(format!("{host:?}: expected an address, a host name, or NAME=ADDRESS")),
     }
 }

@@ -40,7 +40,7 @@ use candidates::{Candidate, Candidates, Peers, Plan};
 use evaluate::{Evaluator, Rejection};
 use log::debug;
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 
 /// One client's session.
 pub struct Session {
@@ -182,13 +182,15 @@ impl Session {
             Host::Name(name) => {
                 self.request.set_text(request.user, name);
                 match name::classify(name) {
-                    Ok(name::Classified::Address(address)) => address,
+                    Ok(name::Classified::Address(IpAddr::V4(address))) => address,
                     Ok(name::Classified::Name(name)) => return self.resolve(command, name, env),
                     Err(NameError::TooLong) => {
                         return self.reject(CloseReason::NameTooLong, env.now);
                     }
                     Err(NameError::Empty) => return self.reject(CloseReason::EmptyName, env.now),
-                    Err(_) => return self.reject(CloseReason::BadName, env.now),
+                    Ok(name::Classified::Address(IpAddr::V6(_))) | Err(_) => {
+                        return self.reject(CloseReason::BadName, env.now);
+                    }
                 }
             }
         };

@@ -13,7 +13,8 @@ pub fn dial(
     timeout: Duration,
 ) -> Result<TcpStream, Error> {
     let target = match target {
-        (Classified::Address(address), port) => Target::from((*address, *port)),
+        // As text: a client that knows IPv4 only sends IPv6 as a name.
+        (Classified::Address(address), port) => Target::from((address.to_string(), *port)),
         (Classified::Name(name), port) if name.is_absolute() => {
             Target::from((format!("{name}."), *port))
         }

@@ -3,7 +3,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 #[test]
 fn every_field_finds_its_place() {
@@ -64,11 +64,12 @@ fn a_row_is_used_once_it_has_a_host_or_a_port() {
 #[test]
 fn a_row_says_what_is_wrong_with_it() {
     let long = "a".repeat(FIELD_BYTES_MAX + 1);
-    let loopback = || Classified::Address(Ipv4Addr::LOCALHOST);
+    let loopback = || Classified::Address(Ipv4Addr::LOCALHOST.into());
     for (host, port, expected) in [
         ("127.0.0.1", "80", Ok((loopback(), 80))),
         ("127.0.0.1", "65535", Ok((loopback(), 65535))),
         ("127.0.0.1", "0080", Ok((loopback(), 80))),
+        ("::1", "80", Ok((Classified::Address(Ipv6Addr::LOCALHOST.into()), 80))),
         ("127.0.0.1", "", Err(FieldError::Port)),
         ("127.0.0.1", "0", Err(FieldError::Port)),
         ("127.0.0.1", "65536", Err(FieldError::Port)),
@@ -80,7 +81,7 @@ fn a_row_says_what_is_wrong_with_it() {
         (&long, "80", Err(FieldError::Host)),
         ("a b", "80", Err(FieldError::Name(NameError::Octet(b' ')))),
         ("127.1", "80", Err(FieldError::Name(NameError::Numeric))),
-        ("::1", "80", Err(FieldError::Name(NameError::Octet(b':')))),
+        ("[::1]", "80", Err(FieldError::Name(NameError::Numeric))),
         ("\0", "80", Err(FieldError::Name(NameError::Octet(0)))),
     ] {
         let row = Row { host: host.into(), port: port.into(), ..Row::default() };

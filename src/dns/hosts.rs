@@ -1,6 +1,7 @@
 //! /etc/hosts: names that are known without a query.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::{ADDRESSES_MAX, Addresses};
 use crate::name::{self, Classified};
@@ -58,7 +59,8 @@ impl Hosts {
     fn add_line(&mut self, line: &[u8]) {
         let line = line.split(|&octet| octet == b'#').next().unwrap_or_default();
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        let Some(Ok(Classified::Address(address))) = words.next().map(name::classify) else {
+        let Some(Ok(Classified::Address(IpAddr::V4(address)))) = words.next().map(name::classify)
+        else {
             return;
         };
         for word in words {
