@@ -50,7 +50,7 @@ mod parts {
         pub use crate::reason::CloseReason;
     }
     pub mod rules {
-        pub use crate::rules::{AccessRequest, RuleSet, Verdict};
+        pub use crate::rules::{AccessRequest, PartialRequest, RuleSet, Verdict};
     }
     pub mod session {
         pub use crate::session::{ATTEMPTS_MAX, REPLACE_INTERVALS};

@@ -4,7 +4,7 @@ use super::candidates::{Candidate, Candidates};
 use super::env::Env;
 use crate::name::Name;
 use crate::reason::CloseReason;
-use crate::rules::{AccessRequest, Ident, NoPermit, RuleSet, Verdict};
+use crate::rules::{AccessRequest, Ident, NoPermit, PartialRequest, RuleSet, Verdict};
 use crate::wire::Command;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -60,8 +60,10 @@ impl Evaluator<'_> {
     }
 
     fn could_permit(&self, name: Option<&Name>, rules: &RuleSet) -> Result<Ident, NoPermit> {
-        let name = name.map(|name| name.as_str().as_bytes());
-        rules.could_permit(self.command, name, self.port, self.client, self.user)
+        let (client, proven) = (self.client.into(), false);
+        let Evaluator { command, port, user, .. } = *self;
+        let request = PartialRequest { command, port, client, user, proven };
+        rules.could_permit(&request, name.map(|name| name.as_str().as_bytes()))
     }
 
     /// The permitted addresses, each evaluated on its own with the name that has it; or why the
@@ -94,10 +96,11 @@ impl Evaluator<'_> {
         let verdict = env.rules.decide(&AccessRequest {
             command: self.command,
             name: name.map(|name| name.as_str().as_bytes()),
-            address,
+            address: address.into(),
             port: self.port,
-            client: self.client,
+            client: self.client.into(),
             user: self.user,
+            proven: false,
         });
         match verdict {
             Verdict::Permit { line, ident } => Ok(Candidate { address, line, ident }),

@@ -10,9 +10,9 @@ use socku::internals::dns::ResolverSettings;
 use socku::internals::escape::{Escaped, SHOWN_BYTES_MAX};
 use socku::internals::ident::{IdentResult, Ports, Strictness, evaluate};
 use socku::internals::name::{self, Classified};
-use socku::internals::rules::{AccessRequest, RuleSet};
+use socku::internals::rules::{AccessRequest, PartialRequest, RuleSet, Verdict};
 use socku::internals::wire::{Command, Host, Parsed, parse_request};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// A function that checks some bytes.
 pub type Run = fn(&[u8]);
@@ -51,10 +51,17 @@ pub fn request(bytes: &[u8]) {
 }
 
 fn host_name(bytes: &[u8]) {
-    if let Ok(Classified::Name(name)) = name::classify(bytes) {
-        assert!(name.as_str().len() <= 253);
-        assert!(name.as_str().split('.').all(|label| (1..=63).contains(&label.len())));
-        assert!(name::classify(name.as_str().as_bytes()).is_ok());
+    match name::classify(bytes) {
+        Ok(Classified::Name(name)) => {
+            assert!(name.as_str().len() <= 253);
+            assert!(name.as_str().split('.').all(|label| (1..=63).contains(&label.len())));
+            assert!(name::classify(name.as_str().as_bytes()).is_ok());
+        }
+        Ok(Classified::Address(address)) => {
+            let text = str::from_utf8(bytes).expect("an address is ASCII");
+            assert_eq!(ip(text).to_canonical(), address);
+        }
+        Err(_) => {}
     }
 }
 
@@ -93,15 +100,38 @@ pub fn rule_file(bytes: &[u8]) {
     for (rule, again) in rules.rules().iter().zip(again.rules()) {
         assert_eq!(rule.to_string(), again.to_string());
     }
-    let (address, client) = (Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 1));
-    for command in [Command::Connect, Command::Bind] {
-        for name in [None, Some(&b"a.example.com"[..])] {
-            let request = AccessRequest { command, name, address, port: 80, client, user: b"bob" };
-            let possible = rules.could_permit(command, name, 80, client, b"bob").is_ok();
-            let permits =
-                matches!(rules.decide(&request), socku::internals::rules::Verdict::Permit { .. });
-            assert!(possible || !permits, "refused early, though permitted");
+    for client in ["10.0.0.1", "2001:db8::1"].map(ip) {
+        for address in ["127.0.0.1", "10.1.2.3", "2001:db8::1", "fe80::1", "::1"].map(ip) {
+            for command in [Command::Connect, Command::Bind] {
+                for (name, proven) in [(None, true), (Some(&b"a.example.com"[..]), false)] {
+                    let (port, user) = (80, &b"bob"[..]);
+                    let partial = PartialRequest { command, port, client, user, proven };
+                    let request =
+                        AccessRequest { command, name, address, port, client, user, proven };
+                    let verdict = rules.decide(&request);
+                    let possible = rules.could_permit(&partial, name).is_ok();
+                    let permits = matches!(verdict, Verdict::Permit { .. });
+                    assert!(possible || !permits, "refused early, though permitted");
+                    let request = AccessRequest {
+                        client: written_as_ipv6(client),
+                        address: written_as_ipv6(address),
+                        ..request
+                    };
+                    assert_eq!(rules.decide(&request), verdict, "an address written as IPv6");
+                }
+            }
         }
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn written_as_ipv6(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
+        IpAddr::V6(_) => address,
     }
 }
 
