@@ -74,7 +74,7 @@ reasons! {
     NoIdent = "no-ident",
     /// The client's identd names a user other than the request's (reply 93).
     OtherUser = "other-user",
-    /// Never the target of a TCP connection: 0/8, 224/4, 240/4, port 0 of a CONNECT.
+    /// Never the target of a TCP connection: 0/8, 224/4, 240/4, ::, ff00::/8, port 0 of a CONNECT.
     ImpossibleTarget = "impossible-target",
     /// The target is this proxy's own listening socket.
     Loop = "loop",

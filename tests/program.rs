@@ -159,6 +159,10 @@ fn explain_exits_with_3_for_a_no_and_with_0_otherwise() {
         ("c 224.1.1.1:80", 3),
         ("c www.example.com:80", 0),
         ("c www.example.com:0", 3),
+        ("c [2001:db8::1]:443 from 2001:db8:1::2 user alice", 0),
+        ("c [::1]:80 from ::1", 0),
+        ("c [::1]:80 from 2001:db8:1::2 user alice auth", 3),
+        ("c www.example.com=[fd00:ec2::254]:80", 3),
     ] {
         let (code, out, error) = outcome(&mut socku(&["-c", rules, "-e", question]));
         assert_eq!((code, error.as_str()), (expected, ""), "{question}: {out}");
