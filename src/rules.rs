@@ -3,7 +3,7 @@
 //! The first rule that matches decides; when none matches, the request is refused. The grammar is
 //! in [`parse`]. Nothing here uses a file, a socket or a clock.
 
-pub mod addresses;
+mod addresses;
 pub mod parse;
 mod show;
 

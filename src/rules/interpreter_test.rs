@@ -138,7 +138,7 @@ fn addresses() -> impl Strategy<Value = String> {
         2 => network,
         1 => base().prop_map(|address| address.to_string()),
         3 => network6,
-        1 => Just("*".to_string()),
+        2 => proptest::sample::select(vec!["*".to_string(), "*.*.*.*".into(), "::/0".into()]),
     ]
 }
 
