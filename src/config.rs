@@ -18,6 +18,8 @@ pub struct Config {
     pub listen: Vec<SocketAddrV4>,
     /// The rule file, if one is named.
     pub rule_file: Option<PathBuf>,
+    /// The file with the users of SOCKS5, if one is named.
+    pub users_file: Option<PathBuf>,
     /// Source address of outgoing connections.
     pub outbound: Option<Ipv4Addr>,
     /// Address reported to BIND clients.
@@ -95,6 +97,7 @@ impl Default for Config {
         Config {
             listen: vec![SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1080)],
             rule_file: None,
+            users_file: None,
             outbound: None,
             bind_address: None,
             bind_ports: None,

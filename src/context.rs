@@ -10,6 +10,7 @@ pub use dns_driver::{DnsDriver, WaiterId};
 pub use listeners::{Accepted, Listeners};
 
 use crate::dns::Resolver;
+use crate::logins::Logins;
 use crate::name::Name;
 use crate::net::{Net, lacks_resources};
 use crate::pool::Pool;
@@ -17,6 +18,7 @@ use crate::rules::RuleSet;
 use crate::session::{Env, Surroundings};
 use crate::settings::Settings;
 use crate::time::Millis;
+use crate::users::Users;
 use bind_ports::BindPorts;
 use shortage::Shortage;
 use spare::Spare;
@@ -31,6 +33,10 @@ pub struct Context<N: Net> {
     pub settings: Settings,
     /// The rules in force.
     pub rules: RuleSet,
+    /// The users who can log in; without any nobody can.
+    pub users: Option<Users>,
+    /// Logins that have failed.
+    pub logins: Logins,
     /// The resolver and its sockets.
     pub dns: DnsDriver<N>,
     /// The listeners for clients.
@@ -62,6 +68,8 @@ impl<N: Net> Context<N> {
             net,
             settings,
             rules,
+            users: None,
+            logins: Logins::default(),
             dns: DnsDriver::new(resolver),
             listeners: Listeners::default(),
             shortage: Shortage::default(),

@@ -67,6 +67,9 @@ mod parts {
     pub mod token {
         pub use crate::token::{CLIENT, FIRST_USER_TOKEN, LISTENERS_MAX, Token};
     }
+    pub mod users {
+        pub use crate::users::{Parser, Users};
+    }
     pub mod wire {
         pub use crate::wire::{Command, Host, Parsed, parse_request};
     }
@@ -74,11 +77,13 @@ mod parts {
         pub use crate::server::rule_source::RuleSource;
 
         use crate::config::Config;
+        pub use crate::server::user_source::UserSource;
+
         use crate::server::{Error, Server};
 
         /// Starts a server by a command line.
         pub fn start(config: &Config, rules: RuleSource) -> Result<Server, Error> {
-            Server::start(config, rules)
+            Server::start(config, rules, UserSource::find(config))
         }
     }
 }

@@ -48,6 +48,8 @@ mod ident;
 mod limits;
 #[cfg(feature = "server")]
 mod logging;
+#[cfg(feature = "server")]
+mod logins;
 #[cfg(any(feature = "server", feature = "console"))]
 #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the console only classifies"))]
 mod name;
@@ -83,6 +85,8 @@ mod time;
 mod timer;
 #[cfg(feature = "server")]
 mod token;
+#[cfg(feature = "server")]
+mod users;
 #[cfg(feature = "server")]
 mod watch;
 #[cfg(any(feature = "server", feature = "client"))]

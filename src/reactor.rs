@@ -21,6 +21,7 @@ use crate::stats::Stats;
 use crate::time::Millis;
 use crate::timer::Timers;
 use crate::token::{CLIENT, Token};
+use crate::users::Users;
 use crate::wire::{Code, Command, Reply};
 use log::info;
 use slab::Slab;
@@ -297,6 +298,11 @@ impl<N: Net> Reactor<N> {
     /// Replaces the rules; running sessions continue.
     pub fn set_rules(&mut self, rules: RuleSet) {
         self.cx.rules = rules;
+    }
+
+    /// Replaces the users who can log in; sessions of those who have logged in continue.
+    pub fn set_users(&mut self, users: Users) {
+        self.cx.users = Some(users);
     }
 
     /// The resolver, for new settings.

@@ -29,10 +29,11 @@ mod builder;
 mod error;
 mod handle;
 pub(crate) mod rule_source;
+pub(crate) mod user_source;
 
 pub use crate::config::SettingError;
 pub use builder::Builder;
-pub use error::{Error, RulesError, Step};
+pub use error::{Error, RulesError, Step, UsersError};
 pub use handle::Handle;
 
 use crate::config::Config;
@@ -57,6 +58,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
+use user_source::UserSource;
 
 /// Descriptors kept for other uses than sessions: standard input and the like, poll, signals, the
 /// waker, the rule file, and a third one that some sessions need for a moment. Listeners are added.
@@ -103,6 +105,8 @@ pub struct Server {
     reload: Reload,
     /// The file, as messages about the rules name it.
     rules_name: String,
+    /// The same of the users.
+    users_name: String,
     dns_timeout_ms: Millis,
     addresses: Vec<SocketAddrV4>,
     /// Standard error, while the loop watches it for room.
@@ -114,8 +118,12 @@ pub struct Server {
 
 impl Server {
     /// Listens, then gives up root if asked to.
-    pub(crate) fn start(config: &Config, source: RuleSource) -> Result<Server, Error> {
-        let rules = source.read()?;
+    pub(crate) fn start(
+        config: &Config,
+        source: RuleSource,
+        user_source: UserSource,
+    ) -> Result<Server, Error> {
+        let (rules, users) = (source.read()?, user_source.read()?);
         let descriptors = limits::raise_descriptor_limit();
         let identity = config.user.as_deref().map(privileges::find_identity).transpose();
         let identity = identity.map_err(|error| Error::step(Step::User, error))?;
@@ -125,7 +133,8 @@ impl Server {
             .map_err(|error| Error::step(Step::EventLoop, error))?;
         let signals = config.signals.then(|| Signals::new(net.registry(), token(SIGNALS)));
         let signals = signals.transpose().map_err(|error| Error::step(Step::Signals, error))?;
-        let reload = Reload::new(files(config, &source), net.registry(), token(FILES));
+        let files = files(config, &source, &user_source);
+        let reload = Reload::new(files, net.registry(), token(FILES));
         let mut resolver = Resolver::new(
             dns_settings(config),
             or_empty(reload::read_hosts(Path::new(HOSTS))),
@@ -135,6 +144,9 @@ impl Server {
         let settings = settings(config, descriptors);
         let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
         let mut reactor = Reactor::new(net, settings, rules, resolver);
+        if let Some(users) = users {
+            reactor.set_users(users);
+        }
         let addresses = config.listen.iter().map(|&address| {
             reactor.listen(address).map_err(|source| Error::Listen { address, source })
         });
@@ -142,6 +154,7 @@ impl Server {
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
             source.warn_if_unreadable();
+            user_source.warn_if_unreadable();
         }
         let server = Server {
             reactor,
@@ -149,6 +162,7 @@ impl Server {
             signals,
             reload,
             rules_name: source.name(),
+            users_name: user_source.name(),
             dns_timeout_ms: config.dns_timeout_ms,
             addresses,
             watched_log: None,
@@ -269,6 +283,7 @@ impl Server {
         match self.reload.step() {
             Some((_, Ok(loaded))) => self.put_in_force(loaded),
             Some((Source::Rules, Err(error))) => error!("{error}; the rules in force stay"),
+            Some((Source::Users, Err(error))) => error!("{error}; the users in force stay"),
             Some((_, Err(error))) => error!("{error}; what was read before stays in force"),
             None => {}
         }
@@ -283,6 +298,10 @@ impl Server {
                 info!("{}: {} rules in force", self.rules_name, rules.rules().len());
                 self.reactor.set_rules(rules);
                 self.warn_about_rules();
+            }
+            Loaded::Users(users) => {
+                info!("{}: {} users in force", self.users_name, users.count());
+                self.reactor.set_users(users);
             }
             Loaded::Hosts(hosts) => {
                 info!("{HOSTS}: read again");
@@ -311,10 +330,13 @@ impl fmt::Debug for Server {
 }
 
 /// The files that are watched, and read again when they change.
-fn files(config: &Config, rules: &RuleSource) -> Vec<(Source, PathBuf)> {
+fn files(config: &Config, rules: &RuleSource, users: &UserSource) -> Vec<(Source, PathBuf)> {
     let mut files = vec![(Source::Hosts, HOSTS.into())];
     if let RuleSource::File(path) = rules {
         files.insert(0, (Source::Rules, path.clone()));
+    }
+    if let UserSource::File(path) = users {
+        files.push((Source::Users, path.clone()));
     }
     if config.nameservers.is_empty() {
         files.push((Source::ResolvConf, RESOLV_CONF.into()));

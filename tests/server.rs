@@ -215,7 +215,21 @@ fn an_error_of_a_start_says_what_was_found_and_expected_and_has_its_source() {
     let rules = Builder::with_rules("permit c 1.2.3.4\npermit q 1.2.3.4\n").start().unwrap_err();
     assert!(matches!(rules, Error::Rules(_)));
     assert!(rules.to_string().starts_with("rules:2: found `q`, expected"), "{rules}");
+    let users = Builder::with_rules(PERMIT).users("alice:secret\nsecret\n").start().unwrap_err();
+    assert!(matches!(users, Error::Users(_)));
+    assert_eq!(users.to_string(), "users:2: found a line without a colon, expected NAME:PASSWORD");
+    let missing = Builder::with_rules(PERMIT).users_file("/no/such/file").start().unwrap_err();
+    assert!(missing.to_string().starts_with("/no/such/file: "), "{missing}");
     let missing = Builder::with_rule_file("/no/such/file").start().unwrap_err();
     assert!(missing.to_string().starts_with("/no/such/file: "), "{missing}");
     assert_ne!(Step::EventLoop.to_string(), Step::Wait.to_string());
+}
+
+#[test]
+fn users_given_as_text_are_not_shown() {
+    let builder = Builder::with_rules(PERMIT).listen(ANY_PORT).users("alice:secret");
+    let numbers = format!("{:?}", b"secret");
+    let shown = format!("{builder:?}");
+    assert!(shown.contains("Text") && !shown.contains(numbers.trim_matches(['[', ']'])), "{shown}");
+    drop(builder.start().unwrap());
 }

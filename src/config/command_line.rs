@@ -102,6 +102,7 @@ fn options() -> Options {
     o.optopt("", "buffer-size", "size of one relay buffer [65536]", "BYTES");
     o.optopt("", "splice", "zero-copy relay for sustained flows [auto]", "auto|off");
     o.optopt("u", "user", "drop to this user once listening", "NAME[:GROUP]");
+    o.optopt("", "users", "names and passwords of SOCKS5 clients, NAME:PASSWORD a line", "FILE");
     o.optflag("V", "version", "print the version");
     o.optflag("h", "help", "print this help");
     o
@@ -138,6 +139,7 @@ fn read(matches: &Matches) -> Result<Config, SettingError> {
     Ok(Config {
         listen: listen(matches)?.unwrap_or(default.listen),
         rule_file: matches.opt_str("config").map(PathBuf::from),
+        users_file: matches.opt_str("users").map(PathBuf::from),
         outbound: address(matches, "outbound")?,
         bind_address: address(matches, "bind-address")?,
         bind_ports: matches.opt_str("bind-ports").map(|text| port_range(&text)).transpose()?,
@@ -277,6 +279,8 @@ mod tests {
             "off",
             "-u",
             "nobody:daemon",
+            "--users",
+            "x.users",
         ]);
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.rule_files(), [PathBuf::from("x.conf")]);
@@ -287,6 +291,7 @@ mod tests {
         assert_eq!((config.idle_timeout_ms, config.buffer_bytes), (None, 1024));
         assert!(!config.splice);
         assert_eq!(config.user.as_deref(), Some("nobody:daemon"));
+        assert_eq!(config.users_file, Some(PathBuf::from("x.users")));
     }
 
     #[test]
@@ -308,6 +313,7 @@ mod tests {
             (&["--splice", "on"], "--splice \"on\"", "expected auto or off"),
             (&["--status", "127.0.0.1:1"], "status", "see --help"),
             (&["-c"], "'c'", "see --help"),
+            (&["--users"], "'users'", "see --help"),
             (&["-t", "-t"], "'test'", "see --help"),
             (&["file"], "\"file\"", "expected options only"),
         ] {

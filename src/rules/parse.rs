@@ -24,7 +24,7 @@ pub const LINE_BYTES_MAX: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// An error in a rule file, and where it is.
+/// An error in a file of rules or of users, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
     /// The line, counted from 1; `None` for the file as a whole.

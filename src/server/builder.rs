@@ -1,6 +1,7 @@
 //! The settings of a server, for programs that embed it.
 
 use super::rule_source::RuleSource;
+use super::user_source::UserSource;
 use super::{Error, Server};
 use crate::config::Config;
 use crate::time::Millis;
@@ -32,6 +33,7 @@ use std::time::Duration;
 pub struct Builder {
     config: Config,
     rules: RuleSource,
+    users: UserSource,
     listen: Vec<SocketAddrV4>,
 }
 
@@ -48,13 +50,29 @@ impl Builder {
     }
 
     fn new(rules: RuleSource) -> Builder {
-        Builder { config: Config::default(), rules, listen: Vec::new() }
+        let users = UserSource::None;
+        Builder { config: Config::default(), rules, users, listen: Vec::new() }
     }
 
     /// Listens on this address. May be called up to 32 times. With port 0 the kernel chooses one;
     /// [`Server::addresses`] has it. \[127.0.0.1:1080\]
     pub fn listen(mut self, address: SocketAddrV4) -> Builder {
         self.listen.push(address);
+        self
+    }
+
+    /// The users of SOCKS5 are those of this file, which has a line `NAME:PASSWORD` for each and
+    /// which others cannot read or write. It is read by [`start`](Builder::start) and again when it
+    /// changes. \[nobody can log in\]
+    pub fn users_file(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.users = UserSource::File(path.into());
+        self
+    }
+
+    /// The users of SOCKS5 are these, in the form of a users file, and stay as they are.
+    /// \[nobody can log in\]
+    pub fn users(mut self, text: impl Into<Vec<u8>>) -> Builder {
+        self.users = UserSource::Text(text.into());
         self
     }
 
@@ -167,7 +185,7 @@ impl Builder {
         self
     }
 
-    /// Reads the rules and listens. Clients may connect from then on; they are served by
+    /// Reads the rules and the users, and listens. Clients may connect from then on; they are served by
     /// [`Server::run`].
     ///
     /// It raises the process's limit of open files as far as it goes.
@@ -181,7 +199,7 @@ impl Builder {
             self.config.listen = self.listen;
         }
         self.config.check()?;
-        Server::start(&self.config, self.rules)
+        Server::start(&self.config, self.rules, self.users)
     }
 }
 
