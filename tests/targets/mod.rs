@@ -11,7 +11,9 @@ use socku::internals::escape::{Escaped, SHOWN_BYTES_MAX};
 use socku::internals::ident::{IdentResult, Ports, Strictness, evaluate};
 use socku::internals::name::{self, Classified};
 use socku::internals::rules::{AccessRequest, RuleSet};
+use socku::internals::users::{Parser, Users};
 use socku::internals::wire::{Command, Host, Parsed, parse_request};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// A function that checks some bytes.
@@ -19,11 +21,12 @@ pub type Run = fn(&[u8]);
 
 /// All targets by the names of their seeds' directories.
 #[allow(dead_code, reason = "fuzzing calls them one by one")]
-pub const ALL: [(&str, Run); 7] = [
+pub const ALL: [(&str, Run); 8] = [
     ("request", request),
     ("dns_answer", dns::answer),
     ("ident_answer", ident_answer),
     ("rule_file", rule_file),
+    ("users_file", users_file),
     ("resolv_conf", resolv_conf),
     ("console_query", console::query),
     ("console_shell", console::shell),
@@ -102,6 +105,34 @@ pub fn rule_file(bytes: &[u8]) {
                 matches!(rules.decide(&request), socku::internals::rules::Verdict::Permit { .. });
             assert!(possible || !permits, "refused early, though permitted");
         }
+    }
+}
+
+/// A plain reading of the same file agrees, and how the bytes were cut changes nothing.
+pub fn users_file(bytes: &[u8]) {
+    let whole = Users::parse(bytes);
+    for length in [1, 7] {
+        let mut parser = Parser::default();
+        let fed = bytes.chunks(length).try_for_each(|piece| parser.feed(piece));
+        assert_eq!(fed.and_then(|()| parser.finish()), whole);
+    }
+    let Ok(users) = whole else { return };
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let lines =
+        text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut plain = BTreeMap::new();
+    for line in lines.filter(|line| !line.trim_ascii().is_empty() && line[0] != b'#') {
+        let mut parts = line.splitn(2, |&byte| byte == b':');
+        let (name, password) = (parts.next().unwrap(), parts.next().unwrap());
+        assert_eq!(plain.insert(name, password), None, "a name that comes twice");
+    }
+    assert_eq!(users.count(), plain.len());
+    for (name, password) in plain {
+        assert!(users.check(name, password));
+        assert!(
+            !users.check(name, &password[1..]) && !users.check(name, &[password, b"x"].concat())
+        );
+        assert!([name, password].iter().all(|field| (1..=255).contains(&field.len())));
     }
 }
 
