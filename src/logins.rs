@@ -64,8 +64,8 @@ impl Logins {
         }
     }
 
-    /// Records that a login of this source has failed now. What is over is forgotten: each failure
-    /// is looked at once more at most. One that [`Logins::may_try`] did not allow changes nothing.
+    /// Records that a login of this source has failed now. Failures that are over are forgotten:
+    /// each is looked at once more at most. One that [`Logins::may_try`] did not allow changes nothing.
     pub fn record_failure(&mut self, source: IpAddr, now: Millis) {
         self.forget_old(now);
         if !self.may_try(source, now) {

@@ -121,7 +121,7 @@ fn print(text: &str) -> Result<(), StepError> {
     written.map_err(|error| StepError("writing to standard output", error))
 }
 
-/// What `-t` prints: the rules as understood, and the number of users if they have a file.
+/// The output of `-t`: the rules as understood, and the number of users if they have a file.
 fn listing(config: &Config) -> Result<String, Failure> {
     let mut text = explain::listing(&rule_source(config)?.read()?);
     let source = UserSource::find(config);

@@ -44,7 +44,7 @@ impl Source {
         matches!(self, Source::Hosts | Source::ResolvConf)
     }
 
-    /// What a line of the file is.
+    /// The name of a line of the file in messages.
     fn line(self) -> &'static str {
         match self {
             Source::Rules => "rule",

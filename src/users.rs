@@ -166,7 +166,7 @@ impl Parser {
     }
 
     fn add(&mut self, line: &[u8]) -> Result<(), ParseError> {
-        // What is found is not shown: it may be a password.
+        // The line is not shown: it may be a password.
         let Some(colon) = line.iter().position(|&byte| byte == b':') else {
             return Err(self.error("a line without a colon".into(), "NAME:PASSWORD"));
         };

@@ -119,7 +119,7 @@ fn write_users(file: &Path, text: &str, mode: u32) {
     fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
 }
 
-/// What a reload says of the users file now.
+/// The result of a reload of the users file.
 fn reloaded(reload: &mut Reload) -> Result<Users, String> {
     reload.request_all();
     match next(reload) {

@@ -10,7 +10,7 @@ fn in_pieces(text: &[u8], bytes: usize) -> Result<Users, ParseError> {
     parser.finish()
 }
 
-/// What parsing says, checked to be the same however the text is cut.
+/// The result of parsing, checked to be the same however the text is cut.
 fn parsed(text: &[u8]) -> Result<Users, ParseError> {
     let whole = Users::parse(text);
     for cut in 0..=text.len().min(2000) {
