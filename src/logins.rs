@@ -65,7 +65,8 @@ impl Logins {
     }
 
     /// Records that a login of this source has failed now. Failures that are over are forgotten:
-    /// each is looked at once more at most. One that [`Logins::may_try`] did not allow changes nothing.
+    /// each is looked at once more at most. One that [`Logins::may_try`] did not allow changes
+    /// nothing.
     pub fn record_failure(&mut self, source: IpAddr, now: Millis) {
         self.forget_old(now);
         if !self.may_try(source, now) {
@@ -197,7 +198,8 @@ mod tests {
             let (mut logins, mut list, mut now) = (Logins::default(), Vec::new(), 0);
             for (number, after_ms) in steps {
                 now += after_ms;
-                let recent = list.iter().filter(|&&(other, time)| other == number && now < time + 1000);
+                let recent =
+                    list.iter().filter(|&&(other, time)| other == number && now < time + 1000);
                 let expected = recent.count() < LOGIN_FAILURES_PER_SECOND;
                 prop_assert_eq!(logins.may_try(source(number), now), expected);
                 if expected {
