@@ -4,6 +4,7 @@ use crate::escape::Escaped;
 use crate::ident::IdentResult;
 use crate::session::{Session, State};
 use crate::time::Millis;
+use crate::wire::Protocol;
 use std::fmt::{self, Display, Formatter};
 
 /// A session as `key=value` pairs: the access line at its end, and its line in a dump.
@@ -33,7 +34,11 @@ impl Display for Line<'_> {
             (None, None) => f.write_str(" target=-")?,
         }
         write!(f, " address={} rule={}", OrDash(session.address()), OrDash(session.rule()))?;
-        write!(f, " reply={}", OrDash(session.reply().map(|code| code as u8)))?;
+        write!(
+            f,
+            " reply={}",
+            OrDash(session.reply().map(|status| status.code(Protocol::Socks4)))
+        )?;
         match session.state() {
             State::Closed(reason) => write!(f, " reason={reason}")?,
             state => write!(f, " state={state}")?,

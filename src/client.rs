@@ -35,7 +35,7 @@ pub use bound::Bound;
 pub use error::{Doing, Error};
 pub use target::Target;
 
-use crate::wire::{self, Command, Request};
+use crate::wire::{self, Command, Protocol, Request};
 use proxy::Proxy;
 use std::net::{SocketAddrV4, TcpStream};
 use std::time::Duration;
@@ -135,9 +135,10 @@ impl Client {
     /// Sends one request and reads the (first) reply, which must be a grant.
     fn ask(&self, command: Command, target: &Target<'_>) -> Result<(Proxy, SocketAddrV4), Error> {
         let (host, port) = target.parts();
+        let protocol = Protocol::Socks4;
+        let request = Request { protocol, command, port, host, user: &self.user };
         let mut bytes = Vec::new();
-        wire::encode_request(&Request { command, port, host, user: &self.user }, &mut bytes)
-            .map_err(Error::Request)?;
+        wire::encode_request(&request, &mut bytes).map_err(Error::Request)?;
         let mut proxy = Proxy::dial(&self.proxy, self.connect_timeout)?;
         proxy.set_deadline(self.reply_timeout);
         proxy.send(&bytes)?;

@@ -23,7 +23,7 @@ use crate::relay::{Endpoint, Relay};
 use crate::session::{Action, ListenFor, Session, State};
 use crate::time::Millis;
 use crate::token::{CLIENT, TARGET, Token};
-use crate::wire::Reply;
+use crate::wire::{Answer, Protocol, Reply};
 use attempts::AttemptResult;
 use bind_listener::BindListener;
 use failure::{reason_of_connect, reason_of_listen};
@@ -292,8 +292,8 @@ impl<N: Net> Connection<N> {
 
     /// Queues a reply to the client. After a rejection, nothing else is needed.
     fn send(&mut self, reply: Reply, cx: &mut Context<N>) -> Action {
-        let fits = self.relay.down.push(&mut cx.pool, &reply.encode());
-        assert!(fits, "two replies fit into a small buffer");
+        let reply = Answer::Reply(reply).encode(Protocol::Socks4);
+        assert!(self.relay.down.push(&mut cx.pool, &reply), "two replies fit into a small buffer");
         if let State::Rejecting(_) = self.session.state() {
             self.set_target(TargetSide::None, cx);
             self.relay.up.discard(&mut cx.pool);

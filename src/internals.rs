@@ -68,7 +68,12 @@ mod parts {
         pub use crate::token::{CLIENT, FIRST_USER_TOKEN, LISTENERS_MAX, Token};
     }
     pub mod wire {
-        pub use crate::wire::{Command, Host, Parsed, parse_request};
+        pub use crate::wire::{
+            Answer, AnswerError, Command, Host, Message, Method, Methods, Parsed, Protocol,
+            Received, Reply, Request, RequestError, Stage, Status, encode_greeting,
+            encode_password, encode_request, first_protocol, parse_message, parse_method,
+            parse_password_status, parse_reply,
+        };
     }
     pub mod server {
         pub use crate::server::rule_source::RuleSource;

@@ -88,6 +88,6 @@ mod watch;
 #[cfg(any(feature = "server", feature = "client"))]
 #[cfg_attr(
     not(all(feature = "server", feature = "client")),
-    allow(dead_code, reason = "each side of the protocol uses its own half")
+    allow(dead_code, unused_imports, reason = "each side of the protocol uses its own half")
 )]
 mod wire;

@@ -21,7 +21,7 @@ use crate::stats::Stats;
 use crate::time::Millis;
 use crate::timer::Timers;
 use crate::token::{CLIENT, Token};
-use crate::wire::{Code, Command, Reply};
+use crate::wire::{Answer, Command, Protocol, Reply, Status};
 use log::info;
 use slab::Slab;
 use sources::{Admission, Sources};
@@ -251,7 +251,7 @@ impl<N: Net> Reactor<N> {
     fn reject_unregistered(&mut self, stream: N::Stream) {
         // Unread bytes would turn the close into a reset. Neither call blocks.
         let _ = self.cx.net.recv(&stream, &mut [0; 1024]);
-        let reply = Reply::rejected(Code::Rejected).encode();
+        let reply = Answer::Reply(Reply::rejected(Status::Failed)).encode(Protocol::Socks4);
         if !self.cx.net.send(&stream, &reply).is_ok_and(|n| n == reply.len()) {
             // The client is gone, or would wait for the rest in vain.
             self.cx.net.abort(stream);

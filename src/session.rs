@@ -34,13 +34,15 @@ use crate::reason::CloseReason;
 use crate::rules::{Ident, RuleSet};
 use crate::settings::Durations;
 use crate::time::Millis;
-use crate::wire::{self, Code, Command, Host, Parsed, Reply, Request, RequestError};
+use crate::wire::{
+    self, Command, Host, Message, Parsed, Protocol, Reply, Request, RequestError, Stage, Status,
+};
 use attempts::{Attempts, Start};
 use candidates::{Candidate, Candidates, Peers, Plan};
 use evaluate::{Evaluator, Rejection};
 use log::debug;
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 
 /// One client's session.
 pub struct Session {
@@ -60,8 +62,8 @@ pub struct Session {
     address: Option<SocketAddrV4>,
     /// Line of the rule that decided.
     rule: Option<u32>,
-    /// The last reply's code.
-    reply: Option<Code>,
+    /// The last reply's status.
+    reply: Option<Status>,
 }
 
 impl Session {
@@ -111,8 +113,8 @@ impl Session {
         self.rule
     }
 
-    /// The last reply's code.
-    pub fn reply(&self) -> Option<Code> {
+    /// The last reply's status.
+    pub fn reply(&self) -> Option<Status> {
         self.reply
     }
 
@@ -161,10 +163,18 @@ impl Session {
     /// The bytes that the client has sent so far, while its request is being read. Returns how many
     /// of them were the request; the rest belongs to the target.
     pub fn handle_request(&mut self, bytes: &[u8], env: &Env<'_>) -> (usize, Action) {
-        match wire::parse_request(bytes) {
+        if wire::first_protocol(bytes) == Some(Protocol::Socks5) {
+            return (0, self.close(CloseReason::BadVersion, env.now));
+        }
+        match wire::parse_message(Stage::First, bytes) {
             Ok(Parsed::More) => (0, Action::Wait),
-            Ok(Parsed::Done(request, length)) => (length, self.begin(&request, env)),
-            Err(RequestError::Version(_)) => (0, self.close(CloseReason::BadVersion, env.now)),
+            Ok(Parsed::Done(Message::Request(request), length)) => {
+                (length, self.begin(&request, env))
+            }
+            Ok(Parsed::Done(Message::Greeting(_) | Message::Password { .. }, _))
+            | Err(RequestError::Version(_) | RequestError::AddressType(_)) => {
+                (0, self.close(CloseReason::BadVersion, env.now))
+            }
             Err(RequestError::Command(_)) => (0, self.reject(CloseReason::BadCommand, env.now)),
             Err(RequestError::UserTooLong) => (0, self.reject(CloseReason::UserTooLong, env.now)),
             Err(RequestError::NameTooLong) => (0, self.reject(CloseReason::NameTooLong, env.now)),
@@ -175,10 +185,11 @@ impl Session {
         let command = request.command;
         (self.request.command, self.request.port) = (Some(command), request.port);
         let address = match request.host {
-            Host::Address(address) => {
+            Host::Address(IpAddr::V4(address)) => {
                 self.request.set_text(request.user, b"");
                 address
             }
+            Host::Address(IpAddr::V6(_)) => return self.close(CloseReason::BadVersion, env.now),
             Host::Name(name) => {
                 self.request.set_text(request.user, name);
                 match name::classify(name) {
@@ -455,9 +466,9 @@ impl Session {
     pub fn reject(&mut self, reason: CloseReason, now: Millis) -> Action {
         self.enter(State::Rejecting(reason), now);
         self.answer(Reply::rejected(match reason {
-            CloseReason::NoIdent => Code::NoIdent,
-            CloseReason::OtherUser => Code::OtherUser,
-            _ => Code::Rejected,
+            CloseReason::NoIdent => Status::NoIdent,
+            CloseReason::OtherUser => Status::OtherUser,
+            _ => Status::Failed,
         }))
     }
 
@@ -467,7 +478,7 @@ impl Session {
     }
 
     fn answer(&mut self, reply: Reply) -> Action {
-        self.reply = Some(reply.code);
+        self.reply = Some(reply.status);
         Action::Send(reply)
     }
 

@@ -92,7 +92,7 @@ fn connect(attempt: usize, address: Ipv4Addr) -> Action {
     Action::Connect { attempt, target, replaces_oldest: false }
 }
 
-fn rejection(code: Code) -> Action {
+fn rejection(code: Status) -> Action {
     Action::Send(Reply::rejected(code))
 }
 
@@ -150,7 +150,7 @@ fn a_request_leads_to_the_action_that_the_rules_require() {
     use CloseReason::*;
     let some = "permit cb 10.2.*.*\ndeny cb 10.3.*.*\npermit c *.example";
     let strict = "permit cb 10.2.*.* ident";
-    let no = |reason| (rejection(Code::Rejected), State::Rejecting(reason).to_string());
+    let no = |reason| (rejection(Status::Failed), State::Rejecting(reason).to_string());
     let yes = |action, state: &str| (action, state.to_string());
     let bind = |listen_for| yes(Action::Listen(listen_for), "awaiting-bind");
     let queried = || yes(Action::QueryIdent, "identifying");
@@ -225,7 +225,7 @@ fn each_address_of_a_name_is_evaluated_and_tried_in_order() {
             action =
                 session.handle_attempt_failed(attempt, CloseReason::TargetRefused, &env(&rules));
         }
-        assert_eq!(action, rejection(Code::Rejected), "{addresses:?}");
+        assert_eq!(action, rejection(Status::Failed), "{addresses:?}");
     }
 }
 
@@ -240,7 +240,7 @@ fn a_name_that_is_not_resolved_is_refused_with_its_reason() {
     ] {
         let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
         let action = session.handle_resolved(&Err(error), &env(&rules));
-        assert_eq!(action, rejection(Code::Rejected));
+        assert_eq!(action, rejection(Status::Failed));
         assert_eq!(session.state(), &State::Rejecting(reason));
     }
 }
@@ -251,7 +251,7 @@ fn a_name_without_addresses_is_refused_for_connect_and_bind() {
     for command in [1, 2] {
         let (mut session, _) = start(&rules, &request(command, GOOD, 80, "www.example"));
         let action = session.handle_resolved(&Ok(resolved("www.example", &[])), &env(&rules));
-        assert_eq!(action, rejection(Code::Rejected));
+        assert_eq!(action, rejection(Status::Failed));
         assert_eq!(session.state(), &State::Rejecting(CloseReason::NameWithoutAddress));
     }
 }
@@ -321,7 +321,7 @@ fn the_rules_see_a_name_as_it_was_completed() {
 #[test]
 fn identd_must_answer_for_ident_and_need_not_for_ident_lax() {
     let user = |name: &[u8]| IdentResult::User(name.into());
-    let (no_ident, other_user) = (rejection(Code::NoIdent), rejection(Code::OtherUser));
+    let (no_ident, other_user) = (rejection(Status::NoIdent), rejection(Status::OtherUser));
     let go = connect(0, GOOD);
     for (word, result, action) in [
         ("ident", user(b" bob"), &go),
@@ -385,7 +385,7 @@ fn only_the_expected_peer_may_connect_to_a_bind() {
                 assert_eq!(session.state(), &State::Relaying);
             }
             Some(reason) => {
-                assert_eq!(action, rejection(Code::Rejected));
+                assert_eq!(action, rejection(Status::Failed));
                 assert_eq!(session.state(), &State::Rejecting(reason));
             }
         }
@@ -427,5 +427,5 @@ fn an_identd_that_is_late_while_a_name_is_resolved_is_missing_and_the_name_is_aw
     assert_eq!(session.identity(), Some(&IdentResult::Missing), "its time is over");
     let found = resolved("www.example", &[GOOD]);
     let action = session.handle_resolved(&Ok(found), &env_at(&rules, 5_000));
-    assert_eq!(action, rejection(Code::NoIdent));
+    assert_eq!(action, rejection(Status::NoIdent));
 }

@@ -1,7 +1,7 @@
 //! Errors of a request, for programs and for people.
 
 use super::address::ProxyAddress;
-use crate::wire::{EncodeError, NAME_BYTES_MAX, REPLY_BYTES, USER_BYTES_MAX};
+use crate::wire::{CREDENTIAL_BYTES_MAX, EncodeError, NAME_BYTES_MAX, USER_BYTES_MAX};
 use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -82,6 +82,12 @@ impl fmt::Display for Error {
             Error::Request(EncodeError::Address) => {
                 f.write_str("SOCKS4 cannot ask for an address of the form 0.0.0.x")
             }
+            Error::Request(EncodeError::Password) => {
+                write!(f, "the password is empty or exceeds {CREDENTIAL_BYTES_MAX} bytes")
+            }
+            Error::Request(EncodeError::Ipv6) => {
+                f.write_str("SOCKS4 cannot ask for an IPv6 address: use SOCKS5")
+            }
             Error::Rejected => {
                 f.write_str("the SOCKS proxy refused, or could not make the connection (reply 91)")
             }
@@ -101,6 +107,9 @@ impl fmt::Display for Error {
         }
     }
 }
+
+/// Bytes of every SOCKS4 reply.
+const REPLY_BYTES: usize = 8;
 
 fn protocol(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if bytes.is_empty() {

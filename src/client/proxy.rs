@@ -2,10 +2,13 @@
 
 use super::address::ProxyAddress;
 use super::error::{Doing, Error};
-use crate::wire::{self, Code, REPLY_BYTES};
+use crate::wire::{self, Protocol, Received, Status};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
+
+/// Bytes of every SOCKS4 reply.
+const REPLY_BYTES: usize = 8;
 
 /// A connection to a proxy.
 #[derive(Debug)]
@@ -75,13 +78,14 @@ impl Proxy {
                 Err(error) => return Err(Error::io(doing, &self.address, error)),
             }
         }
-        let reply =
-            wire::parse_reply(bytes).map_err(|error| Error::Protocol(error.bytes.into()))?;
-        match reply.code {
-            Code::Granted => Ok(reply.address),
-            Code::Rejected => Err(Error::Rejected),
-            Code::NoIdent => Err(Error::NoIdent),
-            Code::OtherUser => Err(Error::OtherUser),
+        let Ok(Received::Done(reply)) = wire::parse_reply(Protocol::Socks4, &bytes) else {
+            return Err(Error::Protocol(bytes.to_vec()));
+        };
+        match (Status::from_code(reply.code, Protocol::Socks4), reply.address) {
+            (Some(Status::Granted), SocketAddr::V4(address)) => Ok(address),
+            (Some(Status::NoIdent), _) => Err(Error::NoIdent),
+            (Some(Status::OtherUser), _) => Err(Error::OtherUser),
+            _ => Err(Error::Rejected),
         }
     }
 

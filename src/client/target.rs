@@ -50,7 +50,7 @@ pub enum Target<'a> {
 impl<'a> Target<'a> {
     pub(super) fn parts(&self) -> (Host<'_>, u16) {
         match self {
-            Target::Address(address) => (Host::Address(*address.ip()), address.port()),
+            Target::Address(address) => (Host::Address((*address.ip()).into()), address.port()),
             Target::Name(name, port) => (Host::Name(name.as_bytes()), *port),
         }
     }

@@ -42,7 +42,7 @@ fn a_failed_attempt_starts_the_next_at_once_and_the_last_failure_is_the_reason()
     let action = session.handle_attempt_failed(0, CloseReason::TargetRefused, &env_at(&rules, 10));
     assert_eq!(action, connect(1, SECOND));
     let action = session.handle_attempt_failed(1, CloseReason::Unreachable, &env_at(&rules, 20));
-    assert_eq!(action, rejection(Code::Rejected));
+    assert_eq!(action, rejection(Status::Failed));
     assert_eq!(session.state(), &State::Rejecting(CloseReason::Unreachable));
     // With both under way, one that fails leaves the other.
     let mut session = connecting(&rules);
@@ -50,7 +50,7 @@ fn a_failed_attempt_starts_the_next_at_once_and_the_last_failure_is_the_reason()
     let action = session.handle_attempt_failed(1, CloseReason::TargetRefused, &env_at(&rules, 300));
     assert_eq!(action, Action::Wait);
     let late = env_at(&rules, DURATIONS.connect_ms);
-    assert_eq!(session.handle_deadline(&DURATIONS, &late), rejection(Code::Rejected));
+    assert_eq!(session.handle_deadline(&DURATIONS, &late), rejection(Status::Failed));
     assert_eq!(session.state(), &State::Rejecting(CloseReason::ConnectTimeout));
 }
 
@@ -68,7 +68,7 @@ fn an_attempt_without_a_descriptor_replaces_the_one_under_way_later() {
     let replacement = Action::Connect { attempt: 1, target, replaces_oldest: true };
     assert_eq!(session.handle_deadline(&DURATIONS, &later), replacement);
     let action = session.handle_attempt_failed(1, CloseReason::NoResources, &later);
-    assert_eq!(action, rejection(Code::Rejected));
+    assert_eq!(action, rejection(Status::Failed));
 }
 
 #[test]
@@ -97,5 +97,5 @@ fn an_attempt_that_has_made_way_is_no_hope_any_more() {
         assert_eq!(action, Action::Wait, "attempt {attempt}");
     }
     let action = session.handle_attempt_failed(5, CloseReason::TargetRefused, &env);
-    assert_eq!(action, rejection(Code::Rejected));
+    assert_eq!(action, rejection(Status::Failed));
 }

@@ -12,7 +12,7 @@ struct Life {
     listens: bool,
     /// Attempts that were started.
     attempts: usize,
-    sent: Vec<Code>,
+    sent: Vec<Status>,
 }
 
 const TEXTS: [&str; 5] = [
@@ -124,29 +124,29 @@ impl Life {
                 self.attempts += 1;
             }
             Action::Listen(_) => assert_eq!(state.to_string(), "awaiting-bind"),
-            Action::Send(reply) => self.check_reply(before, reply.code),
+            Action::Send(reply) => self.check_reply(before, reply.status),
         }
         assert_eq!(self.session.reply(), self.sent.last().copied());
     }
 
     /// CONNECT has one reply, BIND one or two; nothing follows a rejection.
-    fn check_reply(&mut self, before: &State, code: Code) {
-        assert!(self.sent.iter().all(|&code| code == Code::Granted), "a reply after a rejection");
+    fn check_reply(&mut self, before: &State, code: Status) {
+        assert!(self.sent.iter().all(|&code| code == Status::Granted), "a reply after a rejection");
         self.sent.push(code);
         let expected = match self.session.state() {
-            State::Rejecting(CloseReason::NoIdent) => Code::NoIdent,
-            State::Rejecting(CloseReason::OtherUser) => Code::OtherUser,
-            State::Rejecting(_) => Code::Rejected,
+            State::Rejecting(CloseReason::NoIdent) => Status::NoIdent,
+            State::Rejecting(CloseReason::OtherUser) => Status::OtherUser,
+            State::Rejecting(_) => Status::Failed,
             State::Relaying => {
                 assert!(matches!(before, State::Connecting(_) | State::AwaitingBind(_)));
-                Code::Granted
+                Status::Granted
             }
             state => {
                 assert!(matches!(
                     (state, before),
                     (State::AwaitingBind(_), State::AwaitingBind(_))
                 ));
-                Code::Granted
+                Status::Granted
             }
         };
         assert_eq!(code, expected);

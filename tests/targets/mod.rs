@@ -5,13 +5,14 @@
 pub mod console;
 #[path = "dns.rs"]
 pub mod dns;
+#[path = "wire.rs"]
+pub mod wire;
 
 use socku::internals::dns::ResolverSettings;
 use socku::internals::escape::{Escaped, SHOWN_BYTES_MAX};
 use socku::internals::ident::{IdentResult, Ports, Strictness, evaluate};
-use socku::internals::name::{self, Classified};
 use socku::internals::rules::{AccessRequest, RuleSet};
-use socku::internals::wire::{Command, Host, Parsed, parse_request};
+use socku::internals::wire::Command;
 use std::net::Ipv4Addr;
 
 /// A function that checks some bytes.
@@ -19,8 +20,9 @@ pub type Run = fn(&[u8]);
 
 /// All targets by the names of their seeds' directories.
 #[allow(dead_code, reason = "fuzzing calls them one by one")]
-pub const ALL: [(&str, Run); 7] = [
-    ("request", request),
+pub const ALL: [(&str, Run); 8] = [
+    ("request", wire::request),
+    ("reply", wire::reply),
     ("dns_answer", dns::answer),
     ("ident_answer", ident_answer),
     ("rule_file", rule_file),
@@ -28,35 +30,6 @@ pub const ALL: [(&str, Run); 7] = [
     ("console_query", console::query),
     ("console_shell", console::shell),
 ];
-
-/// A request is decided by its own bytes, not by those after it or by how they were cut.
-pub fn request(bytes: &[u8]) {
-    let whole = parse_request(bytes);
-    if let Ok(Parsed::Done(request, length)) = whole {
-        assert!(length <= 8 + 513 + 256);
-        assert_eq!(parse_request(&bytes[..length]), whole);
-        assert_eq!(parse_request(&bytes[..length - 1]), Ok(Parsed::More));
-        one_word(request.user);
-        if let Host::Name(name) = request.host {
-            one_word(name);
-            host_name(name);
-        }
-    }
-    for cut in 0..bytes.len().min(40) {
-        match parse_request(&bytes[..cut]) {
-            Ok(Parsed::More) => {}
-            early => assert_eq!(early, whole),
-        }
-    }
-}
-
-fn host_name(bytes: &[u8]) {
-    if let Ok(Classified::Name(name)) = name::classify(bytes) {
-        assert!(name.as_str().len() <= 253);
-        assert!(name.as_str().split('.').all(|label| (1..=63).contains(&label.len())));
-        assert!(name::classify(name.as_str().as_bytes()).is_ok());
-    }
-}
 
 /// A text in the log is bounded, and printable ASCII without blanks and quotes.
 fn one_word(bytes: &[u8]) {
