@@ -1,4 +1,4 @@
-//! A SOCKS4 and SOCKS4A proxy to embed, and a client for such proxies.
+//! A SOCKS4 and SOCKS4A proxy to embed, and a client for such proxies and those of SOCKS5.
 //!
 //! | feature | it has | dependencies |
 //! | --- | --- | --- |

@@ -170,7 +170,7 @@ fn a_reload_reads_the_rules_again_and_sessions_go_on() {
     }
     replace(&file, DENY);
     server.handle.reload();
-    let is_denied = || matches!(server.client().connect(echo), Err(client::Error::Rejected));
+    let is_denied = || matches!(server.client().connect(echo), Err(client::Error::Rejected(_)));
     wait_until("the new rules", || is_denied().then_some(()));
     assert_echo(&mut session);
     drop(session);
