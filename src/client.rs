@@ -109,8 +109,8 @@ impl Client {
         Client { user: user.into(), ..self }
     }
 
-    /// The password of the [`user`](Client::user): any bytes, 1 to [`CREDENTIAL_BYTES_MAX`], checked
-    /// when it is used. The client speaks SOCKS5 then, since SOCKS4 has no passwords. It offers the
+    /// The password of the [`user`](Client::user): any bytes, 1 to [`CREDENTIAL_BYTES_MAX`]. It is
+    /// checked when it is used. The client speaks SOCKS5 then, since SOCKS4 has no passwords. It offers the
     /// proxy to authenticate by user and password (RFC 1929) or not at all, and the proxy chooses.
     ///
     /// User and password reach the proxy unencrypted. `Debug` does not show the password.
@@ -124,9 +124,9 @@ impl Client {
         Client { connect_timeout: most, ..self }
     }
 
-    /// How long a whole reply may take, the sending of the request and in SOCKS5 the authentication
-    /// included; [`Duration::MAX`] means without limit. Each of the two replies to a BIND has this time: the
-    /// second one from the call of [`Bound::accept`].
+    /// How long a whole reply may take, including the sending of the request and, in SOCKS5, the
+    /// authentication; [`Duration::MAX`] means without limit. Each of the two replies to a BIND has
+    /// this time: the second one from the call of [`Bound::accept`].
     pub fn reply_timeout(self, most: Duration) -> Client {
         Client { reply_timeout: most, ..self }
     }

@@ -9,8 +9,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// Reply 91 of SOCKS4: a rule forbids it, the target could not be reached, or the peer of a BIND
-    /// was another one or did not come; the reply does not say which. Reply 1 of SOCKS5: another
+    /// Reply 91 of SOCKS4: a rule forbids it, the target could not be reached, or the peer of a
+    /// BIND was another one or did not come; the reply does not say which. Reply 1 of SOCKS5: another
     /// failure than those below.
     Failed,
     /// Reply 2 of SOCKS5: the proxy's rules do not allow it.
