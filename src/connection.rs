@@ -329,7 +329,7 @@ impl<N: Net> Connection<N> {
                 return action;
             }
         }
-        let source = *self.session.client.ip();
+        let source = (*self.session.client.ip()).into();
         match cx.dns.resolve(cx.now, name, source, self.waiter_id()) {
             Lookup::Waiting => Action::Wait,
             Lookup::Done(answer) => self.session.handle_resolved(&answer, &cx.env()),

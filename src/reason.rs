@@ -60,7 +60,7 @@ reasons! {
     BadName = "bad-name",
     /// The name does not exist.
     NameNotFound = "dns-not-found",
-    /// The name exists but has no IPv4 address.
+    /// The name exists but has no address.
     NameWithoutAddress = "dns-no-data",
     /// No DNS server gave a usable answer.
     DnsFailure = "dns-server-failure",

@@ -196,7 +196,7 @@ impl Session {
         if command == Command::Bind && address.is_unspecified() {
             return self.listen_for_any_peer(env.rules, env.now);
         }
-        match self.evaluator(command).evaluate_all(None, &[address], env) {
+        match self.evaluator(command).evaluate_all(None, &[address.into()], env) {
             Ok(candidates) => self.handle_candidates(command, candidates, false, env),
             Err(rejection) => self.reject_as(rejection, env.now),
         }

@@ -57,7 +57,10 @@ fn env(rules: &RuleSet) -> Env<'_> {
 /// An answer of the resolver.
 fn resolved(text: &str, addresses: &[Ipv4Addr]) -> Resolved {
     match name::classify(text.as_bytes()) {
-        Ok(name::Classified::Name(name)) => Resolved { name, addresses: addresses.into() },
+        Ok(name::Classified::Name(name)) => {
+            let addresses = addresses.iter().map(|&address| address.into()).collect();
+            Resolved { name, addresses }
+        }
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -305,7 +308,7 @@ fn the_rules_see_a_name_as_it_was_completed() {
                 }
             }
             let name = surroundings.0[place].clone();
-            let found = Resolved { name: name.clone(), addresses: [GOOD].into() };
+            let found = Resolved { name: name.clone(), addresses: [GOOD.into()].into() };
             let action = session.handle_resolved(&Ok(found), &env);
             assert_eq!(action == go, line.is_some(), "{text}, {name}");
             assert_eq!(session.rule().filter(|_| line.is_some()), line, "{text}");

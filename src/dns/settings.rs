@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use resolv_conf::{Config, ScopedIp};
 
+use super::DnsError;
 use crate::name::{self, Classified, Name};
 
 /// Most servers taken from resolv.conf (glibc's MAXNS).
@@ -32,6 +33,8 @@ pub struct ResolverSettings {
     pub attempts: u32,
     /// Whether each question starts with the next server.
     pub rotate: bool,
+    /// Whether names are asked for IPv6 addresses (`no-aaaa` turns that off).
+    pub aaaa: bool,
     /// The domains that complete a name of one label without a final dot.
     pub search: Vec<Name>,
     /// The time-out of a name in total.
@@ -67,6 +70,7 @@ impl ResolverSettings {
             timeout_ms: u64::from(config.timeout.clamp(1, TIMEOUT_S_MAX)) * 1000,
             attempts: config.attempts.clamp(1, ATTEMPTS_MAX),
             rotate: config.rotate,
+            aaaa: !config.no_aaaa,
             search: names.take(SEARCH_MAX).collect(),
             total_timeout_ms: TOTAL_TIMEOUT_MS,
         }
@@ -90,6 +94,14 @@ impl ResolverSettings {
     pub(super) fn try_timeout_ms(&self) -> u64 {
         let share = self.total_timeout_ms / self.tries().max(1) as u64;
         self.timeout_ms.min(share).max(1)
+    }
+
+    /// The error of a question before any server was tried.
+    pub(super) fn untried_failure(&self) -> DnsError {
+        match self.tries() {
+            0 => DnsError::ServerFailure,
+            _ => DnsError::Timeout,
+        }
     }
 
     /// The names to query for `name`, in order. A single label without a final dot is completed

@@ -24,7 +24,7 @@ fn an_empty_file_means_the_local_server_and_glibcs_defaults() {
     assert_eq!(settings, ResolverSettings::default());
     assert_eq!(settings.servers, ["127.0.0.1:53".parse().unwrap()]);
     assert_eq!((settings.timeout_ms, settings.attempts), (5000, 2));
-    assert!(!settings.rotate && settings.search.is_empty());
+    assert!(!settings.rotate && settings.aaaa && settings.search.is_empty());
     assert_eq!(settings.total_timeout_ms, 10_000);
 }
 
@@ -58,6 +58,12 @@ fn options_have_the_limits_of_glibc() {
         let read = (settings.timeout_ms, settings.attempts, settings.rotate);
         assert_eq!(read, (timeout_ms, attempts, rotate), "{text}");
     }
+}
+
+#[test]
+fn ipv6_addresses_are_asked_for_unless_turned_off() {
+    assert!(read("options timeout:3 rotate").aaaa);
+    assert!(!read("options timeout:3 no-aaaa").aaaa);
 }
 
 #[test]

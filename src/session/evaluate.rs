@@ -6,7 +6,7 @@ use crate::name::Name;
 use crate::reason::CloseReason;
 use crate::rules::{AccessRequest, Ident, NoPermit, RuleSet, Verdict};
 use crate::wire::Command;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 /// Why nothing is permitted, and the line of the rule that decided, if one did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +69,15 @@ impl Evaluator<'_> {
     pub fn evaluate_all(
         &self,
         name: Option<&Name>,
-        addresses: &[Ipv4Addr],
+        addresses: &[IpAddr],
         env: &Env<'_>,
     ) -> Result<Candidates, Rejection> {
-        let evaluated = addresses.iter().map(|&address| self.evaluate(name, address, env));
+        // A SOCKS4 session has no use for an IPv6 address.
+        let usable = addresses.iter().filter_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        });
+        let evaluated = usable.map(|address| self.evaluate(name, address, env));
         permitted(evaluated, Rejection::without_rule(CloseReason::NameWithoutAddress))
     }
 
