@@ -24,6 +24,7 @@ mod query;
 mod resolver;
 mod settings;
 mod shares;
+mod waiter;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -111,16 +111,16 @@ impl Loop {
     }
 }
 
-/// The question that a name server was asked.
+/// The question for IPv4 addresses that a name server was asked. The name has no others.
 fn question(server: &UdpSocket) -> Question {
-    let mut bytes = [0; 512];
-    let (length, from) = server.recv_from(&mut bytes).unwrap();
-    Question {
-        bytes: bytes[..length].to_vec(),
-        name: "name.test".into(),
-        tcp: false,
-        from,
-        number: 0,
+    loop {
+        let mut bytes = [0; 512];
+        let (length, from) = server.recv_from(&mut bytes).unwrap();
+        let question = Question::read(&bytes[..length], false, from, 0);
+        if !question.is_aaaa {
+            return question;
+        }
+        server.send_to(&no_address(&question)[0], from).unwrap();
     }
 }
 

@@ -16,9 +16,9 @@ use super::family::QuestionKey;
 use super::message::Response;
 use super::query::{Query, Transmit};
 use super::shares::Shares;
+use super::waiter::Waiter;
 use super::{Addresses, DnsError, Hosts, Resolved, ResolverSettings};
 use crate::name::Name;
-use waiters::Waiter;
 
 /// Most queries in flight, and so most sockets; further questions wait their turn.
 pub const QUERIES_MAX: usize = 64;
@@ -151,8 +151,8 @@ impl Resolver {
         }
     }
 
-    /// Looks up the addresses of a name. `source` is the client's address, by which queries are
-    /// shared out. `waiter` identifies the waiter until the answer or `cancel`; the caller must not
+    /// Looks up the addresses of a name. `source` is the client's, by which queries are shared out
+    /// (`address::source_of`). `waiter` identifies the waiter until the answer or `cancel`; the caller must not
     /// use it twice at a time.
     pub fn resolve(&mut self, now: u64, name: &Name, source: IpAddr, waiter: u64) -> Lookup {
         assert!(!self.waiters.contains_key(&waiter), "waiter {waiter} waits already");

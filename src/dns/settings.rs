@@ -31,7 +31,7 @@ pub struct ResolverSettings {
     pub timeout_ms: u64,
     /// How often the list of servers is tried.
     pub attempts: u32,
-    /// Whether each question starts with the next server.
+    /// Whether each name starts with the next server.
     pub rotate: bool,
     /// Whether names are asked for IPv6 addresses (`no-aaaa` turns that off).
     pub aaaa: bool,

@@ -343,6 +343,17 @@ fn new_servers_are_asked_again_for_the_family_that_was_answered() {
 }
 
 #[test]
+fn the_questions_of_a_name_begin_with_the_same_server_even_if_servers_take_turns() {
+    let mut resolver = resolver("nameserver 127.0.0.1\nnameserver 127.0.0.2\noptions rotate");
+    for (waiter, last) in [2, 1, 2, 1].into_iter().enumerate() {
+        ask(&mut resolver, 0, &format!("n{waiter}.example"), waiter as u64);
+        for query in pair(&mut resolver) {
+            assert_eq!(query.server.to_string(), format!("127.0.0.{last}:53"), "{waiter}");
+        }
+    }
+}
+
+#[test]
 fn with_no_aaaa_only_ipv4_is_asked_for() {
     let mut resolver = resolver("options no-aaaa");
     ask(&mut resolver, 0, WWW, 1);

@@ -45,7 +45,6 @@ impl Resolver {
     /// A new question of one waiter, queued.
     pub(super) fn insert_question(&mut self, asked: QuestionKey, source: IpAddr, waiter: u64) {
         let settings = self.settings.clone();
-        self.rotation = self.rotation.wrapping_add(usize::from(settings.rotate));
         let place = self.next_serial();
         let question = Question {
             waiters: BTreeSet::from([waiter]),

@@ -1,45 +1,13 @@
-//! Waiters: which name each asks for, and what it has of the answer.
+//! Waiters come, join questions, and get the answers.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::super::cache::{AddressResult, MISSING_FAMILY_TTL_S};
 use super::super::family::{Family, QuestionKey, alternate};
+use super::super::waiter::{Waiter, most_significant};
 use super::super::{DnsError, Resolved};
 use super::Resolver;
 use crate::name::Name;
-
-pub struct Waiter {
-    /// The address of the client.
-    source: IpAddr,
-    deadline: u64,
-    /// The names not tried yet.
-    names_left: VecDeque<Name>,
-    asking: Option<Name>,
-    /// The family of that name that was answered first, while the other is open.
-    first: Option<(Family, AddressResult)>,
-    /// The most significant error of the names tried so far.
-    error: DnsError,
-}
-
-impl Waiter {
-    pub fn new(source: IpAddr, deadline: u64, names_left: VecDeque<Name>) -> Waiter {
-        let error = DnsError::NotFound;
-        Waiter { source, deadline, names_left, asking: None, first: None, error }
-    }
-
-    /// The questions that it waits for.
-    fn questions(&self) -> impl Iterator<Item = QuestionKey> {
-        let answered = self.first.as_ref().map(|(family, _)| *family);
-        let open = Family::BOTH.into_iter().filter(move |family| Some(*family) != answered);
-        let name = self.asking.as_ref();
-        name.into_iter().flat_map(move |name| open.clone().map(|f| QuestionKey::new(name, f)))
-    }
-
-    fn has_addresses(&self) -> bool {
-        matches!(self.first, Some((_, Ok(_))))
-    }
-}
 
 /// Waiters come and go.
 impl Resolver {
@@ -79,6 +47,8 @@ impl Resolver {
                 (v6, v4) => {
                     waiter.asking = Some(name);
                     waiter.first = v6.or(v4.map(|answer| (Family::V4, answer)));
+                    // Once for each name: its two questions begin with the same server.
+                    self.rotation = self.rotation.wrapping_add(usize::from(self.settings.rotate));
                     for question in waiter.questions() {
                         self.join(number, waiter.source, &question);
                         if waiter.has_addresses() {
@@ -236,16 +206,4 @@ impl Resolver {
         }
         Ok(addresses)
     }
-}
-
-/// The error for several names or families without addresses, as in glibc: that a name exists says
-/// more than that another does not, and a server that failed might have known.
-fn most_significant(one: DnsError, other: DnsError) -> DnsError {
-    let rank = |error| match error {
-        DnsError::NotFound => 0,
-        DnsError::NoData => 1,
-        DnsError::ServerFailure => 2,
-        DnsError::Timeout => 3,
-    };
-    if rank(other) > rank(one) { other } else { one }
 }
