@@ -31,7 +31,7 @@ fn fastest_reply(proxy: &Proxy, name: impl Fn(u32) -> String, port: u16) -> (Dur
 }
 
 #[test]
-fn both_families_are_asked_for_at_once_and_a_silent_aaaa_server_costs_a_moment_once() {
+fn a_silent_aaaa_server_costs_a_moment_once_and_is_asked_for_both_families_at_once() {
     let target = echo_server();
     let server = NameServer::start_both(|question| match question.is_aaaa {
         true => vec![],

@@ -73,11 +73,12 @@ impl Evaluator<'_> {
         env: &Env<'_>,
     ) -> Result<Candidates, Rejection> {
         // A SOCKS4 session has no use for an IPv6 address.
-        let usable = addresses.iter().filter_map(|address| match address {
+        let usable = |address: &IpAddr| match address {
             IpAddr::V4(address) => Some(*address),
             IpAddr::V6(_) => None,
-        });
-        let evaluated = usable.map(|address| self.evaluate(name, address, env));
+        };
+        let addresses: Vec<Ipv4Addr> = addresses.iter().filter_map(usable).collect();
+        let evaluated = addresses.iter().map(|&address| self.evaluate(name, address, env));
         permitted(evaluated, Rejection::without_rule(CloseReason::NameWithoutAddress))
     }
 

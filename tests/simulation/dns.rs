@@ -3,7 +3,7 @@
 use crate::kernel::{Datagram, Happening, Kernel};
 use crate::plan::addresses_of;
 use rustix::io::Errno;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 
 pub const DNS_PORT: u16 = 53;
 
@@ -102,18 +102,27 @@ pub fn name_in(question: &[u8]) -> String {
     labels.join(".")
 }
 
+/// The answer about the addresses of the family that is asked for.
 pub fn answer(question: &[u8], code: Option<u8>, generation: usize) -> Vec<u8> {
     let name = name_in(question);
     let at = 12 + name.len() + 1;
+    let is_aaaa = question[at + 1..at + 3] == [0, 28];
+    assert!(is_aaaa || question[at + 1..at + 3] == [0, 1], "neither A nor AAAA");
     let addresses = addresses_of(&name, generation);
     let code = code.unwrap_or(if addresses.is_some() { 0 } else { NXDOMAIN });
     let records = addresses.filter(|_| code == 0).unwrap_or_default();
+    let records: Vec<IpAddr> =
+        records.into_iter().map(IpAddr::from).filter(|one| one.is_ipv6() == is_aaaa).collect();
     let mut bytes = question[..2].to_vec();
     bytes.extend([0x81, 0x80 | code, 0, 1, 0, records.len() as u8, 0, 0, 0, 0]);
     bytes.extend(&question[12..at + 5]);
     for address in records {
-        bytes.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-        bytes.extend(address.octets());
+        let data = match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        bytes.extend([0xc0, 12, 0, question[at + 2], 0, 1, 0, 0, 0, 60, 0, data.len() as u8]);
+        bytes.extend(data);
     }
     bytes
 }
