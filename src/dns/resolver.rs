@@ -131,10 +131,10 @@ impl Resolver {
         self.restarted = !self.questions.is_empty();
     }
 
-    /// Allows so many queries in flight, at least one and at most [`QUERIES_MAX`]: where sockets are
-    /// few, questions wait for each other.
+    /// Allows so many queries in flight, at least the two of a name and at most [`QUERIES_MAX`]:
+    /// where sockets are few, questions wait for each other.
     pub fn set_queries_max(&mut self, queries_max: usize) {
-        self.queries_max = queries_max.clamp(1, QUERIES_MAX);
+        self.queries_max = queries_max.clamp(2, QUERIES_MAX);
     }
 
     /// Replaces the hosts file.
@@ -273,7 +273,9 @@ impl Resolver {
         self.restarted = false;
         let late = self.expiries.iter().take_while(|(deadline, _)| *deadline <= now);
         let keys: Vec<u64> = late.map(|(_, key)| *key).collect();
-        for key in keys {
+        // The latest first: if there was one socket only, and a silent server kept it for the AAAA
+        // query of a name, the A query has it now.
+        for key in keys.into_iter().rev() {
             if let Some(query) = self.end_query(key) {
                 self.next_try(now, query.question, DnsError::Timeout);
             }
