@@ -114,11 +114,6 @@ pub fn reply(query: &[u8], flags: u16, answers: &[Vec<u8>], authority: &[Vec<u8>
     bytes
 }
 
-/// An answer without records, which is kept for five minutes.
-pub fn no_data(query: &[u8]) -> Vec<u8> {
-    reply(query, RA, &[], &[soa("example", 300, 300)])
-}
-
 /// `message` as sent over TCP.
 pub fn framed(message: &[u8]) -> Vec<u8> {
     [&(message.len() as u16).to_be_bytes(), message].concat()
