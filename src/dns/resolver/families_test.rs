@@ -217,11 +217,10 @@ fn ipv4_addresses_are_waited_for_as_long_as_without_ipv6() {
 
 #[test]
 fn a_waiter_whose_time_is_over_gets_the_addresses_that_it_has() {
-    let mut resolver = resolver("options timeout:30");
-    ask(&mut resolver, 0, WWW, 2);
-    resolver.cancel(0, 2);
+    let mut resolver = resolver("options attempts:1 timeout:30");
     ask(&mut resolver, 0, WWW, 1);
     let [v6, _] = pair(&mut resolver);
+    // The questions go on for this one.
     ask(&mut resolver, 6_000, WWW, 2);
     resolver.handle_datagram(9_000, v6.key, &found(&v6, &[SIX]));
     resolver.handle_timeout(TOTAL_TIMEOUT_MS - 1);
@@ -311,6 +310,21 @@ fn both_families_share_the_limit() {
     let expected: Vec<&str> =
         six.iter().zip(&four).take(8).flat_map(|(six, four)| [&six[..], &four[..]]).collect();
     assert_answer(&mut resolver, good(&expected));
+}
+
+#[test]
+fn waiters_for_a_name_share_one_list_of_its_addresses() {
+    let mut resolver = resolver("");
+    for waiter in 0..10 {
+        ask(&mut resolver, 0, WWW, waiter);
+    }
+    let [v6, v4] = pair(&mut resolver);
+    resolver.handle_datagram(5, v6.key, &found(&v6, &[SIX]));
+    resolver.handle_datagram(5, v4.key, &found(&v4, &[FOUR]));
+    let answers = std::iter::from_fn(|| resolver.poll_answer());
+    let lists: Vec<Addresses> = answers.map(|(_, answer)| answer.unwrap().addresses).collect();
+    assert_eq!((lists.len(), &lists[0]), (10, &addresses_at(&[SIX, FOUR])));
+    assert!(lists.iter().all(|list| Arc::ptr_eq(list, &lists[0])));
 }
 
 #[test]

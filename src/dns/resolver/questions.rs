@@ -152,6 +152,9 @@ impl Resolver {
             Response::Failure => self.next_try(now, question, DnsError::ServerFailure),
             Response::Answer(answer, ttl_s) => {
                 self.cache.insert(now, &question, &answer, ttl_s);
+                // A name that does not exist has no address of either family (RFC 8020). Only A is
+                // believed: some servers deny every name that has no IPv6 address when asked for
+                // AAAA (RFC 4074 section 4.2).
                 let is_both = question.family == Family::V4 && answer == Err(DnsError::NotFound);
                 self.answer(now, &question, answer);
                 if is_both {
