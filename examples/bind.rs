@@ -3,6 +3,7 @@
 //!
 //!     cargo run --example bind                                  # plays the FTP server itself
 //!     cargo run --example bind -- --proxy 127.0.0.1:1080 ftp://127.0.0.1:2121/file
+//!     cargo run --example bind -- --socks5                      # likewise by SOCKS5
 //!
 //! The file goes to standard output, what happens to standard error.
 
@@ -31,10 +32,18 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let mut options = Options::new();
     options.optopt("", "proxy", "SOCKS proxy [127.0.0.1:1080]", "HOST:PORT");
-    options.optopt("", "user", "user id to send to the proxy", "NAME");
+    options.optopt("", "user", "user to name to the proxy", "NAME");
+    options.optflag("", "socks5", "speak SOCKS5");
+    options.optopt("", "password", "password of the user, for SOCKS5", "PASSWORD");
     let matches = options.parse(env::args().skip(1))?;
     let proxy = matches.opt_str("proxy").unwrap_or("127.0.0.1:1080".into());
-    let client = Client::new(proxy).user(matches.opt_str("user").unwrap_or_default());
+    let mut client = Client::new(proxy).user(matches.opt_str("user").unwrap_or_default());
+    if matches.opt_present("socks5") {
+        client = client.socks5();
+    }
+    if let Some(password) = matches.opt_str("password") {
+        client = client.password(password);
+    }
     match &matches.free[..] {
         [] => {
             let server = play_server()?;

@@ -1,10 +1,13 @@
 //! The log line of a session, with everything from the network escaped and bounded.
 
+use crate::address::IpPort;
 use crate::escape::Escaped;
 use crate::ident::IdentResult;
 use crate::session::{Session, State};
 use crate::time::Millis;
+use crate::wire::Host;
 use std::fmt::{self, Display, Formatter};
+use std::net::Ipv6Addr;
 
 /// A session as `key=value` pairs: the access line at its end, and its line in a dump.
 pub struct Line<'a> {
@@ -22,18 +25,19 @@ impl Display for Line<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (session, request) = (self.session, self.session.request());
         let user = Escaped(request.user());
-        write!(f, "id={} client={} user=\"{user}\"", session.id, session.client)?;
+        write!(f, "id={} client={} ", session.id, session.client)?;
+        write!(f, "proto={} user=\"{user}\"", OrDash(request.protocol))?;
         if let Some(result) = session.identity() {
             write!(f, " ident={}", ShownIdent(result))?;
         }
         write!(f, " command={}", OrDash(request.command))?;
-        match (request.name(), request.host) {
-            (Some(name), _) => write!(f, " target={}:{}", Escaped(name), request.port)?,
-            (None, Some(host)) => write!(f, " target={host}:{}", request.port)?,
-            (None, None) => f.write_str(" target=-")?,
+        match request.host() {
+            Some(Host::Name(name)) => write!(f, " target={}:{}", ShownName(name), request.port)?,
+            Some(Host::Address(ip)) => write!(f, " target={}", IpPort { ip, port: request.port })?,
+            None => f.write_str(" target=-")?,
         }
         write!(f, " address={} rule={}", OrDash(session.address()), OrDash(session.rule()))?;
-        write!(f, " reply={}", OrDash(session.reply().map(|code| code as u8)))?;
+        write!(f, " reply={}", OrDash(session.reply()))?;
         match session.state() {
             State::Closed(reason) => write!(f, " reason={reason}")?,
             state => write!(f, " state={state}")?,
@@ -57,6 +61,20 @@ impl Display for ShownIdent<'_> {
     }
 }
 
+/// A name as it was sent. One that is an IPv6 address, as browsers send them, has brackets, so that
+/// the port after it cannot be mistaken for a part of it.
+struct ShownName<'a>(&'a [u8]);
+
+impl Display for ShownName<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let name = Escaped(self.0);
+        match str::from_utf8(self.0).map(str::parse::<Ipv6Addr>) {
+            Ok(Ok(_)) => write!(f, "[{name}]"),
+            _ => write!(f, "{name}"),
+        }
+    }
+}
+
 /// A value, or `-` if there is none.
 struct OrDash<T>(Option<T>);
 
@@ -73,7 +91,6 @@ impl<T: Display> Display for OrDash<T> {
 mod tests {
     use super::*;
     use crate::reason::CloseReason;
-    use std::net::{Ipv4Addr, SocketAddrV4};
 
     #[test]
     fn an_ident_user_cannot_be_mistaken_for_another_field_or_result() {
@@ -93,13 +110,31 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_an_ipv6_address_is_shown_in_brackets() {
+        for (name, shown) in [
+            (b"::1".as_slice(), "[::1]"),
+            (b"2001:DB8::1", "[2001:DB8::1]"),
+            (b"::ffff:127.0.0.1", "[::ffff:127.0.0.1]"),
+            (b"127.0.0.1", "127.0.0.1"),
+            (b"www.example.com", "www.example.com"),
+            (b"[::1]", "[::1]"),
+            (b"fe80::1%lo", "fe80::1%lo"),
+            (b"::1\n", "::1\\x0a"),
+            (b"::\xff", "::\\xff"),
+            (b"", ""),
+        ] {
+            assert_eq!(ShownName(name).to_string(), shown);
+        }
+    }
+
+    #[test]
     fn a_session_without_a_request_has_a_line() {
-        let client = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 4), 51234);
+        let client = IpPort::new([192, 168, 1, 4], 51234);
         let mut session = Session::new(17, client, 100);
         let line = |session: &Session| Line { session, up: 1, down: 2, now: 112 }.to_string();
         assert_eq!(
             line(&session),
-            "id=17 client=192.168.1.4:51234 user=\"\" command=- target=- address=- rule=- \
+            "id=17 client=192.168.1.4:51234 proto=- user=\"\" command=- target=- address=- rule=- \
              reply=- state=reading-request up=1 down=2 ms=12"
         );
         session.close(CloseReason::ClientLeft, 112);

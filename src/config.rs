@@ -4,10 +4,11 @@ mod command_line;
 
 pub use command_line::{Invocation, UsageError, parse};
 
+use crate::address::PerFamily;
 use crate::time::Millis;
 use std::error;
 use std::fmt::{self, Display};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -15,13 +16,15 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where to listen.
-    pub listen: Vec<SocketAddrV4>,
+    pub listen: Vec<SocketAddr>,
     /// The rule file, if one is named.
     pub rule_file: Option<PathBuf>,
+    /// The file with the users of SOCKS5, if one is named.
+    pub users_file: Option<PathBuf>,
     /// Source address of outgoing connections.
-    pub outbound: Option<Ipv4Addr>,
+    pub outbound: PerFamily,
     /// Address reported to BIND clients.
-    pub bind_address: Option<Ipv4Addr>,
+    pub bind_address: PerFamily,
     /// Ports that BIND listens on.
     pub bind_ports: Option<RangeInclusive<u16>>,
     /// Most sessions; unset: as many as the open-file limit allows.
@@ -93,10 +96,11 @@ impl error::Error for SettingError {}
 impl Default for Config {
     fn default() -> Config {
         Config {
-            listen: vec![SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1080)],
+            listen: vec![(Ipv4Addr::LOCALHOST, 1080).into()],
             rule_file: None,
-            outbound: None,
-            bind_address: None,
+            users_file: None,
+            outbound: PerFamily::default(),
+            bind_address: PerFamily::default(),
             bind_ports: None,
             max_sessions: None,
             max_per_source: None,

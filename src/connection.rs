@@ -5,6 +5,7 @@
 //! stored: it follows from the state, and the loop asks for it after every event.
 
 mod attempts;
+mod bind;
 mod bind_listener;
 mod failure;
 mod ident_query;
@@ -12,6 +13,7 @@ mod rejection;
 mod target;
 mod tunnel;
 
+use crate::address::source_of;
 use crate::context::{Context, WaiterId};
 use crate::dns::{DnsError, Lookup, Resolved};
 use crate::ident::IdentResult;
@@ -20,19 +22,19 @@ use crate::net::{Event, Net, lacks_resources};
 use crate::pool::Pool;
 use crate::reason::CloseReason;
 use crate::relay::{Endpoint, Relay};
-use crate::session::{Action, ListenFor, Session, State};
+use crate::session::{Action, Session, State};
 use crate::time::Millis;
 use crate::token::{CLIENT, TARGET, Token};
-use crate::wire::Reply;
+use crate::wire::Answer;
 use attempts::AttemptResult;
-use bind_listener::BindListener;
-use failure::{reason_of_connect, reason_of_listen};
+use failure::{reason_of_answer, reason_of_connect};
 use ident_query::IdentQuery;
-use log::{debug, warn};
+use log::debug;
 use rejection::Delivery;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::mem::{replace, take};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use target::TargetSide;
 use tunnel::{Tunnel, TunnelStep};
 
@@ -43,8 +45,9 @@ pub struct Connection<N: Net> {
     client: Endpoint<N::Stream>,
     target: TargetSide<N>,
     relay: Relay<N::Pipe>,
-    /// How long after its start a client that is waiting for its reply closed its side.
-    left_after_ms: Option<u32>,
+    /// How long after its start a client that is waiting for its reply closed its side, and one
+    /// more: that takes no room for `None`.
+    left_after_ms: Option<NonZeroU32>,
     /// Whether it is in the run queue.
     pub is_queued: bool,
     /// There is more to do, and no event will report it.
@@ -108,7 +111,7 @@ impl<N: Net> Connection<N> {
     /// How long a client that has closed its side is kept.
     fn leave_deadline(&self, cx: &Context<N>) -> Option<Millis> {
         let left_after_ms = self.left_after_ms.filter(|_| self.session.state().is_waiting())?;
-        let left_at = self.session.started + Millis::from(left_after_ms);
+        let left_at = self.session.started + Millis::from(left_after_ms.get() - 1);
         let since = left_at.max(self.session.since());
         Some(since.saturating_add(cx.settings.durations.leave_ms))
     }
@@ -136,12 +139,6 @@ impl<N: Net> Connection<N> {
     /// The name that it is waiting for has been resolved, or not.
     pub fn handle_resolved(&mut self, answer: Result<Resolved, DnsError>, cx: &mut Context<N>) {
         let action = self.session.handle_resolved(&answer, &cx.env());
-        self.follow(action, cx);
-    }
-
-    /// Rejects the client without waiting for its request.
-    pub fn reject(&mut self, reason: CloseReason, cx: &mut Context<N>) {
-        let action = self.session.reject(reason, cx.now);
         self.follow(action, cx);
     }
 
@@ -183,14 +180,14 @@ impl<N: Net> Connection<N> {
                 self.connect(attempt, target, replaces_oldest, cx)
             }
             Action::Listen(listen_for) => self.listen(listen_for, cx),
-            Action::Send(reply) => self.send(reply, cx),
+            Action::Send(answer) => self.send(answer, cx),
         }
     }
 
     /// Checks the sockets; returns the session's next action.
     fn step(&mut self, cx: &mut Context<N>) -> Action {
         match self.session.state() {
-            State::ReadingRequest => self.read_request(cx),
+            State::ReadingRequest { .. } => self.read_messages(cx),
             State::Relaying => self.step_target(cx),
             State::Rejecting(_) => self.deliver_rejection(cx),
             State::Closed(_) => Action::Wait,
@@ -202,6 +199,7 @@ impl<N: Net> Connection<N> {
     }
 
     fn step_target(&mut self, cx: &mut Context<N>) -> Action {
+        let source = self.source();
         match &mut self.target {
             // A name is being resolved.
             TargetSide::None | TargetSide::Reserve(_) => Action::Wait,
@@ -212,7 +210,7 @@ impl<N: Net> Connection<N> {
                 }
                 None => Action::Wait,
             },
-            TargetSide::Attempts(attempts) => match attempts.take_ended(cx) {
+            TargetSide::Attempts(attempts) => match attempts.take_ended(source, cx) {
                 Some(ended) => self.handle_attempt(ended, cx),
                 None => Action::Wait,
             },
@@ -240,12 +238,23 @@ impl<N: Net> Connection<N> {
 
 /// Client side: the request and the reply.
 impl<N: Net> Connection<N> {
-    fn read_request(&mut self, cx: &mut Context<N>) -> Action {
+    /// Reads messages up to the request. Those that have come together are handled without another
+    /// read, and answered together.
+    fn read_messages(&mut self, cx: &mut Context<N>) -> Action {
         if self.client.is_failure_reported() {
             return self.close_if_reset(cx);
         }
         let Connection { session, client, relay, .. } = self;
-        while client.readable {
+        loop {
+            let (taken, action) = session.handle_bytes(relay.up.held(), &cx.env());
+            relay.up.consume(&mut cx.pool, taken);
+            if action != Action::Wait || session.state().closed().is_some() {
+                return action;
+            }
+            relay.down.flush(&mut cx.net, client, &mut cx.pool);
+            if !client.readable {
+                return Action::Wait;
+            }
             relay.up.fill(&mut cx.net, client, &mut cx.pool, Pool::lend_small);
             if client.failed {
                 return session.close(CloseReason::of_client_failure(client.lost), cx.now);
@@ -253,13 +262,7 @@ impl<N: Net> Connection<N> {
             if relay.up.has_ended() {
                 return session.close(CloseReason::ClientLeft, cx.now);
             }
-            let (taken, action) = session.handle_request(relay.up.held(), &cx.env());
-            relay.up.consume(&mut cx.pool, taken);
-            if action != Action::Wait || session.state().closed().is_some() {
-                return action;
-            }
         }
-        Action::Wait
     }
 
     /// Detects that the client leaves while its target or peer is awaited. A FIN may also be the
@@ -277,8 +280,8 @@ impl<N: Net> Connection<N> {
                 return self.session.reject(CloseReason::ClientLeft, cx.now);
             }
             if self.relay.up.is_empty() {
-                let age_ms = cx.now - self.session.started;
-                self.left_after_ms.get_or_insert(age_ms.try_into().unwrap_or(u32::MAX));
+                let age_ms = u32::try_from(cx.now - self.session.started).unwrap_or(u32::MAX);
+                self.left_after_ms.get_or_insert(NonZeroU32::MIN.saturating_add(age_ms));
             }
         }
         Action::Wait
@@ -290,11 +293,15 @@ impl<N: Net> Connection<N> {
         self.session.close(CloseReason::of_client_failure(self.client.lost), cx.now)
     }
 
-    /// Queues a reply to the client. After a rejection, nothing else is needed.
-    fn send(&mut self, reply: Reply, cx: &mut Context<N>) -> Action {
-        let fits = self.relay.down.push(&mut cx.pool, &reply.encode());
-        assert!(fits, "two replies fit into a small buffer");
-        if let State::Rejecting(_) = self.session.state() {
+    /// Queues an answer to the client. After a rejection, nothing else is needed.
+    fn send(&mut self, answer: Answer, cx: &mut Context<N>) -> Action {
+        let bytes = answer.encode(self.session.protocol());
+        let fits = self.relay.down.push(&mut cx.pool, &bytes);
+        assert!(fits, "all answers to a client fit into a small buffer");
+        if let State::Rejecting(reason) = self.session.state() {
+            if *reason == CloseReason::BadPassword {
+                cx.logins.record_failure(self.source(), cx.now);
+            }
             self.set_target(TargetSide::None, cx);
             self.relay.up.discard(&mut cx.pool);
             cx.dns.cancel(cx.now, self.waiter_id());
@@ -314,6 +321,11 @@ impl<N: Net> Connection<N> {
 
 /// Target side: name, identd, attempts and listener.
 impl<N: Net> Connection<N> {
+    /// The source by which what its client may take is counted.
+    fn source(&self) -> IpAddr {
+        source_of(self.session.client.ip)
+    }
+
     fn waiter_id(&self) -> WaiterId {
         WaiterId { slot: self.slot as usize, id: self.session.id }
     }
@@ -329,7 +341,7 @@ impl<N: Net> Connection<N> {
                 return action;
             }
         }
-        let source = *self.session.client.ip();
+        let source = self.source();
         match cx.dns.resolve(cx.now, name, source, self.waiter_id()) {
             Lookup::Waiting => Action::Wait,
             Lookup::Done(answer) => self.session.handle_resolved(&answer, &cx.env()),
@@ -337,8 +349,8 @@ impl<N: Net> Connection<N> {
     }
 
     fn query_ident(&mut self, cx: &mut Context<N>) -> Action {
-        let (client, token) = (self.session.client, self.target_token());
-        let error = match IdentQuery::start(&self.client.stream, client, token, cx) {
+        let token = self.target_token();
+        let error = match IdentQuery::start(&self.client.stream, self.session.client, token, cx) {
             Ok(query) => {
                 self.set_target(TargetSide::Identd(Box::new(query)), cx);
                 return Action::Wait;
@@ -346,7 +358,7 @@ impl<N: Net> Connection<N> {
             Err(error) => error,
         };
         debug!("id={} querying identd: {error}", self.session.id);
-        cx.record_failure(&error);
+        cx.note_shortage(&error);
         // A shortage on this host does not count as a missing answer.
         let lacks_port = matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable);
         if lacks_port || lacks_resources(&error) {
@@ -358,20 +370,21 @@ impl<N: Net> Connection<N> {
     fn connect(
         &mut self,
         attempt: usize,
-        target: SocketAddrV4,
+        target: SocketAddr,
         replaces_oldest: bool,
         cx: &mut Context<N>,
     ) -> Action {
-        let mut attempts = self.target.take_attempts(cx);
+        let source = self.source();
+        let mut attempts = self.target.take_attempts(source, cx);
         if replaces_oldest {
-            attempts.drop_oldest(cx);
+            attempts.drop_oldest(source, cx);
         }
-        let started = attempts.start(attempt, target, self.slot as usize, cx);
+        let started = attempts.start(attempt, target, self.slot as usize, source, cx);
         self.target = TargetSide::Attempts(attempts);
         match started {
             Ok(()) => Action::Wait,
             Err(error) => {
-                cx.record_failure(&error);
+                cx.note_shortage(&error);
                 let reason = reason_of_connect(&error);
                 self.session.handle_attempt_failed(attempt, reason, &cx.env())
             }
@@ -386,112 +399,29 @@ impl<N: Net> Connection<N> {
             }
             Err(error) => {
                 self.has_more = true; // Another attempt may have ended as well.
-                let reason = reason_of_connect(&error);
+                let reason = reason_of_answer(&error);
                 self.session.handle_attempt_failed(ended.number, reason, &cx.env())
             }
         }
-    }
-
-    /// Listens for the peer of a BIND at the local address that routes to it. For any peer, see
-    /// [`Connection::listen_everywhere`].
-    fn listen(&mut self, listen_for: ListenFor, cx: &mut Context<N>) -> Action {
-        let own = match (cx.settings.outbound, listen_for) {
-            (Some(outbound), _) => Ok(outbound),
-            (None, ListenFor::Peer(peer)) => cx.net.source_addr_for(peer),
-            (None, ListenFor::AnyPeer) => {
-                self.needs_primary = true;
-                return Action::Wait;
-            }
-        };
-        let action = own.and_then(|own| self.listen_at(own, own, cx));
-        action.unwrap_or_else(|error| self.reject_bind(&error, cx))
-    }
-
-    /// Whether [`Connection::listen_everywhere`] has to be called. Clears the flag.
-    pub fn take_needs_primary(&mut self) -> bool {
-        // The client may have left since.
-        take(&mut self.needs_primary) && matches!(self.session.state(), State::AwaitingBind(_))
-    }
-
-    /// The local address of the connection to the target, once there is one.
-    pub fn target_addr(&self, net: &N) -> Option<Ipv4Addr> {
-        match &self.target {
-            TargetSide::Tunnel(tunnel) => Some(*net.local_addr(tunnel.stream()).ok()?.ip()),
-            _ => None,
-        }
-    }
-
-    /// Listens at every address for the peer of a BIND. The advertised address is `primary`, the
-    /// source of the client's latest CONNECT: an FTP server, for one, knows that address. Without
-    /// such a connection it is the address that the client itself connected to.
-    pub fn listen_everywhere(&mut self, primary: Option<Ipv4Addr>, cx: &mut Context<N>) {
-        let advertised = match primary {
-            Some(primary) => Ok(primary),
-            None => cx.net.local_addr(&self.client.stream).map(|local| *local.ip()),
-        };
-        let action = advertised.and_then(|own| self.listen_at(Ipv4Addr::UNSPECIFIED, own, cx));
-        let action = action.unwrap_or_else(|error| self.reject_bind(&error, cx));
-        self.follow(action, cx);
-    }
-
-    fn listen_at(
-        &mut self,
-        at: Ipv4Addr,
-        advertised: Ipv4Addr,
-        cx: &mut Context<N>,
-    ) -> io::Result<Action> {
-        let listener = BindListener::start(at, self.target_token(), cx)?;
-        // A real address, loopback included: some clients pass it on as it is.
-        let advertised = cx.settings.bind_address.unwrap_or(advertised);
-        let advertised = SocketAddrV4::new(advertised, listener.port());
-        self.set_target(TargetSide::Listener(listener), cx);
-        Ok(self.session.handle_listening(advertised))
-    }
-
-    fn reject_bind(&mut self, error: &io::Error, cx: &mut Context<N>) -> Action {
-        warn!("id={} listening for a peer: {error}", self.session.id);
-        cx.record_failure(error);
-        self.session.reject(reason_of_listen(error), cx.now)
-    }
-
-    /// The peer has connected: the listener is closed.
-    fn handle_peer(
-        &mut self,
-        stream: Endpoint<N::Stream>,
-        peer: SocketAddrV4,
-        cx: &mut Context<N>,
-    ) -> Action {
-        self.set_target(TargetSide::Tunnel(Tunnel::new(stream, cx.now)), cx);
-        self.session.handle_peer(peer, &cx.env())
-    }
-
-    fn handle_accept_error(&mut self, error: &io::Error, now: Millis) -> Action {
-        if lacks_resources(error) {
-            return self.session.reject(CloseReason::NoResources, now);
-        }
-        if error.kind() != ErrorKind::WouldBlock {
-            // That connection is gone. Another may come, but not in this turn.
-            debug!("id={} accepting the peer: {error}", self.session.id);
-            self.has_more = true;
-        }
-        Action::Wait
     }
 }
 
 /// Closing.
 impl<N: Net> Connection<N> {
     fn set_target(&mut self, target: TargetSide<N>, cx: &mut Context<N>) {
-        replace(&mut self.target, target).release(cx);
+        let source = self.source();
+        replace(&mut self.target, target).release(source, cx);
     }
 
     /// Closes the sockets of a session that has ended, and gives back its buffers. A transfer that
     /// was cut off must not look complete: its connections are reset.
     pub fn close(mut self, reason: CloseReason, cx: &mut Context<N>) {
+        let source = self.source();
         self.relay.discard(&mut cx.pool);
         cx.dns.cancel(cx.now, self.waiter_id());
         match self.target {
             TargetSide::Tunnel(tunnel) if reason.is_cut() => cx.net.abort(tunnel.into_stream()),
-            other => other.release(cx),
+            other => other.release(source, cx),
         }
         if reason.is_cut() {
             cx.net.abort(self.client.stream);

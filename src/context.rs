@@ -2,6 +2,7 @@
 
 mod bind_ports;
 mod dns_driver;
+mod extra_attempts;
 mod listeners;
 mod shortage;
 mod spare;
@@ -9,7 +10,9 @@ mod spare;
 pub use dns_driver::{DnsDriver, WaiterId};
 pub use listeners::{Accepted, Listeners};
 
+use crate::address::{IpPort, source_of};
 use crate::dns::Resolver;
+use crate::logins::Logins;
 use crate::name::Name;
 use crate::net::{Net, lacks_resources};
 use crate::pool::Pool;
@@ -17,11 +20,13 @@ use crate::rules::RuleSet;
 use crate::session::{Env, Surroundings};
 use crate::settings::Settings;
 use crate::time::Millis;
+use crate::users::Users;
 use bind_ports::BindPorts;
+use extra_attempts::ExtraAttempts;
 use shortage::Shortage;
 use spare::Spare;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
 
 /// The state that all connections share.
 pub struct Context<N: Net> {
@@ -31,6 +36,10 @@ pub struct Context<N: Net> {
     pub settings: Settings,
     /// The rules in force.
     pub rules: RuleSet,
+    /// The users who can log in; without any nobody can.
+    pub users: Option<Users>,
+    /// Logins that have failed.
+    pub logins: Logins,
     /// The resolver and its sockets.
     pub dns: DnsDriver<N>,
     /// The listeners for clients.
@@ -44,7 +53,7 @@ pub struct Context<N: Net> {
     /// Whether a client is accepted only with a descriptor set aside for its target.
     pub shortage: Shortage,
     /// Attempts to connect beside the first of each session.
-    pub extra_attempts: usize,
+    pub extra_attempts: ExtraAttempts,
     /// The time, read once a turn.
     pub now: Millis,
 }
@@ -54,6 +63,7 @@ impl<N: Net> Context<N> {
     pub fn new(mut net: N, settings: Settings, rules: RuleSet, resolver: Resolver) -> Context<N> {
         let pool =
             Pool::new(settings.buffer_bytes, settings.buffer_budget_bytes, settings.pipes_max);
+        let extra_attempts = ExtraAttempts::new(settings.extra_attempts_max);
         Context {
             pool,
             bind_ports: BindPorts::new(settings.bind_ports.clone()),
@@ -62,10 +72,12 @@ impl<N: Net> Context<N> {
             net,
             settings,
             rules,
+            users: None,
+            logins: Logins::default(),
             dns: DnsDriver::new(resolver),
             listeners: Listeners::default(),
             shortage: Shortage::default(),
-            extra_attempts: 0,
+            extra_attempts,
         }
     }
 
@@ -75,6 +87,7 @@ impl<N: Net> Context<N> {
             now: self.now,
             attempt_delay_ms: self.settings.durations.attempt_delay_ms,
             rules: &self.rules,
+            users: self.users.as_ref(),
             surroundings: self,
         }
     }
@@ -87,7 +100,7 @@ impl<N: Net> Context<N> {
     }
 
     /// Records whether a call has lacked a descriptor.
-    pub fn record_failure(&mut self, error: &io::Error) {
+    pub fn note_shortage(&mut self, error: &io::Error) {
         if lacks_resources(error) {
             self.shortage.note();
         }
@@ -95,8 +108,12 @@ impl<N: Net> Context<N> {
 }
 
 impl<N: Net> Surroundings for Context<N> {
-    fn is_own(&self, target: SocketAddrV4) -> io::Result<bool> {
+    fn is_own(&self, target: IpPort) -> io::Result<bool> {
         self.listeners.is_own(&self.net, target)
+    }
+
+    fn may_log_in(&self, client: IpAddr) -> bool {
+        self.logins.may_try(source_of(client), self.now)
     }
 
     fn possible_names(&self, name: &Name) -> Vec<Name> {

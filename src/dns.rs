@@ -1,8 +1,8 @@
 //! A stub resolver as a state machine without I/O: names in, bytes to send and addresses out.
 //!
 //! [`Resolver`] decides which server to query for which name and when; its driver owns the sockets
-//! and the clock. Crate `domain` implements the wire format, and crate `resolv-conf` reads
-//! resolv.conf.
+//! and the clock. Each name is two questions, one for each family of addresses, asked at once. Crate
+//! `domain` implements the wire format, and crate `resolv-conf` reads resolv.conf.
 //!
 //! ```text
 //!             resolve                      poll_transmit
@@ -13,19 +13,21 @@
 //! ```
 //!
 //! Sources: RFC 1034 and 1035 (the protocol), RFC 2308 (negative answers), RFC 5452 (what an
-//! answer must match), RFC 6891 (EDNS0), RFC 7766 (TCP), glibc's resolver (servers, rounds,
-//! search list, caps), RFC 6761 section 6.3 (localhost).
+//! answer must match), RFC 6891 (EDNS0), RFC 7766 (TCP), RFC 8305 sections 3 and 4 (both families),
+//! glibc's resolver (servers, rounds, search list, caps), RFC 6761 section 6.3 (localhost).
 
 mod cache;
+mod family;
 mod hosts;
 mod message;
 mod query;
 mod resolver;
 mod settings;
 mod shares;
+mod waiter;
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::name::Name;
@@ -38,12 +40,12 @@ pub use settings::ResolverSettings;
 #[cfg(test)]
 use settings::TOTAL_TIMEOUT_MS;
 
-/// Most addresses kept for one name.
+/// Most addresses kept for one name, of both families together.
 pub const ADDRESSES_MAX: usize = 16;
 
-/// The addresses of a name in the order received, without duplicates; never empty. Shared, because
-/// thousands may wait for the same name.
-pub type Addresses = Arc<[Ipv4Addr]>;
+/// The addresses of a name in the order in which to try them, without duplicates; never empty, and
+/// never an IPv4 address written as IPv6. Shared, because thousands may wait for the same name.
+pub type Addresses = Arc<[IpAddr]>;
 
 /// The result for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub struct Resolved {
 pub enum DnsError {
     /// The name does not exist (NXDOMAIN).
     NotFound,
-    /// The name exists but has no IPv4 address (NODATA, RFC 2308 section 2.2).
+    /// The name exists but has no address (NODATA, RFC 2308 section 2.2).
     NoData,
     /// No server gave a usable answer, and at least one failed or was unreachable.
     ServerFailure,
@@ -84,7 +86,7 @@ impl fmt::Display for DnsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             DnsError::NotFound => "the name does not exist",
-            DnsError::NoData => "the name has no IPv4 address",
+            DnsError::NoData => "the name has no address",
             DnsError::ServerFailure => "no DNS server could answer",
             DnsError::Timeout => "no DNS server answered in time",
         })

@@ -27,6 +27,11 @@ impl Reader {
         Ok(Reader { file, bytes_max, bytes_read: 0, at_start })
     }
 
+    /// The permissions of the file, as of when it was opened: the last twelve bits of its mode.
+    pub fn mode(&self) -> u32 {
+        self.at_start.st_mode & 0o7777
+    }
+
     /// Reads the next piece, at most as long as `piece`; 0 at the end. The limit also holds for a
     /// file with size 0, as in /proc, and for one that grows meanwhile. A file written to since it
     /// was opened is an error: its pieces may not belong together.

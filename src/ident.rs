@@ -3,7 +3,7 @@
 //! Source: RFC 1413 (Identification Protocol). The administrator of the client's machine controls
 //! the answer: it is good for audit, not for security.
 
-use crate::wire::{Code, Parsed};
+use crate::wire::{Parsed, Status};
 
 /// The port of identd (RFC 1413 section 1).
 pub const PORT: u16 = 113;
@@ -186,12 +186,12 @@ pub enum Evaluation {
 }
 
 impl Evaluation {
-    /// The reply code of a refusal; `None` when the rule is satisfied.
-    pub fn refusal(self) -> Option<Code> {
+    /// The status of a refusal; `None` when the rule is satisfied.
+    pub fn refusal(self) -> Option<Status> {
         match self {
             Evaluation::Ok => None,
-            Evaluation::NoIdent => Some(Code::NoIdent),
-            Evaluation::OtherUser => Some(Code::OtherUser),
+            Evaluation::NoIdent => Some(Status::NoIdent),
+            Evaluation::OtherUser => Some(Status::OtherUser),
         }
     }
 }

@@ -132,7 +132,7 @@ fn users_match_with_or_without_the_leading_blank_and_codes_follow_the_rule() {
     }
     assert_eq!(
         [Ok, NoIdent, OtherUser].map(Evaluation::refusal),
-        [None, Some(Code::NoIdent), Some(Code::OtherUser)]
+        [None, Some(Status::NoIdent), Some(Status::OtherUser)]
     );
 }
 

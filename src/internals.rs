@@ -16,6 +16,9 @@ pub use parts::*;
 
 #[cfg(feature = "server")]
 mod parts {
+    pub mod address {
+        pub use crate::address::PerFamily;
+    }
     pub mod config {
         pub use crate::config::{Config, Invocation, UsageError, parse};
     }
@@ -50,7 +53,7 @@ mod parts {
         pub use crate::reason::CloseReason;
     }
     pub mod rules {
-        pub use crate::rules::{AccessRequest, RuleSet, Verdict};
+        pub use crate::rules::{AccessRequest, PartialRequest, RuleSet, Verdict};
     }
     pub mod session {
         pub use crate::session::{ATTEMPTS_MAX, REPLACE_INTERVALS};
@@ -67,18 +70,28 @@ mod parts {
     pub mod token {
         pub use crate::token::{CLIENT, FIRST_USER_TOKEN, LISTENERS_MAX, Token};
     }
+    pub mod users {
+        pub use crate::users::{Parser, Users};
+    }
     pub mod wire {
-        pub use crate::wire::{Command, Host, Parsed, parse_request};
+        pub use crate::wire::{
+            Answer, AnswerError, Command, Host, Message, Method, Methods, Parsed, Protocol,
+            Received, Reply, Request, RequestError, Stage, Status, encode_greeting,
+            encode_password, encode_request, first_protocol, parse_message, parse_method,
+            parse_password_status, parse_reply,
+        };
     }
     pub mod server {
         pub use crate::server::rule_source::RuleSource;
 
         use crate::config::Config;
+        pub use crate::server::user_source::UserSource;
+
         use crate::server::{Error, Server};
 
         /// Starts a server by a command line.
         pub fn start(config: &Config, rules: RuleSource) -> Result<Server, Error> {
-            Server::start(config, rules)
+            Server::start(config, rules, UserSource::find(config))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A SOCKS4 and SOCKS4A proxy to embed, and a client for such proxies.
+//! A SOCKS proxy to embed (SOCKS4, SOCKS4A, SOCKS5), and a client for such proxies.
 //!
 //! | feature | it has | dependencies |
 //! | --- | --- | --- |
@@ -48,6 +48,8 @@ mod ident;
 mod limits;
 #[cfg(feature = "server")]
 mod logging;
+#[cfg(feature = "server")]
+mod logins;
 #[cfg(any(feature = "server", feature = "console"))]
 #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the console only classifies"))]
 mod name;
@@ -84,10 +86,12 @@ mod timer;
 #[cfg(feature = "server")]
 mod token;
 #[cfg(feature = "server")]
+mod users;
+#[cfg(feature = "server")]
 mod watch;
 #[cfg(any(feature = "server", feature = "client"))]
 #[cfg_attr(
     not(all(feature = "server", feature = "client")),
-    allow(dead_code, reason = "each side of the protocol uses its own half")
+    allow(dead_code, unused_imports, reason = "each side of the protocol uses its own half")
 )]
 mod wire;

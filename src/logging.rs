@@ -7,7 +7,7 @@
 
 mod output;
 
-use env_logger::{Builder, Env, Target};
+use env_logger::{Builder, Target};
 use log::LevelFilter;
 use output::Output;
 use rustix::io::Errno;
@@ -29,10 +29,14 @@ const FINISH_WAIT_MAX: Duration = Duration::from_secs(1);
 
 static LOG: Mutex<Log> = Mutex::new(Log::new());
 
-/// Logs to standard error at the levels that `RUST_LOG` selects, by default info and above.
+/// Logs to standard error at the levels that `RUST_LOG` selects; info and above if it is unset or
+/// empty.
 pub fn init() {
     let target = Target::Pipe(Box::new(Gatherer));
-    Builder::from_env(Env::default().default_filter_or("info")).target(target).init();
+    // Empty is what a unit file leaves of a variable that has no value.
+    let filter = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = if filter.is_empty() { "info" } else { &filter };
+    Builder::new().parse_filters(filter).target(target).init();
     log().output();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

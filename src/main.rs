@@ -2,9 +2,9 @@
 
 use socku::internals::config::{self, Config, Invocation, UsageError};
 use socku::internals::explain::{self, QuestionError};
-use socku::internals::server::{RuleSource, start};
+use socku::internals::server::{RuleSource, UserSource, start};
 use socku::internals::{logging, signals};
-use socku::server::{self, RulesError};
+use socku::server::{self, RulesError, UsersError};
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -34,6 +34,12 @@ impl From<QuestionError> for Failure {
 
 impl From<RulesError> for Failure {
     fn from(error: RulesError) -> Failure {
+        Failure(RUNTIME, error.into())
+    }
+}
+
+impl From<UsersError> for Failure {
+    fn from(error: UsersError) -> Failure {
         Failure(RUNTIME, error.into())
     }
 }
@@ -90,7 +96,7 @@ fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {
     match invocation {
         Invocation::Help(text) => print(&text)?,
         Invocation::Version => print(&format!("socku {}\n", env!("CARGO_PKG_VERSION")))?,
-        Invocation::Test(config) => print(&explain::listing(&rule_source(&config)?.read()?))?,
+        Invocation::Test(config) => print(&listing(&config)?)?,
         Invocation::Explain(config, question) => {
             let answer = explain::explain(&rule_source(&config)?.read()?, &question)?;
             print(&(answer.text + "\n"))?;
@@ -113,6 +119,16 @@ fn print(text: &str) -> Result<(), StepError> {
     let mut stdout = io::stdout();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.map_err(|error| StepError("writing to standard output", error))
+}
+
+/// The output of `-t`: the rules as understood, and the number of users if they have a file.
+fn listing(config: &Config) -> Result<String, Failure> {
+    let mut text = explain::listing(&rule_source(config)?.read()?);
+    let source = UserSource::find(config);
+    if let Some(users) = source.read()? {
+        text += &format!("{}: {} users\n", source.name(), users.count());
+    }
+    Ok(text)
 }
 
 fn rule_source(config: &Config) -> Result<RuleSource, RulesError> {

@@ -1,11 +1,11 @@
-//! The names that a SOCKS4A client may send: a dotted quad, or a host name fit for a DNS query.
+//! The names that a client may send: an address as text, or a host name fit for a DNS query.
 //!
 //! Sources: RFC 1035 section 2.3.4 (63 octets a label, 255 octets a name on the wire, which is 253
 //! octets of text), RFC 1123 section 2.1 (letters, digits and hyphens; a dotted quad is an address
 //! and is checked for first); RFC 2782 and practice add the underscore.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Most octets in a name, not counting its final dot.
@@ -16,8 +16,9 @@ pub const LABEL_OCTETS_MAX: usize = 63;
 /// The kind of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Classified {
-    /// A strict dotted quad: an address, never looked up.
-    Address(Ipv4Addr),
+    /// A strict dotted quad or IPv6 address (RFC 4291 section 2.2), never looked up. An IPv4 address
+    /// written as IPv6 is IPv4.
+    Address(IpAddr),
     /// A host name.
     Name(Name),
 }
@@ -88,7 +89,8 @@ pub enum NameError {
     Label,
     /// An address in a form other than a strict dotted quad (`127.1`, `0x7f.1`, `2130706433`,
     /// `010.0.0.1`, `127.0.0.1.`): such forms mean different addresses to different programs,
-    /// so a rule could be read one way and the connection go another.
+    /// so a rule could be read one way and the connection go another. Or an IPv6 address in
+    /// brackets, or with a zone, which means something on one host only.
     Numeric,
 }
 
@@ -116,7 +118,9 @@ impl fmt::Display for NameError {
             NameError::Label => {
                 write!(f, "a label of the name is empty or exceeds {LABEL_OCTETS_MAX} octets")
             }
-            NameError::Numeric => f.write_str("an address must be four decimal numbers"),
+            NameError::Numeric => {
+                f.write_str("an address must be four decimal numbers, or IPv6 without [] and zone")
+            }
         }
     }
 }
@@ -133,6 +137,9 @@ pub fn classify(bytes: &[u8]) -> Result<Classified, NameError> {
     if relative.len() > NAME_OCTETS_MAX {
         return Err(NameError::TooLong);
     }
+    if let Some(address) = ipv6(bytes)? {
+        return Ok(Classified::Address(address));
+    }
     if let Some(&octet) = relative.iter().find(|&&octet| !allowed(octet)) {
         return Err(NameError::Octet(octet));
     }
@@ -146,7 +153,7 @@ pub fn classify(bytes: &[u8]) -> Result<Classified, NameError> {
     // No top-level domain is numeric, so the last label decides (RFC 1123 2.1, RFC 3696 2).
     if numeric(last) {
         let quad = quad(relative).filter(|_| !absolute).ok_or(NameError::Numeric)?;
-        return Ok(Classified::Address(quad));
+        return Ok(Classified::Address(quad.into()));
     }
     let text: String = relative.iter().map(|octet| octet.to_ascii_lowercase() as char).collect();
     Ok(Classified::Name(Name { text: text.into(), absolute }))
@@ -154,6 +161,19 @@ pub fn classify(bytes: &[u8]) -> Result<Classified, NameError> {
 
 fn allowed(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.')
+}
+
+/// An IPv6 address, if this is one; an error if it is one but for brackets or a zone.
+fn ipv6(bytes: &[u8]) -> Result<Option<IpAddr>, NameError> {
+    let Some(text) = str::from_utf8(bytes).ok().filter(|text| text.contains(':')) else {
+        return Ok(None);
+    };
+    if let Ok(address) = text.parse::<Ipv6Addr>() {
+        return Ok(Some(IpAddr::V6(address).to_canonical()));
+    }
+    let bare = text.strip_prefix('[').unwrap_or(text);
+    let bare = bare.split([']', '%']).next().unwrap_or_default();
+    if bare.parse::<Ipv6Addr>().is_ok() { Err(NameError::Numeric) } else { Ok(None) }
 }
 
 /// Whether some `inet_aton` would read the label as a number: decimal, octal or `0x` hex.

@@ -44,6 +44,68 @@ fn a_strict_dotted_quad_is_an_address() {
 }
 
 #[test]
+fn an_ipv6_address_is_an_address_and_one_that_holds_an_ipv4_address_is_that() {
+    for (text, expected) in [
+        ("::1", "::1"),
+        ("::", "::"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("2001:DB8:0:0:0:0:0:A", "2001:db8::a"),
+        ("2001:0db8::0001", "2001:db8::1"),
+        ("ff02::1", "ff02::1"),
+        ("64:ff9b::127.0.0.1", "64:ff9b::7f00:1"),
+        ("::1.2.3.4", "::102:304"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("::FFFF:102:304", "1.2.3.4"),
+        ("0:0:0:0:0:ffff:127.0.0.1", "127.0.0.1"),
+    ] {
+        let expected = Ok(Classified::Address(expected.parse().unwrap()));
+        assert_eq!(classify(text.as_bytes()), expected, "{text}");
+    }
+}
+
+#[test]
+fn an_ipv6_address_in_brackets_or_with_a_zone_is_refused_as_such() {
+    for text in
+        ["[::1]", "[2001:db8::1]:80", "fe80::1%eth0", "fe80::1%25eth0", "fe80::1%", "[::1%1]"]
+    {
+        assert_eq!(classify(text.as_bytes()), Err(NameError::Numeric), "{text}");
+    }
+}
+
+/// None of its cuts, and nothing with a letter more, is an address that was not meant.
+#[test]
+fn what_is_almost_an_ipv6_address_is_refused() {
+    let octet = Err(NameError::Octet(b':'));
+    for text in [
+        ":",
+        ":::",
+        "1:",
+        "::1::",
+        "1:2:3:4:5:6:7",
+        "1:2:3:4:5:6:7:8:9",
+        "::12345",
+        "::g",
+        "::1.",
+        "::1.2.3",
+        "::01.2.3.4",
+        "::ffff:1.2.3.4.",
+        "2001:db8:",
+        "a:b",
+        "localhost:80",
+        "::-1",
+        "::+1",
+    ] {
+        assert_eq!(classify(text.as_bytes()), octet, "{text}");
+    }
+    let whole = "2001:db8:1:2:3:4:5:6";
+    for cut in 1..whole.len() - 1 {
+        assert!(!matches!(classify(&whole.as_bytes()[..cut]), Ok(Classified::Address(_))), "{cut}");
+    }
+    assert_eq!(classify(b"[::1"), Err(NameError::Numeric), "an address but for a bracket");
+    assert_eq!(classify(&[b"::", &[b'1'; 300][..]].concat()), Err(NameError::TooLong));
+}
+
+#[test]
 fn every_other_numeric_form_is_refused() {
     for text in [
         "127.1",
@@ -114,8 +176,8 @@ fn malformed_names_are_refused() {
         (b"a..b", NameError::Label),
         (b"a..", NameError::Label),
         (b".a", NameError::Label),
-        (b"[::1]", octet(b'[')),
-        (b"::1", octet(b':')),
+        (b"[a]", octet(b'[')),
+        (b"::1%a]:b", NameError::Numeric),
         (b"a b", octet(b' ')),
         (b" a", octet(b' ')),
         (b"a\r\n", octet(b'\r')),
@@ -156,10 +218,16 @@ proptest! {
     fn accepted_names_obey_every_rule(bytes in prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..300),
         "[0-9xXa-fA-F.]{1,20}".prop_map(String::into_bytes),
+        "[0-9a-fA-F:.%]{1,20}".prop_map(String::into_bytes),
+        any::<[u16; 8]>().prop_map(|segments| Ipv6Addr::from(segments).to_string().into_bytes()),
         "[a-z0-9_.-]{1,260}".prop_map(String::into_bytes),
     ]) {
         match classify(&bytes) {
-            Ok(Classified::Address(address)) => prop_assert_eq!(address.to_string().into_bytes(), bytes),
+            Ok(Classified::Address(address)) => {
+                let text = std::str::from_utf8(&bytes).unwrap();
+                prop_assert_eq!(text.parse::<IpAddr>().unwrap().to_canonical(), address);
+                prop_assert!(!address.is_ipv4() || text.contains(':') || address.to_string() == text);
+            }
             Ok(Classified::Name(name)) => {
                 let text = name.as_str();
                 prop_assert!(text.len() <= 253 && text.parse::<std::net::IpAddr>().is_err());

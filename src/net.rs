@@ -10,11 +10,12 @@ mod route;
 mod sys;
 
 pub use mio_net::MioNet;
+pub use route::interface_number;
 
 use crate::time::Millis;
 use rustix::io::Errno;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// A change of readiness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,20 +57,15 @@ pub trait Net {
     /// Sets a descriptor aside.
     fn reserve(&mut self) -> io::Result<Self::Reserve>;
 
-    /// Listens; port 0 lets the kernel choose. Accepted connections send without delay, have
+    /// Listens; port 0 lets the kernel choose. An IPv6 listener accepts no IPv4. Accepted connections send without delay, have
     /// keepalive enabled and deliver urgent bytes inline.
-    fn listen(
-        &mut self,
-        at: SocketAddrV4,
-        backlog: i32,
-        token: usize,
-    ) -> io::Result<Self::Listener>;
+    fn listen(&mut self, at: SocketAddr, backlog: i32, token: usize) -> io::Result<Self::Listener>;
 
     /// The address of a listener.
-    fn listener_addr(&self, listener: &Self::Listener) -> io::Result<SocketAddrV4>;
+    fn listener_addr(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
 
     /// Accepts a waiting connection and returns the address of its peer; it is not registered yet.
-    fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddrV4)>;
+    fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Stream, SocketAddr)>;
 
     /// Registers an accepted connection. Events report bytes, including urgent ones, the end, and
     /// failures; not room to send, which there is at first.
@@ -88,18 +84,18 @@ pub trait Net {
     fn connect(
         &mut self,
         target: SocketAddr,
-        source: Option<Ipv4Addr>,
+        source: Option<IpAddr>,
         token: usize,
     ) -> io::Result<Self::Stream>;
 
     /// Whether packets to `address` end at this host, for whatever reason.
-    fn is_local(&self, address: Ipv4Addr) -> io::Result<bool>;
+    fn is_local(&self, address: IpAddr) -> io::Result<bool>;
 
     /// The local address that packets to `peer` leave from. Sends nothing.
-    fn source_addr_for(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr>;
+    fn source_addr_for(&self, peer: IpAddr) -> io::Result<IpAddr>;
 
     /// The local address of a connection.
-    fn local_addr(&self, stream: &Self::Stream) -> io::Result<SocketAddrV4>;
+    fn local_addr(&self, stream: &Self::Stream) -> io::Result<SocketAddr>;
 
     /// Takes the pending error of a connection.
     fn take_error(&self, stream: &Self::Stream) -> io::Result<Option<io::Error>>;

@@ -30,6 +30,16 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// No buffer: it has no memory, and is not given back.
+    pub fn none() -> Buffer {
+        Buffer { bytes: Box::default(), start: 0, end: 0 }
+    }
+
+    /// Whether this is [`Buffer::none`].
+    pub fn is_none(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The bytes held.
     pub fn held(&self) -> &[u8] {
         &self.bytes[self.start as usize..self.end as usize]
@@ -40,8 +50,13 @@ impl Buffer {
         self.end as usize == self.bytes.len()
     }
 
-    /// The room after them.
+    /// The room after them. They move to the front if there is none: messages of SOCKS5 that came
+    /// together are taken one by one, and a part of the next may remain.
     pub fn room(&mut self) -> &mut [u8] {
+        if self.is_full() && self.start > 0 {
+            self.bytes.copy_within(self.start as usize.., 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
         &mut self.bytes[self.end as usize..]
     }
 
@@ -232,6 +247,21 @@ mod tests {
         buffer.consume(2);
         assert_eq!(buffer.held(), b"llo");
         assert_eq!(buffer.room().len(), SMALL_BYTES - 5);
+    }
+
+    #[test]
+    fn a_full_buffer_has_the_room_of_what_was_consumed() {
+        let mut buffer = Pool::<()>::new(4096, LARGE_BUDGET_BYTES, 0).lend_small();
+        let bytes: Vec<u8> = (0..SMALL_BYTES).map(|place| place as u8).collect();
+        buffer.room().copy_from_slice(&bytes);
+        buffer.filled(SMALL_BYTES);
+        assert_eq!(buffer.room().len(), 0);
+        buffer.consume(300);
+        assert_eq!(buffer.room().len(), 300);
+        assert_eq!(buffer.held(), &bytes[300..]);
+        buffer.room()[..2].copy_from_slice(b"on");
+        buffer.filled(2);
+        assert_eq!(buffer.held(), [&bytes[300..], b"on"].concat());
     }
 
     #[test]

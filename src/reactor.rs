@@ -13,7 +13,6 @@ use crate::connection::Connection;
 use crate::context::{Accepted, Context};
 use crate::dns::Resolver;
 use crate::net::{Event, Net};
-use crate::reason::CloseReason;
 use crate::rules::RuleSet;
 use crate::session::{Session, State};
 use crate::settings::Settings;
@@ -21,14 +20,15 @@ use crate::stats::Stats;
 use crate::time::Millis;
 use crate::timer::Timers;
 use crate::token::{CLIENT, Token};
-use crate::wire::{Code, Command, Reply};
+use crate::users::Users;
+use crate::wire::{self, Answer, Command, Protocol, Reply, Status};
 use log::info;
 use slab::Slab;
 use sources::{Admission, Sources};
 use std::collections::VecDeque;
 use std::io;
 use std::mem::take;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 pub use dump::Dump;
 
@@ -75,7 +75,7 @@ impl<N: Net> Reactor<N> {
     }
 
     /// Listens for clients; returns the address, with the port that the kernel chose.
-    pub fn listen(&mut self, at: SocketAddrV4) -> io::Result<SocketAddrV4> {
+    pub fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr> {
         self.cx.listeners.listen(&mut self.cx.net, at)
     }
 
@@ -146,7 +146,7 @@ impl<N: Net> Reactor<N> {
         let Some(mut connection) = self.connections.get_mut(slot).filter(open) else { return };
         act(connection, &mut self.cx);
         if connection.take_needs_primary() {
-            let client = *connection.session().client.ip();
+            let client = connection.session().client.ip;
             let primary = primary_addr(&self.connections, client, &self.cx.net);
             connection = &mut self.connections[slot];
             connection.listen_everywhere(primary, &mut self.cx);
@@ -188,7 +188,7 @@ impl<N: Net> Reactor<N> {
             let connection = self.connections.remove(slot as usize);
             self.timers.clear(slot as usize);
             let (session, (up, down)) = (connection.session(), connection.delivered());
-            self.sources.remove(*session.client.ip());
+            self.sources.remove(session.client.ip);
             self.cx.shortage.remove_session();
             if let Some(reason) = session.state().closed() {
                 self.stats.count_closed(reason, up, down);
@@ -222,7 +222,7 @@ impl<N: Net> Reactor<N> {
 
     /// Creates the connection of an accepted client.
     fn admit(&mut self, Accepted { mut stream, client, reserve }: Accepted<N>) {
-        let admission = self.sources.admission(*client.ip());
+        let admission = self.sources.admission(client.ip());
         if admission == Admission::Shed {
             self.stats.shed += 1;
             return self.cx.net.abort(stream);
@@ -234,24 +234,27 @@ impl<N: Net> Reactor<N> {
             return self.reject_unregistered(stream);
         }
         self.stats.opened += 1;
-        self.sources.add(*client.ip());
+        self.sources.add(client.ip());
         self.cx.shortage.add_session();
-        let session = Session::new(self.stats.opened, client, self.cx.now);
+        let session = match admission {
+            Admission::Reject => Session::unwelcome,
+            _ => Session::new,
+        };
+        let session = session(self.stats.opened, client.into(), self.cx.now);
         self.connections.insert(Connection::new(slot, session, stream, reserve));
-        self.with(slot, |connection, cx| {
-            match admission {
-                Admission::Reject => connection.reject(CloseReason::TooManyFromSource, cx),
-                // Most clients send their request at once: this saves a turn for it.
-                _ => connection.run(cx),
-            }
-        });
+        // Most clients send their request at once: this saves a turn for it.
+        self.with(slot, Connection::run);
     }
 
     /// Refuses a client without waiting for its request: no event would report its arrival.
     fn reject_unregistered(&mut self, stream: N::Stream) {
         // Unread bytes would turn the close into a reset. Neither call blocks.
-        let _ = self.cx.net.recv(&stream, &mut [0; 1024]);
-        let reply = Reply::rejected(Code::Rejected).encode();
+        let mut bytes = [0; 1024];
+        let read = self.cx.net.recv(&stream, &mut bytes).unwrap_or(0);
+        let reply = match wire::first_protocol(&bytes[..read]) {
+            Some(Protocol::Socks5) => Answer::Method(None).encode(Protocol::Socks5),
+            _ => Answer::Reply(Reply::rejected(Status::Failed)).encode(Protocol::Socks4),
+        };
         if !self.cx.net.send(&stream, &reply).is_ok_and(|n| n == reply.len()) {
             // The client is gone, or would wait for the rest in vain.
             self.cx.net.abort(stream);
@@ -269,13 +272,13 @@ fn enqueue<N: Net>(ready: &mut VecDeque<u32>, connection: &mut Connection<N>, sl
 /// The local address of the client's latest running CONNECT.
 fn primary_addr<N: Net>(
     connections: &Slab<Connection<N>>,
-    client: Ipv4Addr,
+    client: IpAddr,
     net: &N,
-) -> Option<Ipv4Addr> {
+) -> Option<IpAddr> {
     let connections = connections.iter().map(|(_, connection)| connection);
     let running = connections.filter(|connection| {
         let session = connection.session();
-        *session.client.ip() == client
+        session.client.ip == client
             && session.request().command == Some(Command::Connect)
             && matches!(session.state(), State::Relaying)
     });
@@ -297,6 +300,16 @@ impl<N: Net> Reactor<N> {
     /// Replaces the rules; running sessions continue.
     pub fn set_rules(&mut self, rules: RuleSet) {
         self.cx.rules = rules;
+    }
+
+    /// Whether anybody can log in.
+    pub fn has_users(&self) -> bool {
+        self.cx.users.is_some()
+    }
+
+    /// Replaces the users who can log in; sessions of those who have logged in continue.
+    pub fn set_users(&mut self, users: Users) {
+        self.cx.users = Some(users);
     }
 
     /// The resolver, for new settings.

@@ -1,5 +1,6 @@
 //! The reasons why sessions end: one enum for the log word, the counter and the tests.
 
+use crate::wire::Status;
 use std::fmt;
 
 /// Declares the reasons once: the variant, the word that users see, and its meaning.
@@ -46,13 +47,21 @@ reasons! {
     IdleTimeout = "idle-timeout",
     /// One direction closed, and the other silent for the half-close time-out.
     HalfCloseTimeout = "half-close-timeout",
-    /// VN is not 4 (closed without a reply).
+    /// The first byte is not 4 or 5 (no reply), or a later SOCKS5 message has a wrong version.
     BadVersion = "bad-version",
-    /// CD is neither CONNECT nor BIND.
+    /// The command is neither CONNECT nor BIND.
     BadCommand = "bad-command",
+    /// SOCKS5: the address is of no known type.
+    BadAddressType = "bad-address-type",
+    /// SOCKS5: the client offers no method of authentication that the proxy accepts.
+    NoMethod = "no-method",
+    /// SOCKS5: user or password is wrong.
+    BadPassword = "bad-password",
+    /// SOCKS5: too many wrong passwords from this client's address within a second.
+    TooManyLogins = "too-many-logins",
     /// USERID exceeds its limit.
     UserTooLong = "user-too-long",
-    /// The name of a SOCKS4A request exceeds its limit.
+    /// The name exceeds its limit.
     NameTooLong = "name-too-long",
     /// The name is empty: some clients send two NULs after an empty USERID.
     EmptyName = "empty-name",
@@ -60,7 +69,7 @@ reasons! {
     BadName = "bad-name",
     /// The name does not exist.
     NameNotFound = "dns-not-found",
-    /// The name exists but has no IPv4 address.
+    /// The name exists but has no address.
     NameWithoutAddress = "dns-no-data",
     /// No DNS server gave a usable answer.
     DnsFailure = "dns-server-failure",
@@ -74,13 +83,15 @@ reasons! {
     NoIdent = "no-ident",
     /// The client's identd names a user other than the request's (reply 93).
     OtherUser = "other-user",
-    /// Never the target of a TCP connection: 0/8, 224/4, 240/4, port 0 of a CONNECT.
+    /// Never the target of a TCP connection: 0/8, 224/4, 240/4, ::, ff00::/8, port 0 of a CONNECT.
     ImpossibleTarget = "impossible-target",
     /// The target is this proxy's own listening socket.
     Loop = "loop",
     /// The target refused the connection.
     TargetRefused = "refused",
-    /// No route to the target, or a router reported it unreachable.
+    /// This host has no route to the target, or does not have its family.
+    NetworkUnreachable = "network-unreachable",
+    /// The target does not answer on its link, or a router reported it unreachable.
     Unreachable = "unreachable",
     /// A route or firewall on this host forbids the connection.
     Prohibited = "prohibited",
@@ -107,6 +118,29 @@ impl CloseReason {
     /// The reason when the target's connection has failed; `lost` when the target vanished.
     pub fn of_target_failure(lost: bool) -> CloseReason {
         if lost { CloseReason::TargetLost } else { CloseReason::TargetReset }
+    }
+
+    /// What a reply says of it.
+    pub fn status(self) -> Status {
+        use CloseReason::*;
+        match self {
+            NoIdent => Status::NoIdent,
+            OtherUser => Status::OtherUser,
+            NoRule | Denied | ImpossibleTarget | Loop | Prohibited | WrongPeer
+            | TooManyFromSource => Status::NotAllowed,
+            NetworkUnreachable => Status::NetworkUnreachable,
+            Unreachable | EmptyName | BadName | NameTooLong | NameNotFound | NameWithoutAddress
+            | DnsFailure => Status::HostUnreachable,
+            TargetRefused => Status::Refused,
+            ConnectTimeout | BindTimeout | DnsTimeout => Status::TimedOut,
+            BadCommand => Status::CommandNotSupported,
+            BadAddressType => Status::AddressTypeNotSupported,
+            // No reply says more, or none is sent.
+            Done | ClientReset | TargetReset | ClientLost | TargetLost | ClientLeft
+            | RequestTimeout | IdleTimeout | HalfCloseTimeout | BadVersion | NoMethod
+            | BadPassword | TooManyLogins | UserTooLong | ConnectFailed | BindFailed
+            | NoResources | Stopped => Status::Failed,
+        }
     }
 
     /// Whether the session was cut off while bytes may have been in flight.
@@ -139,6 +173,57 @@ impl fmt::Display for CloseReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Protocol;
+
+    /// As the manual has it.
+    #[test]
+    fn each_reason_has_the_code_that_says_most() {
+        use CloseReason::*;
+        let reasons: [(u8, &[CloseReason]); 7] = [
+            (
+                2,
+                &[
+                    NoRule,
+                    Denied,
+                    Loop,
+                    ImpossibleTarget,
+                    Prohibited,
+                    WrongPeer,
+                    TooManyFromSource,
+                    NoIdent,
+                    OtherUser,
+                ],
+            ),
+            (3, &[NetworkUnreachable]),
+            (
+                4,
+                &[
+                    Unreachable,
+                    EmptyName,
+                    BadName,
+                    NameTooLong,
+                    NameNotFound,
+                    NameWithoutAddress,
+                    DnsFailure,
+                ],
+            ),
+            (5, &[TargetRefused]),
+            (6, &[ConnectTimeout, BindTimeout, DnsTimeout]),
+            (7, &[BadCommand]),
+            (8, &[BadAddressType]),
+        ];
+        for reason in CloseReason::ALL {
+            let listed = reasons.iter().find(|(_, reasons)| reasons.contains(reason));
+            let socks5 = listed.map_or(1, |(code, _)| *code);
+            assert_eq!(reason.status().code(Protocol::Socks5), socks5, "{reason}");
+            let socks4 = match reason {
+                NoIdent => 92,
+                OtherUser => 93,
+                _ => 91,
+            };
+            assert_eq!(reason.status().code(Protocol::Socks4), socks4, "{reason}");
+        }
+    }
 
     #[test]
     fn words_are_distinct_and_counters_follow_the_order() {

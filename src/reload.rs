@@ -1,8 +1,10 @@
-//! Reloads rule file, hosts and resolv.conf, a piece a turn, so that a long file delays no session.
+//! Reloads rule file, users, hosts and resolv.conf, a piece a turn, so that a long file delays no
+//! session.
 
 use crate::dns::{Hosts, HostsParser};
 use crate::files::Reader;
-use crate::rules::{ParseError, Parser, RuleSet};
+use crate::rules::{self, ParseError, RuleSet};
+use crate::users::{self, Users};
 use crate::watch::FileWatch;
 use log::warn;
 use mio::Registry;
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// Largest rule file.
 const RULES_BYTES_MAX: u64 = 16 << 20;
+/// Largest users file.
+const USERS_BYTES_MAX: u64 = 16 << 20;
 /// Largest hosts file: block lists have several MiB.
 const HOSTS_BYTES_MAX: u64 = 16 << 20;
 /// Largest resolv.conf.
@@ -26,10 +30,28 @@ const BYTES_PER_TURN: usize = 16 << 10;
 pub enum Source {
     /// The rule file.
     Rules,
+    /// The users file.
+    Users,
     /// /etc/hosts.
     Hosts,
     /// /etc/resolv.conf.
     ResolvConf,
+}
+
+impl Source {
+    /// Whether the file may be missing, and then counts as empty.
+    fn is_optional(self) -> bool {
+        matches!(self, Source::Hosts | Source::ResolvConf)
+    }
+
+    /// The name of a line of the file in messages.
+    fn line(self) -> &'static str {
+        match self {
+            Source::Rules => "rule",
+            Source::Users => "user",
+            Source::Hosts | Source::ResolvConf => "line",
+        }
+    }
 }
 
 /// The content of a file.
@@ -37,6 +59,8 @@ pub enum Source {
 pub enum Loaded {
     /// The rules, all of them valid.
     Rules(RuleSet),
+    /// The users, none of whose lines is wrong.
+    Users(Users),
     /// The hosts file; empty when there is none.
     Hosts(Hosts),
     /// The text of resolv.conf; empty when there is none.
@@ -115,7 +139,7 @@ impl Reload {
         }
         let (source, load) = self.current.as_mut()?;
         let (source, mut loaded) = (*source, load.step().transpose()?);
-        if loaded.is_ok() && source == Source::Rules && load.last != b'\n' {
+        if loaded.is_ok() && load.is_torn() {
             loaded = Err(load.torn());
         }
         Some((source, self.end(loaded)))
@@ -138,7 +162,16 @@ fn spare_descriptor() -> Option<OwnedFd> {
 pub fn read_rules(file: &Path) -> Result<RuleSet, String> {
     match Load::begin(Source::Rules, file)?.finish()? {
         Loaded::Rules(rules) => Ok(rules),
-        other => unreachable!("{other:?} of a rule file"),
+        _ => unreachable!("a rule file was asked for"),
+    }
+}
+
+/// Reads and parses a users file at once. The error is one line with the file, and its line if it
+/// has one.
+pub fn read_users(file: &Path) -> Result<Users, String> {
+    match Load::begin(Source::Users, file)?.finish()? {
+        Loaded::Users(users) => Ok(users),
+        _ => unreachable!("a users file was asked for"),
     }
 }
 
@@ -146,7 +179,7 @@ pub fn read_rules(file: &Path) -> Result<RuleSet, String> {
 pub fn read_hosts(file: &Path) -> Result<Hosts, String> {
     match Load::begin(Source::Hosts, file)?.finish()? {
         Loaded::Hosts(hosts) => Ok(hosts),
-        other => unreachable!("{other:?} of a hosts file"),
+        _ => unreachable!("a hosts file was asked for"),
     }
 }
 
@@ -154,13 +187,29 @@ pub fn read_hosts(file: &Path) -> Result<Hosts, String> {
 pub fn read_resolv_conf(file: &Path) -> Result<Vec<u8>, String> {
     match Load::begin(Source::ResolvConf, file)?.finish()? {
         Loaded::ResolvConf(text) => Ok(text),
-        other => unreachable!("{other:?} of resolv.conf"),
+        _ => unreachable!("resolv.conf was asked for"),
     }
 }
 
 /// Whether a rule file can be opened.
 pub fn open_rules(file: &Path) -> Result<(), String> {
     Load::begin(Source::Rules, file).map(drop)
+}
+
+/// Whether a users file can be opened.
+pub fn open_users(file: &Path) -> Result<(), String> {
+    Load::begin(Source::Users, file).map(drop)
+}
+
+/// Passwords are for the proxy and those who manage it: nobody else may read or write their file.
+/// The descriptor is asked, so that it is the file that is read.
+fn check_private(path: &Path, reader: &Reader) -> Result<(), String> {
+    let (path, mode) = (path.display(), reader.mode());
+    if mode & 0o006 == 0 {
+        return Ok(());
+    }
+    let expected = format!("one that keeps others out, for example: chmod 640 {path}");
+    Err(format!("{path}: its mode is {mode:04o}, expected {expected}"))
 }
 
 /// A file that is being read.
@@ -170,7 +219,9 @@ struct Load {
     /// `None` when an optional file does not exist.
     reader: Option<Reader>,
     /// Parses a rule file.
-    parser: Parser,
+    rules: rules::Parser,
+    /// Parses a users file.
+    users: users::Parser,
     /// Parses a hosts file.
     hosts: HostsParser,
     /// The text of resolv.conf read so far.
@@ -183,17 +234,25 @@ impl Load {
     fn begin(source: Source, path: &Path) -> Result<Load, String> {
         let bytes_max = match source {
             Source::Rules => RULES_BYTES_MAX,
+            Source::Users => USERS_BYTES_MAX,
             Source::Hosts => HOSTS_BYTES_MAX,
             Source::ResolvConf => RESOLV_CONF_BYTES_MAX,
         };
         let reader = match Reader::open(path, bytes_max) {
             Ok(reader) => Some(reader),
-            Err(error) if source != Source::Rules && error.kind() == ErrorKind::NotFound => None,
+            Err(error) if source.is_optional() && error.kind() == ErrorKind::NotFound => None,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let kind = if source == Source::Users { "users" } else { "rule" };
+                return Err(format!("{}: no such file, expected a {kind} file", path.display()));
+            }
             Err(error) => return Err(format!("{}: {error}", path.display())),
         };
-        let (parser, hosts) = (Parser::default(), HostsParser::default());
-        let (path, text, last) = (path.into(), Vec::new(), b'\n');
-        Ok(Load { source, path, reader, parser, hosts, text, last })
+        if let Some(reader) = reader.as_ref().filter(|_| source == Source::Users) {
+            check_private(path, reader)?;
+        }
+        let (rules, users) = (rules::Parser::default(), users::Parser::default());
+        let (hosts, text) = (HostsParser::default(), Vec::new());
+        Ok(Load { source, path: path.into(), reader, rules, users, hosts, text, last: b'\n' })
     }
 
     /// Reads for one turn; returns the content once it is complete.
@@ -207,7 +266,8 @@ impl Load {
                 return self.complete().map(Some);
             }
             match self.source {
-                Source::Rules => self.parser.feed(&piece[..read]).map_err(|e| self.place(&e))?,
+                Source::Rules => self.rules.feed(&piece[..read]).map_err(|e| self.place(&e))?,
+                Source::Users => self.users.feed(&piece[..read]).map_err(|e| self.place(&e))?,
                 Source::Hosts => self.hosts.feed(&piece[..read]),
                 Source::ResolvConf => self.text.extend_from_slice(&piece[..read]),
             }
@@ -220,19 +280,28 @@ impl Load {
     fn complete(&mut self) -> Result<Loaded, String> {
         match self.source {
             Source::Rules => {
-                let rules = take(&mut self.parser).finish();
+                let rules = take(&mut self.rules).finish();
                 rules.map(Loaded::Rules).map_err(|error| self.place(&error))
+            }
+            Source::Users => {
+                let users = take(&mut self.users).finish();
+                users.map(Loaded::Users).map_err(|error| self.place(&error))
             }
             Source::Hosts => Ok(Loaded::Hosts(take(&mut self.hosts).finish())),
             Source::ResolvConf => Ok(Loaded::ResolvConf(take(&mut self.text))),
         }
     }
 
-    /// A rule file that changes while the proxy runs may be cut off within a rule, by a full disk
-    /// or a writer that is not done. The part may permit more than the whole.
+    /// A file that changes while the proxy runs may be cut off within a line, by a full disk or a
+    /// writer that is not done. A part of a rule may permit more than the whole, and a part of a
+    /// password is easier to guess.
+    fn is_torn(&self) -> bool {
+        matches!(self.source, Source::Rules | Source::Users) && self.last != b'\n'
+    }
+
     fn torn(&self) -> String {
-        let path = self.path.display();
-        format!("{path}: found a last line without a newline, expected one after every rule")
+        let (path, line) = (self.path.display(), self.source.line());
+        format!("{path}: found a last line without a newline, expected one after every {line}")
     }
 
     /// Reads the whole file.
@@ -255,111 +324,5 @@ impl Load {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    const RULES: usize = 20_000;
-
-    /// A directory with a rule file and none of the others.
-    fn reload(name: &str) -> (PathBuf, mio::Poll, Reload) {
-        let place =
-            std::env::temp_dir().join(format!("socku-reload-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&place);
-        fs::create_dir_all(&place).unwrap();
-        fs::write(place.join("rules"), "deny c 1.2.3.4\n".repeat(RULES)).unwrap();
-        let poll = mio::Poll::new().unwrap();
-        let files = vec![
-            (Source::Rules, place.join("rules")),
-            (Source::Hosts, place.join("hosts")),
-            (Source::ResolvConf, place.join("resolv.conf")),
-        ];
-        let reload = Reload::new(files, poll.registry(), 0);
-        (place, poll, reload)
-    }
-
-    /// How many turns return nothing, and then the file.
-    fn next(reload: &mut Reload) -> (usize, Source, Result<Loaded, String>) {
-        for turns in 0..1000 {
-            assert!(reload.has_more());
-            if let Some((source, loaded)) = reload.step() {
-                return (turns, source, loaded);
-            }
-        }
-        panic!("no file is complete");
-    }
-
-    fn count(loaded: Result<Loaded, String>) -> usize {
-        match loaded {
-            Ok(Loaded::Rules(rules)) => rules.rules().len(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn files_are_read_one_by_one_and_a_long_one_over_many_turns() {
-        let (place, _poll, mut reload) = reload("turns");
-        assert!(!reload.has_more() && reload.step().is_none());
-        fs::create_dir(place.join("hosts")).unwrap();
-        reload.request_all();
-        let (turns, source, loaded) = next(&mut reload);
-        assert_eq!((source, count(loaded)), (Source::Rules, RULES));
-        let bytes = fs::metadata(place.join("rules")).unwrap().len() as usize;
-        assert_eq!(turns, bytes / BYTES_PER_TURN);
-        let (turns, source, loaded) = next(&mut reload);
-        assert_eq!((turns, source), (0, Source::Hosts));
-        assert!(loaded.unwrap_err().contains("hosts: found a directory, expected a regular file"));
-        let missing = Ok(Loaded::ResolvConf(Vec::new()));
-        assert_eq!(next(&mut reload), (0, Source::ResolvConf, missing));
-        assert!(!reload.has_more() && reload.step().is_none());
-        fs::remove_dir_all(place).unwrap();
-    }
-
-    #[test]
-    fn a_long_hosts_file_is_read_over_many_turns() {
-        const LINE: &str = "10.0.0.1 some.name.example\n";
-        let (place, _poll, mut reload) = reload("hosts");
-        let text = LINE.repeat(10 * BYTES_PER_TURN / LINE.len()) + "10.0.0.2 last.example\n";
-        fs::write(place.join("hosts"), &text).unwrap();
-        reload.request(Source::Hosts);
-        let (turns, source, loaded) = next(&mut reload);
-        assert_eq!((turns, source), (text.len() / BYTES_PER_TURN, Source::Hosts));
-        assert_eq!(loaded, Ok(Loaded::Hosts(Hosts::parse(text.as_bytes()))));
-        fs::remove_dir_all(place).unwrap();
-    }
-
-    #[test]
-    fn a_file_that_changes_while_it_is_read_is_read_again_from_the_start() {
-        let (place, _poll, mut reload) = reload("again");
-        reload.request_all();
-        (0..3).for_each(|_| assert!(reload.step().is_none()));
-        fs::write(place.join("new"), "deny c 1.2.3.4\n".repeat(RULES / 2)).unwrap();
-        fs::rename(place.join("new"), place.join("rules")).unwrap();
-        reload.request_changed();
-        let (mut rules, mut others) = (Vec::new(), 0);
-        while reload.has_more() {
-            match next(&mut reload) {
-                (_, Source::Rules, loaded) => rules.push(count(loaded)),
-                _ => others += 1,
-            }
-        }
-        assert_eq!((rules, others), (vec![RULES / 2], 2));
-        fs::remove_dir_all(place).unwrap();
-    }
-
-    #[test]
-    fn an_error_is_one_line_with_its_place() {
-        let (place, _poll, mut reload) = reload("errors");
-        for (text, expected) in [
-            ("permit c 1.2.3.4\npermit q 1.2.3.4\n", "rules:2: found `q`"),
-            ("# nothing\n", "rules: found no rule"),
-        ] {
-            fs::write(place.join("rules"), text).unwrap();
-            reload.request_changed();
-            let error = next(&mut reload).2.unwrap_err();
-            assert!(error.contains(expected) && !error.contains('\n'), "{error}");
-            assert_eq!(read_rules(&place.join("rules")), Err(error));
-        }
-        fs::remove_dir_all(place).unwrap();
-    }
-}
+#[path = "reload/reload_test.rs"]
+mod tests;

@@ -3,55 +3,23 @@
 //! The first rule that matches decides; when none matches, the request is refused. The grammar is
 //! in [`parse`]. Nothing here uses a file, a socket or a clock.
 
+mod addresses;
 pub mod parse;
 mod show;
 
+pub use addresses::AddressPattern;
 pub use parse::{ParseError, Parser};
 
 use crate::wire::Command;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
-
-/// Addresses given by octets or in CIDR form: those that equal `value` under `mask`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressPattern {
-    /// The bits that are compared.
-    pub mask: u32,
-    /// Their value; no bit outside the mask is set.
-    pub value: u32,
-}
-
-impl AddressPattern {
-    /// This host itself: 127/8.
-    pub const LOOPBACK: AddressPattern = AddressPattern { mask: 0xff00_0000, value: 0x7f00_0000 };
-    /// Every address.
-    const ALL: AddressPattern = AddressPattern { mask: 0, value: 0 };
-    /// Link-local addresses: 169.254/16, where clouds serve instance credentials.
-    pub const LINK_LOCAL: AddressPattern = AddressPattern { mask: 0xffff_0000, value: 0xa9fe_0000 };
-
-    /// Whether `address` is one of them.
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        u32::from(address) & self.mask == self.value
-    }
-
-    /// Whether every address of `other` is one of them.
-    fn covers(self, other: AddressPattern) -> bool {
-        self.mask & !other.mask == 0 && other.value & self.mask == self.value
-    }
-
-    /// Whether some address is in both.
-    fn overlaps(self, other: AddressPattern) -> bool {
-        let both = self.mask & other.mask;
-        self.value & both == other.value & both
-    }
-}
 
 /// The targets that a rule matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetPattern {
     /// Addresses, including those that a name resolved to.
     Addresses(AddressPattern),
-    /// The name of a SOCKS4A request. In lower case, without a final dot.
+    /// The name that a request asks for. In lower case, without a final dot.
     Name {
         /// The name.
         name: Box<str>,
@@ -88,8 +56,10 @@ pub struct Rule {
     pub ports: Vec<RangeInclusive<u16>>,
     /// The clients it matches.
     pub from: Option<AddressPattern>,
-    /// The USERID it matches.
+    /// The user it matches.
     pub user: Option<Box<[u8]>>,
+    /// It matches only a user who has proved who he is.
+    pub auth: bool,
     /// Whether identd is queried when it matches.
     pub ident: Ident,
 }
@@ -99,16 +69,42 @@ pub struct Rule {
 pub struct AccessRequest<'a> {
     /// CONNECT or BIND.
     pub command: Command,
-    /// The name of a SOCKS4A request.
+    /// The name that it asks for, if it asks for one.
     pub name: Option<&'a [u8]>,
     /// CONNECT: the address to connect to. BIND: the peer.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// DSTPORT.
     pub port: u16,
     /// The client's address.
-    pub client: Ipv4Addr,
-    /// USERID.
+    pub client: IpAddr,
+    /// USERID, or the user of a SOCKS5 password.
     pub user: &'a [u8],
+    /// The user has proved who he is, by a SOCKS5 password (RFC 1929); a USERID is a claim.
+    pub proven: bool,
+}
+
+/// A request without its target: what is known of it before a name is resolved, and before the peer
+/// of a BIND connects. The fields are those of [`AccessRequest`].
+#[derive(Clone, Copy, Debug)]
+pub struct PartialRequest<'a> {
+    /// CONNECT or BIND.
+    pub command: Command,
+    /// DSTPORT.
+    pub port: u16,
+    /// The client's address.
+    pub client: IpAddr,
+    /// USERID, or the user of a SOCKS5 password.
+    pub user: &'a [u8],
+    /// The user has proved who he is.
+    pub proven: bool,
+}
+
+impl<'a> PartialRequest<'a> {
+    /// The same request with one of the addresses it may lead to, and the name that has it.
+    pub fn with_address(self, name: Option<&'a [u8]>, address: IpAddr) -> AccessRequest<'a> {
+        let PartialRequest { command, port, client, user, proven } = self;
+        AccessRequest { command, name, address, port, client, user, proven }
+    }
 }
 
 /// The decision of the rules.
@@ -135,8 +131,8 @@ pub enum Verdict {
 /// Why no address at all will be permitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPermit {
-    /// By a deny rule that matches the name, every address, or all addresses of a later permit
-    /// rule.
+    /// By a deny rule that matches the name, every address of a family, or all addresses of a later
+    /// permit rule.
     Denied {
         /// The rule's line.
         line: u32,
@@ -153,14 +149,6 @@ pub struct RuleSet {
     rules: Vec<Rule>,
 }
 
-/// A request without its target.
-struct PartialRequest<'a> {
-    command: Command,
-    port: u16,
-    client: Ipv4Addr,
-    user: &'a [u8],
-}
-
 impl RuleSet {
     /// A set of these rules, in this order.
     pub fn of(rules: Vec<Rule>) -> RuleSet {
@@ -172,13 +160,13 @@ impl RuleSet {
         &self.rules
     }
 
-    /// Decides one request.
+    /// Decides one request. An IPv4 address written as IPv6 is judged as IPv4.
     pub fn decide(&self, request: &AccessRequest<'_>) -> Verdict {
-        let AccessRequest { command, name, address, port, client, user } = *request;
+        let AccessRequest { command, name, address, port, client, user, proven } = *request;
         if is_impossible(command, address, port) {
             return Verdict::Impossible;
         }
-        let partial = PartialRequest { command, port, client, user };
+        let partial = PartialRequest { command, port, client, user, proven };
         let matching = self.rules.iter().find(|rule| {
             rule.matches_except_target(&partial) && rule.target.matches(name, address)
         });
@@ -189,6 +177,17 @@ impl RuleSet {
         }
     }
 
+    /// The rules that match this request, by `name` if it asks for one, for some address.
+    pub fn may_decide<'a>(
+        &'a self,
+        request: &'a PartialRequest<'_>,
+        name: Option<&'a [u8]>,
+    ) -> impl Iterator<Item = &'a Rule> {
+        self.rules
+            .iter()
+            .filter(move |rule| rule.matches_except_target(request) && rule.target.may_match(name))
+    }
+
     /// Whether there may be an address for which [`RuleSet::decide`] permits this, and if so
     /// whether the client's identd will be queried: `Strict` means always, `Lax` perhaps, `No`
     /// never. An error is certain.
@@ -197,28 +196,21 @@ impl RuleSet {
     /// together; each address is evaluated later anyway.
     pub fn could_permit(
         &self,
-        command: Command,
+        request: &PartialRequest<'_>,
         name: Option<&[u8]>,
-        port: u16,
-        client: Ipv4Addr,
-        user: &[u8],
     ) -> Result<Ident, NoPermit> {
-        if command == Command::Connect && port == 0 {
+        if request.command == Command::Connect && request.port == 0 {
             return Err(NoPermit::Impossible);
         }
-        let partial = PartialRequest { command, port, client, user };
         let (mut denies, mut denied_by) = (DenyRules::default(), None);
         let (mut with_ident, mut without) = (false, false);
-        let applies =
-            |rule: &&Rule| rule.matches_except_target(&partial) && rule.target.may_match(name);
-        for rule in self.rules.iter().filter(applies) {
+        for rule in self.may_decide(request, name) {
             if !rule.permit {
                 denies.add(rule);
                 continue;
             }
             match denies.line_denying(&rule.target) {
                 Some(line) => denied_by = denied_by.or(Some(line)),
-                None if rule.target.is_impossible() => {}
                 None if rule.ident == Ident::No => without = true,
                 None => with_ident = true,
             }
@@ -227,7 +219,7 @@ impl RuleSet {
             (true, false) => Ok(Ident::Strict),
             (true, true) => Ok(Ident::Lax),
             (false, true) => Ok(Ident::No),
-            (false, false) => Err(match denied_by.or(denies.line_denying_all()) {
+            (false, false) => Err(match denied_by.or(denies.line_denying_a_family()) {
                 Some(line) => NoPermit::Denied { line },
                 None => NoPermit::NoRule,
             }),
@@ -235,39 +227,61 @@ impl RuleSet {
     }
 
     /// Warnings for a proxy that listens on more than loopback: the rules make it an open proxy, or
-    /// let clients of other hosts reach 127/8.
+    /// let clients of other hosts reach 127/8 or ::1.
     pub fn open_proxy_warnings(&self, beyond_loopback: bool) -> Vec<String> {
         if !beyond_loopback {
             return Vec::new();
         }
-        let is_open = |rule: &&Rule| rule.permit && rule.from.is_none_or(|from| from.mask == 0);
+        let is_open = |rule: &&Rule| {
+            rule.permit && !rule.auth && rule.from.is_none_or(AddressPattern::is_whole_family)
+        };
         let open = self.rules.iter().find(is_open).map(|rule| {
             format!(
-                "line {}: permits every client (`{rule}`); add `from` unless this is intended",
+                "line {}: permits every client (`{rule}`); limit them by `from` or `auth` unless \
+                 this is intended",
                 rule.line
             )
         });
         let commands: [fn(&Rule) -> bool; 2] = [|rule| rule.connect, |rule| rule.bind];
-        let exposing =
-            commands.into_iter().filter_map(|command| self.rule_exposing_loopback(command));
+        let exposing = AddressPattern::LOOPBACK.iter().flat_map(|own| {
+            commands.iter().filter_map(|&command| self.rule_exposing(*own, command))
+        });
         let exposed = exposing.min_by_key(|rule| rule.line).map(|rule| {
-            format!("line {}: lets other hosts reach services of this one (`{rule}`)", rule.line)
+            format!(
+                "line {}: lets other hosts reach services of this one (`{rule}`); deny them \
+                 127.*.*.* and ::1 before it unless this is intended",
+                rule.line
+            )
         });
         open.into_iter().chain(exposed).collect()
     }
 
-    /// The first permit rule for this command that lets other hosts reach 127/8, unless a rule
-    /// before it denies that to every client it permits.
-    fn rule_exposing_loopback(&self, applies: fn(&Rule) -> bool) -> Option<&Rule> {
-        let mut shields: Vec<Option<AddressPattern>> = Vec::new();
+    /// A warning when users and rules do not belong together: passwords that no rule requires, or a
+    /// rule that requires one while nobody has any.
+    pub fn auth_warning(&self, has_users: bool) -> Option<String> {
+        let requiring = self.rules.iter().find(|rule| rule.auth);
+        match (has_users, requiring) {
+            (true, None) => Some(
+                "no rule has `auth`: clients without a password may do the same as users".into(),
+            ),
+            (false, Some(rule)) => Some(format!(
+                "line {}: `auth` matches nobody (`{rule}`); name the users by --users",
+                rule.line
+            )),
+            _ => None,
+        }
+    }
+
+    /// The first permit rule for this command that lets other hosts reach some of this host's `own`
+    /// addresses, unless rules before it deny all of them to every client it permits.
+    fn rule_exposing(&self, own: AddressPattern, applies: fn(&Rule) -> bool) -> Option<&Rule> {
+        let mut shields: Vec<AddressPattern> = Vec::new();
         self.rules.iter().filter(|rule| applies(rule)).find(|rule| {
-            if rule.shields_loopback() && shields.len() < DENY_RULES_MAX {
-                shields.push(rule.from);
+            if rule.shields(own) && shields.len() < DENY_RULES_MAX {
+                shields.push(rule.clients());
             }
-            let covers = |from: &Option<AddressPattern>| {
-                from.is_none_or(|from| rule.from.is_some_and(|permitted| from.covers(permitted)))
-            };
-            rule.permit && rule.exposes_loopback() && !shields.iter().any(covers)
+            let is_shielded = |clients| shields.iter().any(|shield| shield.covers(clients));
+            rule.permit && rule.exposes(own) && !rule.clients().families().all(is_shielded)
         })
     }
 }
@@ -295,40 +309,66 @@ impl DenyRules {
         }
     }
 
-    /// The line of the first rule that covers all of these addresses.
+    /// The line of the rule by which all of these addresses are denied: for both families that may
+    /// take two rules, and it is the second.
     fn covering(&self, addresses: AddressPattern) -> Option<u32> {
-        let (_, line) = self.addresses.iter().find(|(denied, _)| denied.covers(addresses))?;
-        Some(*line)
+        addresses.families().try_fold(0, |last, of_one| {
+            let (_, line) = self.addresses.iter().find(|(denied, _)| denied.covers(of_one))?;
+            Some(last.max(*line))
+        })
     }
 
     /// The line of the rule because of which a later rule with this target permits nothing. After a
-    /// deny rule with the requested name, only 127/8 and 169.254/16 are left, which host-name rules
-    /// do not cover.
+    /// deny rule with the requested name, only what host-name rules do not cover is left.
     fn line_denying(&self, target: &TargetPattern) -> Option<u32> {
-        let TargetPattern::Addresses(addresses) = *target else { return self.line_denying_all() };
-        let is_left =
-            |&own: &AddressPattern| addresses.overlaps(own) && self.covering(own).is_none();
-        let is_named = !NEVER_BY_NAME.iter().any(|own| own.covers(addresses) || is_left(own));
-        let named = self.named.filter(|_| is_named);
+        let (addresses, named) = match *target {
+            TargetPattern::Addresses(addresses) => {
+                let is_left = |own: &AddressPattern| {
+                    own.covers(addresses)
+                        || (own.overlaps(addresses) && self.covering(*own).is_none())
+                };
+                (addresses, self.named.filter(|_| !NEVER_BY_NAME.iter().any(is_left)))
+            }
+            TargetPattern::Name { .. } => (AddressPattern::ANY, self.named),
+        };
         [self.covering(addresses), named].into_iter().flatten().min()
     }
 
-    /// The line of the rule that decides for every address that a name may lead to.
-    fn line_denying_all(&self) -> Option<u32> {
-        [self.covering(AddressPattern::ALL), self.named].into_iter().flatten().min()
+    /// The line of the rule that decides for every address of a family that a name may lead to.
+    fn line_denying_a_family(&self) -> Option<u32> {
+        let families = AddressPattern::ANY.families();
+        families.filter_map(|family| self.covering(family)).chain(self.named).min()
     }
 }
 
-/// What host-name rules do not cover.
-const NEVER_BY_NAME: [AddressPattern; 2] = [AddressPattern::LOOPBACK, AddressPattern::LINK_LOCAL];
-
-/// 0/8, and 224/4 with 240/4.
-const IMPOSSIBLE: [AddressPattern; 2] = [
-    AddressPattern { mask: 0xff00_0000, value: 0 },
-    AddressPattern { mask: 0xe000_0000, value: 0xe000_0000 },
+/// What host-name rules do not cover: this host itself, and its links, where clouds serve the
+/// credentials of an instance. A name server may answer with any of these.
+const NEVER_BY_NAME: [AddressPattern; 8] = [
+    AddressPattern::LOOPBACK[0],
+    AddressPattern::LOOPBACK[1],
+    v4([169, 254, 0, 0], 16),
+    v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+    // 127/8 and 169.254/16 by way of a NAT64 gateway (RFC 6052 section 2.1).
+    v6([0x64, 0xff9b, 0, 0, 0, 0, 0x7f00, 0], 104),
+    v6([0x64, 0xff9b, 0, 0, 0, 0, 0xa9fe, 0], 112),
+    // The metadata services of Amazon and Google, which have unique local addresses.
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128),
+    v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),
 ];
 
-fn is_impossible(command: Command, address: Ipv4Addr, port: u16) -> bool {
+/// 0/8, 224/4 with 240/4, :: and ff00::/8.
+const IMPOSSIBLE: [AddressPattern; 4] =
+    [v4([0; 4], 8), v4([224, 0, 0, 0], 3), v6([0; 8], 128), v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8)];
+
+const fn v4([a, b, c, d]: [u8; 4], bits: u32) -> AddressPattern {
+    AddressPattern::network(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), bits)
+}
+
+const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], bits: u32) -> AddressPattern {
+    AddressPattern::network(IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), bits)
+}
+
+fn is_impossible(command: Command, address: IpAddr, port: u16) -> bool {
     IMPOSSIBLE.iter().any(|addresses| addresses.contains(address))
         || (command == Command::Connect && port == 0)
 }
@@ -345,35 +385,40 @@ impl Rule {
                 || self.ports.iter().any(|ports| ports.contains(&request.port)))
             && self.from.is_none_or(|from| from.contains(request.client))
             && self.user.as_deref().is_none_or(|user| user == request.user)
+            && (!self.auth || request.proven)
     }
 
-    /// Whether its target overlaps 127/8 and its clients may be other hosts.
-    fn exposes_loopback(&self) -> bool {
-        let reaches = matches!(self.target, TargetPattern::Addresses(addresses) if addresses.overlaps(AddressPattern::LOOPBACK));
-        reaches && self.from.is_none_or(|from| !AddressPattern::LOOPBACK.covers(from))
+    /// The clients it matches, whatever else it asks of them.
+    fn clients(&self) -> AddressPattern {
+        self.from.unwrap_or(AddressPattern::ANY)
     }
 
-    /// Whether it denies all of 127/8 to the clients it matches.
-    fn shields_loopback(&self) -> bool {
+    /// Whether its target overlaps this host's `own` addresses and its clients may be other hosts.
+    fn exposes(&self, own: AddressPattern) -> bool {
+        let reaches =
+            matches!(self.target, TargetPattern::Addresses(target) if target.overlaps(own));
+        reaches && !AddressPattern::LOOPBACK.iter().any(|local| local.covers(self.clients()))
+    }
+
+    /// Whether it denies all of these addresses to the clients it matches.
+    fn shields(&self, own: AddressPattern) -> bool {
         !self.permit
             && self.ports.is_empty()
             && self.user.is_none()
-            && matches!(self.target, TargetPattern::Addresses(a) if a.covers(AddressPattern::LOOPBACK))
+            && matches!(self.target, TargetPattern::Addresses(target) if target.covers(own))
     }
 }
 
 impl TargetPattern {
-    /// Whether no TCP connection can go to any of it.
-    fn is_impossible(&self) -> bool {
-        matches!(self, TargetPattern::Addresses(own) if IMPOSSIBLE.iter().any(|all| all.covers(*own)))
-    }
-
     /// Whether it matches for some address.
     fn may_match(&self, name: Option<&[u8]>) -> bool {
-        matches!(self, TargetPattern::Addresses(_)) || self.covers_name(name)
+        match self {
+            TargetPattern::Addresses(own) => !IMPOSSIBLE.iter().any(|all| all.covers(*own)),
+            TargetPattern::Name { .. } => self.covers_name(name),
+        }
     }
 
-    fn matches(&self, name: Option<&[u8]>, address: Ipv4Addr) -> bool {
+    fn matches(&self, name: Option<&[u8]>, address: IpAddr) -> bool {
         match self {
             TargetPattern::Addresses(addresses) => addresses.contains(address),
             // A name controlled by a third party must not lead to this host's own services.

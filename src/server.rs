@@ -29,17 +29,18 @@ mod builder;
 mod error;
 mod handle;
 pub(crate) mod rule_source;
+pub(crate) mod user_source;
 
 pub use crate::config::SettingError;
 pub use builder::Builder;
-pub use error::{Error, RulesError, Step};
+pub use error::{Error, RulesError, Step, UsersError};
 pub use handle::Handle;
 
 use crate::config::Config;
 use crate::dns::{self, QUERIES_MAX, Resolver};
 use crate::limits;
 use crate::logging;
-use crate::net::MioNet;
+use crate::net::{MioNet, interface_number};
 use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
 use crate::reactor::{Dump, Reactor};
@@ -54,9 +55,10 @@ use mio::{Interest, Token};
 use rule_source::RuleSource;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
+use user_source::UserSource;
 
 /// Descriptors kept for other uses than sessions: standard input and the like, poll, signals, the
 /// waker, the rule file, and a third one that some sessions need for a moment. Listeners are added.
@@ -103,8 +105,10 @@ pub struct Server {
     reload: Reload,
     /// The file, as messages about the rules name it.
     rules_name: String,
+    /// The same of the users.
+    users_name: String,
     dns_timeout_ms: Millis,
-    addresses: Vec<SocketAddrV4>,
+    addresses: Vec<SocketAddr>,
     /// Standard error, while the loop watches it for room.
     watched_log: Option<RawFd>,
     /// USR1 has asked for a dump that has not begun.
@@ -114,8 +118,12 @@ pub struct Server {
 
 impl Server {
     /// Listens, then gives up root if asked to.
-    pub(crate) fn start(config: &Config, source: RuleSource) -> Result<Server, Error> {
-        let rules = source.read()?;
+    pub(crate) fn start(
+        config: &Config,
+        source: RuleSource,
+        user_source: UserSource,
+    ) -> Result<Server, Error> {
+        let (rules, users) = (source.read()?, user_source.read()?);
         let descriptors = limits::raise_descriptor_limit();
         let identity = config.user.as_deref().map(privileges::find_identity).transpose();
         let identity = identity.map_err(|error| Error::step(Step::User, error))?;
@@ -125,7 +133,8 @@ impl Server {
             .map_err(|error| Error::step(Step::EventLoop, error))?;
         let signals = config.signals.then(|| Signals::new(net.registry(), token(SIGNALS)));
         let signals = signals.transpose().map_err(|error| Error::step(Step::Signals, error))?;
-        let reload = Reload::new(files(config, &source), net.registry(), token(FILES));
+        let files = files(config, &source, &user_source);
+        let reload = Reload::new(files, net.registry(), token(FILES));
         let mut resolver = Resolver::new(
             dns_settings(config),
             or_empty(reload::read_hosts(Path::new(HOSTS))),
@@ -135,6 +144,9 @@ impl Server {
         let settings = settings(config, descriptors);
         let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
         let mut reactor = Reactor::new(net, settings, rules, resolver);
+        if let Some(users) = users {
+            reactor.set_users(users);
+        }
         let addresses = config.listen.iter().map(|&address| {
             reactor.listen(address).map_err(|source| Error::Listen { address, source })
         });
@@ -142,6 +154,7 @@ impl Server {
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
             source.warn_if_unreadable();
+            user_source.warn_if_unreadable();
         }
         let server = Server {
             reactor,
@@ -149,6 +162,7 @@ impl Server {
             signals,
             reload,
             rules_name: source.name(),
+            users_name: user_source.name(),
             dns_timeout_ms: config.dns_timeout_ms,
             addresses,
             watched_log: None,
@@ -162,7 +176,7 @@ impl Server {
 
     /// The addresses listened on, in the order of [`Builder::listen`], with the ports that the
     /// kernel chose in place of 0.
-    pub fn addresses(&self) -> &[SocketAddrV4] {
+    pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
@@ -269,6 +283,7 @@ impl Server {
         match self.reload.step() {
             Some((_, Ok(loaded))) => self.put_in_force(loaded),
             Some((Source::Rules, Err(error))) => error!("{error}; the rules in force stay"),
+            Some((Source::Users, Err(error))) => error!("{error}; the users in force stay"),
             Some((_, Err(error))) => error!("{error}; what was read before stays in force"),
             None => {}
         }
@@ -284,6 +299,10 @@ impl Server {
                 self.reactor.set_rules(rules);
                 self.warn_about_rules();
             }
+            Loaded::Users(users) => {
+                info!("{}: {} users in force", self.users_name, users.count());
+                self.reactor.set_users(users);
+            }
             Loaded::Hosts(hosts) => {
                 info!("{HOSTS}: read again");
                 self.reactor.resolver().set_hosts(hosts);
@@ -298,7 +317,10 @@ impl Server {
 
     fn warn_about_rules(&self) {
         let beyond_loopback = self.addresses.iter().any(|address| !address.ip().is_loopback());
-        for warning in self.reactor.rules().open_proxy_warnings(beyond_loopback) {
+        let rules = self.reactor.rules();
+        let mut warnings = rules.open_proxy_warnings(beyond_loopback);
+        warnings.extend(rules.auth_warning(self.reactor.has_users()));
+        for warning in warnings {
             warn!("{}: {warning}", self.rules_name);
         }
     }
@@ -311,10 +333,13 @@ impl fmt::Debug for Server {
 }
 
 /// The files that are watched, and read again when they change.
-fn files(config: &Config, rules: &RuleSource) -> Vec<(Source, PathBuf)> {
+fn files(config: &Config, rules: &RuleSource, users: &UserSource) -> Vec<(Source, PathBuf)> {
     let mut files = vec![(Source::Hosts, HOSTS.into())];
     if let RuleSource::File(path) = rules {
         files.insert(0, (Source::Rules, path.clone()));
+    }
+    if let UserSource::File(path) = users {
+        files.push((Source::Users, path.clone()));
     }
     if config.nameservers.is_empty() {
         files.push((Source::ResolvConf, RESOLV_CONF.into()));
@@ -347,7 +372,10 @@ fn dns_settings(config: &Config) -> dns::ResolverSettings {
 
 /// Without a text, this host's own server is asked, as other resolvers do.
 fn resolv_conf_settings(text: &[u8], total_timeout_ms: Millis) -> dns::ResolverSettings {
-    dns::ResolverSettings { total_timeout_ms, ..dns::ResolverSettings::from_resolv_conf(text) }
+    dns::ResolverSettings {
+        total_timeout_ms,
+        ..dns::ResolverSettings::from_resolv_conf(text, interface_number)
+    }
 }
 
 /// The content of a file that the proxy can start without.
@@ -371,7 +399,7 @@ fn unpredictable() -> impl FnMut() -> u16 + Send {
 /// Most questions to name servers in flight. Their sockets are not counted among those of the
 /// sessions that wait for them, which may hold two others meanwhile: client and identd.
 fn queries_max(descriptors: u64) -> usize {
-    QUERIES_MAX.min(descriptors as usize / 16).max(1)
+    QUERIES_MAX.min(descriptors as usize / 16).max(2)
 }
 
 fn settings(config: &Config, descriptors: u64) -> Settings {

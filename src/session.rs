@@ -18,6 +18,7 @@ mod attempts;
 mod candidates;
 mod env;
 mod evaluate;
+mod messages;
 mod request;
 mod state;
 
@@ -27,51 +28,53 @@ pub use env::{Env, Surroundings};
 pub use request::RequestRecord;
 pub use state::State;
 
+use crate::address::IpPort;
 use crate::dns::{DnsError, Resolved};
 use crate::ident::{self, IdentResult, Strictness};
-use crate::name::{self, Name, NameError};
+use crate::name::Name;
 use crate::reason::CloseReason;
-use crate::rules::{Ident, RuleSet};
+use crate::rules::{Ident, PartialRequest, RuleSet};
 use crate::settings::Durations;
 use crate::time::Millis;
-use crate::wire::{self, Code, Command, Host, Parsed, Reply, Request, RequestError};
+use crate::wire::{Answer, Command, Protocol, Reply, Stage};
 use attempts::{Attempts, Start};
 use candidates::{Candidate, Candidates, Peers, Plan};
 use evaluate::{Evaluator, Rejection};
 use log::debug;
-
-use std::net::SocketAddrV4;
+use smallvec::SmallVec;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 
 /// One client's session.
 pub struct Session {
     /// Counted from 1; appears in every log line of the session.
     pub id: u64,
     /// The client's address.
-    pub client: SocketAddrV4,
+    pub client: IpPort,
     /// When it was accepted.
     pub started: Millis,
     state: State,
-    /// When the state was entered.
+    /// The start of what the state waits for.
     since: Millis,
     request: RequestRecord,
     /// How the client's identd answered, if it was queried.
     identity: Option<Box<IdentResult>>,
     /// The address connected to, or the peer of a BIND.
-    address: Option<SocketAddrV4>,
+    address: Option<IpPort>,
     /// Line of the rule that decided.
-    rule: Option<u32>,
-    /// The last reply's code.
-    reply: Option<Code>,
+    rule: Option<NonZeroU32>,
+    /// The code of the last reply, or of the answer that rejected the client before its request.
+    reply: Option<u8>,
 }
 
 impl Session {
     /// A session that is waiting for its request.
-    pub fn new(id: u64, client: SocketAddrV4, started: Millis) -> Session {
+    pub fn new(id: u64, client: IpPort, started: Millis) -> Session {
         Session {
             id,
             client,
             started,
-            state: State::ReadingRequest,
+            state: State::ReadingRequest { stage: Stage::First, is_welcome: true },
             since: started,
             request: RequestRecord::default(),
             identity: None,
@@ -81,12 +84,19 @@ impl Session {
         }
     }
 
+    /// A session that is rejected as soon as its first byte tells in which protocol, or after a
+    /// short time.
+    pub fn unwelcome(id: u64, client: IpPort, started: Millis) -> Session {
+        let state = State::ReadingRequest { stage: Stage::First, is_welcome: false };
+        Session { state, ..Session::new(id, client, started) }
+    }
+
     /// The current state.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// When it was entered.
+    /// The start of what it waits for: mostly when it was entered.
     pub fn since(&self) -> Millis {
         self.since
     }
@@ -97,7 +107,7 @@ impl Session {
     }
 
     /// The address connected to, or the peer of a BIND, once known.
-    pub fn address(&self) -> Option<SocketAddrV4> {
+    pub fn address(&self) -> Option<IpPort> {
         self.address
     }
 
@@ -108,12 +118,18 @@ impl Session {
 
     /// Line of the rule that decided.
     pub fn rule(&self) -> Option<u32> {
-        self.rule
+        self.rule.map(NonZeroU32::get)
     }
 
-    /// The last reply's code.
-    pub fn reply(&self) -> Option<Code> {
+    /// The code of the last reply, or of the answer that rejected the client before its request,
+    /// as its protocol has it.
+    pub fn reply(&self) -> Option<u8> {
         self.reply
+    }
+
+    /// The protocol of the answers; SOCKS4 until the first byte has told.
+    pub fn protocol(&self) -> Protocol {
+        self.request.protocol.unwrap_or(Protocol::Socks4)
     }
 
     /// When [`Session::handle_deadline`] is due. A relay's deadline depends on its bytes, which the
@@ -121,7 +137,8 @@ impl Session {
     pub fn deadline(&self, durations: &Durations) -> Option<Millis> {
         let after = |ms: Millis| self.since.saturating_add(ms);
         match &self.state {
-            State::ReadingRequest => Some(after(durations.request_ms)),
+            State::ReadingRequest { is_welcome: true, .. } => Some(after(durations.request_ms)),
+            State::ReadingRequest { is_welcome: false, .. } => Some(after(durations.linger_ms)),
             State::Resolving { queries_ident: true, .. } => {
                 Some(after(durations.resolve_ms.min(durations.ident_ms)))
             }
@@ -141,7 +158,12 @@ impl Session {
     pub fn handle_deadline(&mut self, durations: &Durations, env: &Env<'_>) -> Action {
         let is_over = |ms: Millis| self.since.saturating_add(ms) <= env.now;
         match &self.state {
-            State::ReadingRequest => self.reject(CloseReason::RequestTimeout, env.now),
+            State::ReadingRequest { is_welcome: true, .. } => {
+                self.reject(CloseReason::RequestTimeout, env.now)
+            }
+            State::ReadingRequest { is_welcome: false, .. } => {
+                self.reject(CloseReason::TooManyFromSource, env.now)
+            }
             State::Resolving { .. } if is_over(durations.resolve_ms) => {
                 self.reject(CloseReason::DnsTimeout, env.now)
             }
@@ -158,53 +180,10 @@ impl Session {
         }
     }
 
-    /// The bytes that the client has sent so far, while its request is being read. Returns how many
-    /// of them were the request; the rest belongs to the target.
-    pub fn handle_request(&mut self, bytes: &[u8], env: &Env<'_>) -> (usize, Action) {
-        match wire::parse_request(bytes) {
-            Ok(Parsed::More) => (0, Action::Wait),
-            Ok(Parsed::Done(request, length)) => (length, self.begin(&request, env)),
-            Err(RequestError::Version(_)) => (0, self.close(CloseReason::BadVersion, env.now)),
-            Err(RequestError::Command(_)) => (0, self.reject(CloseReason::BadCommand, env.now)),
-            Err(RequestError::UserTooLong) => (0, self.reject(CloseReason::UserTooLong, env.now)),
-            Err(RequestError::NameTooLong) => (0, self.reject(CloseReason::NameTooLong, env.now)),
-        }
-    }
-
-    fn begin(&mut self, request: &Request<'_>, env: &Env<'_>) -> Action {
-        let command = request.command;
-        (self.request.command, self.request.port) = (Some(command), request.port);
-        let address = match request.host {
-            Host::Address(address) => {
-                self.request.set_text(request.user, b"");
-                address
-            }
-            Host::Name(name) => {
-                self.request.set_text(request.user, name);
-                match name::classify(name) {
-                    Ok(name::Classified::Address(address)) => address,
-                    Ok(name::Classified::Name(name)) => return self.resolve(command, name, env),
-                    Err(NameError::TooLong) => {
-                        return self.reject(CloseReason::NameTooLong, env.now);
-                    }
-                    Err(NameError::Empty) => return self.reject(CloseReason::EmptyName, env.now),
-                    Err(_) => return self.reject(CloseReason::BadName, env.now),
-                }
-            }
-        };
-        self.request.host = Some(address);
-        if command == Command::Bind && address.is_unspecified() {
-            return self.listen_for_any_peer(env.rules, env.now);
-        }
-        match self.evaluator(command).evaluate_all(None, &[address], env) {
-            Ok(candidates) => self.handle_candidates(command, candidates, false, env),
-            Err(rejection) => self.reject_as(rejection, env.now),
-        }
-    }
-
     fn evaluator(&self, command: Command) -> Evaluator<'_> {
-        let (client, user) = (*self.client.ip(), self.request.user());
-        Evaluator { command, port: self.request.port, client, user }
+        let RequestRecord { port, is_proven: proven, .. } = self.request;
+        let (client, user) = (self.client.ip, self.request.user());
+        Evaluator(PartialRequest { command, port, client, user, proven })
     }
 
     fn resolve(&mut self, command: Command, name: Name, env: &Env<'_>) -> Action {
@@ -237,6 +216,7 @@ impl Session {
         let State::Resolving { command, queries_ident } = self.state else { return Action::Wait };
         let reason = match answer {
             Ok(Resolved { name, addresses }) => {
+                let addresses = self.in_order(command, addresses);
                 return match self.evaluator(command).evaluate_all(Some(name), addresses, env) {
                     Ok(candidates) => {
                         self.handle_candidates(command, candidates, queries_ident, env)
@@ -250,6 +230,16 @@ impl Session {
             Err(DnsError::Timeout) => CloseReason::DnsTimeout,
         };
         self.reject(reason, env.now)
+    }
+
+    /// The addresses in the order in which they count. A BIND listens in one family only, that of
+    /// the first, and SOCKS4 has no reply for an IPv6 address.
+    fn in_order(&self, command: Command, addresses: &[IpAddr]) -> SmallVec<[IpAddr; 16]> {
+        if command == Command::Bind && self.protocol() != Protocol::Socks5 {
+            let of = |ipv6| addresses.iter().copied().filter(move |ip| ip.is_ipv6() == ipv6);
+            return of(false).chain(of(true)).collect();
+        }
+        SmallVec::from_slice(addresses)
     }
 
     /// The candidates are known: proceeds, unless identd has to answer first.
@@ -346,7 +336,7 @@ impl Session {
         let listen_for = match &peers {
             Peers::Any => ListenFor::AnyPeer,
             Peers::Expected(candidates) => {
-                self.rule = Some(candidates.first().line);
+                self.rule = NonZeroU32::new(candidates.first().line);
                 ListenFor::Peer(candidates.first().address)
             }
         };
@@ -361,26 +351,26 @@ impl Session {
         let State::Connecting(attempts) = &mut self.state else { return Action::Wait };
         match attempts.start_next(is_due, elapsed_ms, env.attempt_delay_ms) {
             Some(Start { number, candidate, replaces_oldest }) => {
-                let target = self.set_target(candidate);
+                let target = self.note_target(candidate);
                 Action::Connect { attempt: number, target, replaces_oldest }
             }
             None => Action::Wait,
         }
     }
 
-    fn set_target(&mut self, Candidate { address, line, .. }: Candidate) -> SocketAddrV4 {
-        let target = SocketAddrV4::new(address, self.request.port);
-        (self.address, self.rule) = (Some(target), Some(line));
-        target
+    fn note_target(&mut self, Candidate { address, line, .. }: Candidate) -> SocketAddr {
+        let target = IpPort::new(address, self.request.port);
+        (self.address, self.rule) = (Some(target), NonZeroU32::new(line));
+        target.into()
     }
 
     /// An attempt has connected; `local` is its local address.
-    pub fn handle_connected(&mut self, attempt: usize, local: SocketAddrV4, now: Millis) -> Action {
+    pub fn handle_connected(&mut self, attempt: usize, local: SocketAddr, now: Millis) -> Action {
         let State::Connecting(attempts) = &self.state else { return Action::Wait };
         let Some(candidate) = attempts.get(attempt) else { return Action::Wait };
-        self.set_target(candidate);
+        self.note_target(candidate);
         self.enter(State::Relaying, now);
-        self.answer(Reply::granted(local))
+        self.grant(local)
     }
 
     /// An attempt to connect has failed.
@@ -397,41 +387,42 @@ impl Session {
         {
             // The one before it is the latest again.
             let latest = attempts.get(attempt.saturating_sub(1));
-            latest.map(|latest| self.set_target(latest));
+            latest.map(|latest| self.note_target(latest));
             return Action::Wait;
         }
-        let (candidate, was_last) = (attempts.get(attempt), attempts.fail_one());
-        if !was_last {
+        let Some((attempt, reason)) = attempts.fail(attempt, reason) else {
             debug!("id={} attempt {attempt} failed: {reason}", self.id);
             return self.try_next(false, env);
-        }
-        candidate.map(|candidate| self.set_target(candidate));
+        };
+        let candidate = attempts.get(attempt);
+        candidate.map(|candidate| self.note_target(candidate));
         self.reject(reason, env.now)
     }
 
     /// The listener of a BIND is open; `advertised` is the address for the client.
-    pub fn handle_listening(&mut self, advertised: SocketAddrV4) -> Action {
-        self.answer(Reply::granted(advertised))
+    pub fn handle_listening(&mut self, advertised: SocketAddr) -> Action {
+        self.grant(advertised)
     }
 
     /// A peer connected to the listener of a BIND. Its address has to be an expected one; its port
     /// is not checked.
-    pub fn handle_peer(&mut self, peer: SocketAddrV4, env: &Env<'_>) -> Action {
+    pub fn handle_peer(&mut self, peer: SocketAddr, env: &Env<'_>) -> Action {
         let State::AwaitingBind(peers) = &self.state else { return Action::Wait };
+        let peer = IpPort::from(peer);
         let evaluated = match peers {
-            Peers::Any => self.evaluator(Command::Bind).evaluate(None, *peer.ip(), env),
+            Peers::Any => self.evaluator(Command::Bind).evaluate(None, peer.ip, env),
             Peers::Expected(candidates) => {
-                let expected = candidates.iter().find(|one| one.address == *peer.ip());
-                expected.ok_or(Rejection { reason: CloseReason::WrongPeer, line: self.rule })
+                let expected = candidates.iter().find(|one| one.address == peer.ip);
+                expected.ok_or(Rejection { reason: CloseReason::WrongPeer, line: self.rule() })
             }
         };
         let checked = evaluated.and_then(|candidate| self.check_ident(candidate));
         self.address = Some(peer);
         match checked {
             Ok(candidate) => {
-                self.rule = Some(candidate.line);
+                self.rule = NonZeroU32::new(candidate.line);
                 self.enter(State::Relaying, env.now);
-                self.answer(Reply::granted(peer))
+                self.grant(peer.into())
             }
             Err(rejection) => self.reject_as(rejection, env.now),
         }
@@ -451,24 +442,34 @@ impl Session {
         Action::Wait
     }
 
-    /// Rejects the request: the client gets its reply before the close.
+    /// Rejects the client, which gets its reply before the close: of SOCKS5 the answer to the
+    /// message that is being read.
     pub fn reject(&mut self, reason: CloseReason, now: Millis) -> Action {
+        let answer = match (&self.state, self.protocol()) {
+            (State::ReadingRequest { stage: Stage::First, .. }, Protocol::Socks5) => {
+                Answer::Method(None)
+            }
+            (State::ReadingRequest { stage: Stage::Password, .. }, _) => {
+                Answer::Password { accepted: false }
+            }
+            _ => Answer::Reply(Reply::rejected(reason.status())),
+        };
         self.enter(State::Rejecting(reason), now);
-        self.answer(Reply::rejected(match reason {
-            CloseReason::NoIdent => Code::NoIdent,
-            CloseReason::OtherUser => Code::OtherUser,
-            _ => Code::Rejected,
-        }))
+        self.answer(answer)
     }
 
     fn reject_as(&mut self, rejection: Rejection, now: Millis) -> Action {
-        self.rule = rejection.line;
+        self.rule = rejection.line.and_then(NonZeroU32::new);
         self.reject(rejection.reason, now)
     }
 
-    fn answer(&mut self, reply: Reply) -> Action {
-        self.reply = Some(reply.code);
-        Action::Send(reply)
+    fn grant(&mut self, address: SocketAddr) -> Action {
+        self.answer(Answer::Reply(Reply::granted(address)))
+    }
+
+    fn answer(&mut self, answer: Answer) -> Action {
+        self.reply = Some(answer.code(self.protocol()));
+        Action::Send(answer)
     }
 
     /// The only place where the state changes. `since` is the start of what the state waits for.

@@ -2,17 +2,29 @@
 
 #[path = "session/attempts_test.rs"]
 mod attempts_in_parallel;
+#[path = "session/families_test.rs"]
+mod families;
 #[path = "session/life_test.rs"]
 mod life;
+#[path = "session/socks5_test.rs"]
+mod socks5;
 
 use super::*;
+use crate::name;
+use crate::wire::Host;
 use std::io;
 use std::net::Ipv4Addr;
 
-const CLIENT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 50_000);
-const OWN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 1080);
-const GOOD: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
-const BAD: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 1);
+const CLIENT: IpPort = IpPort { ip: v4(10, 0, 0, 2), port: 50_000 };
+const OWN: SocketAddr = SocketAddr::new(v4(10, 0, 0, 1), 1080);
+const GOOD: IpAddr = v4(10, 2, 0, 1);
+const BAD: IpAddr = v4(10, 3, 0, 1);
+const ZERO: IpAddr = v4(0, 0, 0, 0);
+const LOCALHOST: IpAddr = v4(127, 0, 0, 1);
+
+const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+}
 
 /// The delay after an attempt until the next address is tried.
 const DELAY_MS: Millis = 250;
@@ -36,8 +48,12 @@ const DURATIONS: Durations = Durations {
 struct Plain;
 
 impl Surroundings for Plain {
-    fn is_own(&self, target: SocketAddrV4) -> io::Result<bool> {
-        Ok(target == OWN)
+    fn is_own(&self, target: IpPort) -> io::Result<bool> {
+        Ok(target == OWN.into())
+    }
+
+    fn may_log_in(&self, _: IpAddr) -> bool {
+        true
     }
 
     fn possible_names(&self, name: &Name) -> Vec<Name> {
@@ -47,7 +63,7 @@ impl Surroundings for Plain {
 
 /// The environment at a time.
 fn env_at(rules: &RuleSet, now: Millis) -> Env<'_> {
-    Env { now, attempt_delay_ms: DELAY_MS, rules, surroundings: &Plain }
+    Env { now, attempt_delay_ms: DELAY_MS, rules, users: None, surroundings: &Plain }
 }
 
 fn env(rules: &RuleSet) -> Env<'_> {
@@ -55,7 +71,7 @@ fn env(rules: &RuleSet) -> Env<'_> {
 }
 
 /// An answer of the resolver.
-fn resolved(text: &str, addresses: &[Ipv4Addr]) -> Resolved {
+fn resolved(text: &str, addresses: &[IpAddr]) -> Resolved {
     match name::classify(text.as_bytes()) {
         Ok(name::Classified::Name(name)) => Resolved { name, addresses: addresses.into() },
         other => panic!("{text}: {other:?}"),
@@ -67,9 +83,10 @@ fn rules(text: &str) -> RuleSet {
 }
 
 /// A request octet by octet; with a name it is SOCKS4A.
-fn request(command: u8, address: Ipv4Addr, port: u16, name: &str) -> Vec<u8> {
+fn request(command: u8, address: IpAddr, port: u16, name: &str) -> Vec<u8> {
     let mut bytes = vec![4, command];
     bytes.extend(port.to_be_bytes());
+    let IpAddr::V4(address) = address else { panic!("SOCKS4 has no IPv6 addresses") };
     bytes.extend(if name.is_empty() { address.octets() } else { [0, 0, 0, 1] });
     bytes.extend(b"bob\0");
     if !name.is_empty() {
@@ -82,19 +99,25 @@ fn request(command: u8, address: Ipv4Addr, port: u16, name: &str) -> Vec<u8> {
 /// A session that has received this request under these rules, and its action.
 fn start(rules: &RuleSet, bytes: &[u8]) -> (Session, Action) {
     let mut session = Session::new(1, CLIENT, 0);
-    let (_, action) = session.handle_request(bytes, &env(rules));
+    let (_, action) = session.handle_bytes(bytes, &env(rules));
     (session, action)
 }
 
 /// An attempt to connect to port 80 of an address.
-fn connect(attempt: usize, address: Ipv4Addr) -> Action {
-    let target = SocketAddrV4::new(address, 80);
+fn connect(attempt: usize, address: IpAddr) -> Action {
+    let target = SocketAddr::new(address, 80);
     Action::Connect { attempt, target, replaces_oldest: false }
 }
 
-fn rejection(code: Code) -> Action {
-    Action::Send(Reply::rejected(code))
+fn rejection(reason: CloseReason) -> Action {
+    Action::Send(Answer::Reply(Reply::rejected(reason.status())))
 }
+
+fn grant(address: SocketAddr) -> Action {
+    Action::Send(Answer::Reply(Reply::granted(address)))
+}
+
+const READING: State = State::ReadingRequest { stage: Stage::First, is_welcome: true };
 
 #[test]
 fn every_state_transition_matches_the_table() {
@@ -103,7 +126,7 @@ fn every_state_transition_matches_the_table() {
     let candidate = Candidate { address: GOOD, line: 1, ident: Ident::No };
     let candidates = Candidates::new([candidate]).unwrap();
     let states = [
-        ReadingRequest,
+        READING,
         Resolving { command: Command::Connect, queries_ident: false },
         Identifying(Plan::Bind(Peers::Any)),
         Connecting(Attempts::new(candidates)),
@@ -116,7 +139,7 @@ fn every_state_transition_matches_the_table() {
     ];
     // Rows and columns in the same order; `x` is legal.
     let table = [
-        ".xxxx.xxxx", // reading the request
+        "xxxxx.xxxx", // reading the request
         "..xxx.xxxx", // resolving
         "...xx.xxxx", // identifying
         ".....xxxxx", // connecting
@@ -150,37 +173,36 @@ fn a_request_leads_to_the_action_that_the_rules_require() {
     use CloseReason::*;
     let some = "permit cb 10.2.*.*\ndeny cb 10.3.*.*\npermit c *.example";
     let strict = "permit cb 10.2.*.* ident";
-    let no = |reason| (rejection(Code::Rejected), State::Rejecting(reason).to_string());
+    let no = |reason| (rejection(reason), State::Rejecting(reason).to_string());
     let yes = |action, state: &str| (action, state.to_string());
     let bind = |listen_for| yes(Action::Listen(listen_for), "awaiting-bind");
     let queried = || yes(Action::QueryIdent, "identifying");
-    let zero = Ipv4Addr::UNSPECIFIED;
     for (text, bytes, expected) in [
         (some, request(1, GOOD, 80, ""), yes(connect(0, GOOD), "connecting")),
         (some, request(1, GOOD, 80, "10.2.0.1"), yes(connect(0, GOOD), "connecting")),
         (some, request(1, BAD, 80, ""), no(Denied)),
-        (some, request(1, Ipv4Addr::new(10, 4, 0, 1), 80, ""), no(NoRule)),
+        (some, request(1, v4(10, 4, 0, 1), 80, ""), no(NoRule)),
         (some, request(1, GOOD, 0, ""), no(ImpossibleTarget)),
-        (some, request(1, zero, 80, ""), no(ImpossibleTarget)),
-        (some, request(1, *OWN.ip(), OWN.port(), ""), no(Loop)),
+        (some, request(1, ZERO, 80, ""), no(ImpossibleTarget)),
+        (some, request(1, OWN.ip(), OWN.port(), ""), no(Loop)),
         (some, request(2, GOOD, 0, ""), bind(ListenFor::Peer(GOOD))),
-        (some, request(2, zero, 0, ""), bind(ListenFor::AnyPeer)),
+        (some, request(2, ZERO, 0, ""), bind(ListenFor::AnyPeer)),
         (some, request(2, BAD, 0, ""), no(Denied)),
-        (some, request(1, zero, 80, "127.1"), no(BadName)),
-        (some, request(1, zero, 80, "a..b"), no(BadName)),
+        (some, request(1, ZERO, 80, "127.1"), no(BadName)),
+        (some, request(1, ZERO, 80, "a..b"), no(BadName)),
         (some, request(3, GOOD, 80, ""), no(BadCommand)),
         (strict, request(1, GOOD, 80, ""), queried()),
-        (strict, request(2, zero, 80, ""), queried()),
-        ("permit b *.*.*.*", request(1, zero, 80, "www.example"), no(NoRule)),
-        ("deny c *.example", request(1, zero, 80, "www.example"), no(Denied)),
-        (some, request(1, zero, 0, "www.example"), no(ImpossibleTarget)),
-        ("deny c *.*.*.*", request(2, zero, 0, ""), no(NoRule)),
-        ("deny b *.*.*.*", request(2, zero, 0, ""), no(Denied)),
+        (strict, request(2, ZERO, 80, ""), queried()),
+        ("permit b *.*.*.*", request(1, ZERO, 80, "www.example"), no(NoRule)),
+        ("deny c *.example", request(1, ZERO, 80, "www.example"), no(Denied)),
+        (some, request(1, ZERO, 0, "www.example"), no(ImpossibleTarget)),
+        ("deny c *.*.*.*", request(2, ZERO, 0, ""), no(NoRule)),
+        ("deny b *.*.*.*", request(2, ZERO, 0, ""), no(Denied)),
     ] {
         let (session, got) = start(&rules(text), &bytes);
         assert_eq!((got, session.state().to_string()), expected, "{text:?} {bytes:?}");
     }
-    let (session, action) = start(&rules(some), b"\x05\x01\x00");
+    let (session, action) = start(&rules(some), b"GET / HTTP/1.1");
     assert_eq!((action, session.state()), (Action::Wait, &State::Closed(BadVersion)));
     assert_eq!(session.reply(), None, "no reply in another protocol");
 }
@@ -189,8 +211,12 @@ fn a_request_leads_to_the_action_that_the_rules_require() {
 fn a_target_is_refused_when_no_descriptor_is_left_to_check_for_a_loop() {
     struct Lacking;
     impl Surroundings for Lacking {
-        fn is_own(&self, _: SocketAddrV4) -> io::Result<bool> {
+        fn is_own(&self, _: IpPort) -> io::Result<bool> {
             Err(io::Error::from_raw_os_error(libc::EMFILE))
+        }
+
+        fn may_log_in(&self, _: IpAddr) -> bool {
+            false
         }
 
         fn possible_names(&self, name: &Name) -> Vec<Name> {
@@ -200,21 +226,21 @@ fn a_target_is_refused_when_no_descriptor_is_left_to_check_for_a_loop() {
     let rules = rules("permit c *.*.*.*");
     let env = Env { surroundings: &Lacking, ..env(&rules) };
     let mut session = Session::new(1, CLIENT, 0);
-    session.handle_request(&request(1, GOOD, 80, ""), &env);
+    session.handle_bytes(&request(1, GOOD, 80, ""), &env);
     assert_eq!(session.state(), &State::Rejecting(CloseReason::NoResources));
 }
 
 #[test]
 fn each_address_of_a_name_is_evaluated_and_tried_in_order() {
     let rules = rules("deny c 10.3.*.*\npermit c *.example\npermit c 10.2.0.9");
-    let inner = Ipv4Addr::LOCALHOST;
-    let second = Ipv4Addr::new(10, 2, 0, 2);
+    let inner = LOCALHOST;
+    let second = v4(10, 2, 0, 2);
     for (addresses, expected) in [
         (&[GOOD, BAD, second][..], &[GOOD, second][..]),
         (&[inner, GOOD], &[GOOD]),
         (&[inner], &[]),
         (&[BAD, BAD], &[]),
-        (&[Ipv4Addr::new(169, 254, 169, 254), second, inner], &[second]),
+        (&[v4(169, 254, 169, 254), second, inner], &[second]),
     ] {
         let (mut session, action) = start(&rules, &request(1, GOOD, 80, "www.example"));
         assert!(matches!(action, Action::Resolve { query_ident: false, .. }), "{action:?}");
@@ -225,7 +251,13 @@ fn each_address_of_a_name_is_evaluated_and_tried_in_order() {
             action =
                 session.handle_attempt_failed(attempt, CloseReason::TargetRefused, &env(&rules));
         }
-        assert_eq!(action, rejection(Code::Rejected), "{addresses:?}");
+        let reason = match expected {
+            // Why the first is not permitted.
+            [] if addresses[0] == BAD => CloseReason::Denied,
+            [] => CloseReason::NoRule,
+            _ => CloseReason::TargetRefused,
+        };
+        assert_eq!(action, rejection(reason), "{addresses:?}");
     }
 }
 
@@ -240,7 +272,7 @@ fn a_name_that_is_not_resolved_is_refused_with_its_reason() {
     ] {
         let (mut session, _) = start(&rules, &request(1, GOOD, 80, "www.example"));
         let action = session.handle_resolved(&Err(error), &env(&rules));
-        assert_eq!(action, rejection(Code::Rejected));
+        assert_eq!(action, rejection(reason));
         assert_eq!(session.state(), &State::Rejecting(reason));
     }
 }
@@ -251,7 +283,7 @@ fn a_name_without_addresses_is_refused_for_connect_and_bind() {
     for command in [1, 2] {
         let (mut session, _) = start(&rules, &request(command, GOOD, 80, "www.example"));
         let action = session.handle_resolved(&Ok(resolved("www.example", &[])), &env(&rules));
-        assert_eq!(action, rejection(Code::Rejected));
+        assert_eq!(action, rejection(CloseReason::NameWithoutAddress));
         assert_eq!(session.state(), &State::Rejecting(CloseReason::NameWithoutAddress));
     }
 }
@@ -264,8 +296,12 @@ fn the_rules_see_a_name_as_it_was_completed() {
     };
     struct Searching(Vec<Name>);
     impl Surroundings for Searching {
-        fn is_own(&self, target: SocketAddrV4) -> io::Result<bool> {
-            Ok(target == OWN)
+        fn is_own(&self, target: IpPort) -> io::Result<bool> {
+            Ok(target == OWN.into())
+        }
+
+        fn may_log_in(&self, _: IpAddr) -> bool {
+            false
         }
 
         fn possible_names(&self, _: &Name) -> Vec<Name> {
@@ -292,7 +328,7 @@ fn the_rules_see_a_name_as_it_was_completed() {
         let env = Env { surroundings: &surroundings, ..env(&rules) };
         for (place, line) in lines.into_iter().enumerate() {
             let mut session = Session::new(1, CLIENT, 0);
-            let (_, action) = session.handle_request(&request(1, GOOD, 80, "www"), &env);
+            let (_, action) = session.handle_bytes(&request(1, GOOD, 80, "www"), &env);
             match expected {
                 Ok(asks) => {
                     let resolves = matches!(action, Action::Resolve { query_ident, .. } if query_ident == asks);
@@ -310,8 +346,8 @@ fn the_rules_see_a_name_as_it_was_completed() {
             assert_eq!(action == go, line.is_some(), "{text}, {name}");
             assert_eq!(session.rule().filter(|_| line.is_some()), line, "{text}");
             assert_eq!(
-                session.request().name(),
-                Some(&b"www"[..]),
+                session.request().host(),
+                Some(Host::Name(b"www")),
                 "the log shows the name as requested"
             );
         }
@@ -321,7 +357,8 @@ fn the_rules_see_a_name_as_it_was_completed() {
 #[test]
 fn identd_must_answer_for_ident_and_need_not_for_ident_lax() {
     let user = |name: &[u8]| IdentResult::User(name.into());
-    let (no_ident, other_user) = (rejection(Code::NoIdent), rejection(Code::OtherUser));
+    let (no_ident, other_user) =
+        (rejection(CloseReason::NoIdent), rejection(CloseReason::OtherUser));
     let go = connect(0, GOOD);
     for (word, result, action) in [
         ("ident", user(b" bob"), &go),
@@ -362,30 +399,28 @@ fn dns_and_ident_answers_may_arrive_in_any_order() {
 #[test]
 fn only_the_expected_peer_may_connect_to_a_bind() {
     let text = "deny b 10.3.*.*\npermit b *.*.*.*";
-    let zero = Ipv4Addr::UNSPECIFIED;
-    let second = Ipv4Addr::new(10, 2, 0, 2);
+    let second = v4(10, 2, 0, 2);
     for (expected, peer, refused) in [
         (GOOD, GOOD, None),
         (GOOD, second, Some(CloseReason::WrongPeer)),
         (GOOD, BAD, Some(CloseReason::WrongPeer)),
-        (zero, second, None),
-        (zero, BAD, Some(CloseReason::Denied)),
+        (ZERO, second, None),
+        (ZERO, BAD, Some(CloseReason::Denied)),
     ] {
         let rules = rules(text);
         let (mut session, _) = start(&rules, &request(2, expected, 0, ""));
-        let advertised = SocketAddrV4::new(*OWN.ip(), 40_000);
-        let granted = Action::Send(Reply::granted(advertised));
-        assert_eq!(session.handle_listening(advertised), granted);
+        let advertised = SocketAddr::new(OWN.ip(), 40_000);
+        assert_eq!(session.handle_listening(advertised), grant(advertised));
         assert!(matches!(session.state(), State::AwaitingBind(_)));
-        let peer = SocketAddrV4::new(peer, 20);
+        let peer = SocketAddr::new(peer, 20);
         let action = session.handle_peer(peer, &env(&rules));
         match refused {
             None => {
-                assert_eq!(action, Action::Send(Reply::granted(peer)));
+                assert_eq!(action, grant(peer));
                 assert_eq!(session.state(), &State::Relaying);
             }
             Some(reason) => {
-                assert_eq!(action, rejection(Code::Rejected));
+                assert_eq!(action, rejection(reason));
                 assert_eq!(session.state(), &State::Rejecting(reason));
             }
         }
@@ -396,7 +431,7 @@ fn only_the_expected_peer_may_connect_to_a_bind() {
 fn each_state_has_its_whole_time_and_identd_has_its_own_once() {
     let rules = rules("permit c *.*.*.* ident");
     let mut session = Session::new(1, CLIENT, 0);
-    session.handle_request(&request(1, GOOD, 80, "www.example"), &env_at(&rules, 1_000));
+    session.handle_bytes(&request(1, GOOD, 80, "www.example"), &env_at(&rules, 1_000));
     assert_eq!(session.deadline(&DURATIONS), Some(1_000 + DURATIONS.resolve_ms));
     let found = resolved("www.example", &[GOOD]);
     session.handle_resolved(&Ok(found), &env_at(&rules, 4_000));
@@ -427,5 +462,5 @@ fn an_identd_that_is_late_while_a_name_is_resolved_is_missing_and_the_name_is_aw
     assert_eq!(session.identity(), Some(&IdentResult::Missing), "its time is over");
     let found = resolved("www.example", &[GOOD]);
     let action = session.handle_resolved(&Ok(found), &env_at(&rules, 5_000));
-    assert_eq!(action, rejection(Code::NoIdent));
+    assert_eq!(action, rejection(CloseReason::NoIdent));
 }

@@ -1,8 +1,8 @@
 //! The settings of the loop, fixed from start to end.
 
+use crate::address::PerFamily;
 use crate::sizes::{PIPE_BYTES, SMALL_BYTES};
 use crate::time::Millis;
-use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 /// An upper bound of a session without its buffers: its slot and its deadline, twice for a moment
@@ -50,9 +50,9 @@ pub struct Durations {
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Source address of outgoing connections.
-    pub outbound: Option<Ipv4Addr>,
+    pub outbound: PerFamily,
     /// Address advertised to BIND clients instead of the listening address.
-    pub bind_address: Option<Ipv4Addr>,
+    pub bind_address: PerFamily,
     /// Ports that BIND listens on; if `None`, the kernel chooses.
     pub bind_ports: Option<RangeInclusive<u16>>,
     /// Most sessions.

@@ -1,148 +1,161 @@
-//! Tables, and every cut of every message.
+//! What both protocols share: the first byte, the words, the codes and the bytes of every answer.
 
 use super::*;
+use std::net::SocketAddr;
 
-fn request(bytes: &[u8]) -> Result<Parsed<Request<'_>>, RequestError> {
-    parse_request(bytes)
-}
-
-const VALID: &[&[u8]] = &[
-    b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00",
-    b"\x04\x02\x00\x15\x0a\x01\x02\x03bob\x00",
-    b"\x04\x01\x01\xbb\x00\x00\x00\x01alice\x00www.example.com\x00",
-    b"\x04\x02\x01\xbb\x00\x00\x00\xff\x00a\x00",
-    b"\x04\x01\x00\x50\x00\x00\x00\x00\x00",
-    b"\x04\x01\x00\x50\x00\x00\x00\x01\x00\x00",
-];
-
-#[test]
-fn every_cut_of_a_valid_request_asks_for_more_and_the_whole_is_done() {
-    for whole in VALID {
-        for cut in 0..whole.len() {
-            assert_eq!(request(&whole[..cut]), Ok(Parsed::More), "{whole:?} cut at {cut}");
-        }
-        let Ok(Parsed::Done(_, length)) = request(whole) else { panic!("{whole:?}") };
-        assert_eq!(length, whole.len());
-        let mut with_payload = whole.to_vec();
-        with_payload.extend_from_slice(b"\x04early payload");
-        let Ok(Parsed::Done(_, length)) = request(&with_payload) else { panic!("{whole:?}") };
-        assert_eq!(length, whole.len(), "bytes after the request are not consumed");
+/// Whether a message is done after its last byte and not before, whatever follows it. Gives it.
+pub fn whole_message(stage: Stage, whole: &[u8]) -> Message<'_> {
+    for cut in 0..whole.len() {
+        assert_eq!(parse_message(stage, &whole[..cut]), Ok(Parsed::More), "{whole:?} at {cut}");
     }
-}
-
-#[test]
-fn fields_are_read_in_network_order() {
-    let Ok(Parsed::Done(read, _)) = request(VALID[1]) else { panic!() };
-    assert_eq!(read.command, Command::Bind);
-    assert_eq!(read.port, 21);
-    assert_eq!(read.host, Host::Address(Ipv4Addr::new(10, 1, 2, 3)));
-    assert_eq!(read.user, b"bob");
-    let Ok(Parsed::Done(read, _)) = request(VALID[2]) else { panic!() };
-    assert_eq!(read.host, Host::Name(b"www.example.com"));
-    assert_eq!(read.user, b"alice");
-}
-
-#[test]
-fn zero_address_is_socks4_and_zero_zero_zero_x_is_socks4a() {
-    let Ok(Parsed::Done(read, _)) = request(VALID[4]) else { panic!() };
-    assert_eq!(read.host, Host::Address(Ipv4Addr::UNSPECIFIED));
-    let Ok(Parsed::Done(read, _)) = request(VALID[5]) else { panic!() };
-    assert_eq!(read.host, Host::Name(b""));
-    assert!(!marks_name(Ipv4Addr::new(0, 0, 1, 1)));
-    assert!(marks_name(Ipv4Addr::new(0, 0, 0, 255)));
-}
-
-#[test]
-fn only_version_4_with_connect_or_bind_is_served() {
-    for version in 0..=255u8 {
-        for command in 0..=255u8 {
-            let bytes = [version, command, 0, 80, 127, 0, 0, 1, 0];
-            let expected = match (version, command) {
-                (4, 1 | 2) => Ok(()),
-                (4, other) => Err(RequestError::Command(other)),
-                (other, _) => Err(RequestError::Version(other)),
-            };
-            assert_eq!(request(&bytes).map(|_| ()), expected);
-            assert_eq!(request(&bytes[..2]).map(|_| ()), expected, "decided by two bytes");
-        }
+    for rest in [&b""[..], b"\x00", b"\x04early payload"] {
+        let followed = [whole, rest].concat();
+        let Ok(Parsed::Done(_, length)) = parse_message(stage, &followed) else {
+            panic!("{followed:?}")
+        };
+        assert_eq!(length, whole.len(), "bytes after the message are not consumed");
     }
+    let Ok(Parsed::Done(message, _)) = parse_message(stage, whole) else { panic!("{whole:?}") };
+    message
+}
+
+/// Whether a reply is done after its last byte, and before it asks for no byte beyond it.
+pub fn whole_answer<T>(
+    parse: impl Fn(&[u8]) -> Result<Received<T>, AnswerError>,
+    whole: &[u8],
+) -> T {
+    for cut in 0..whole.len() {
+        let Ok(Received::Need(length)) = parse(&whole[..cut]) else { panic!("{whole:?} at {cut}") };
+        assert!((cut + 1..=whole.len()).contains(&length), "{whole:?} at {cut}: {length}");
+    }
+    let Ok(Received::Done(answer)) = parse(whole) else { panic!("{whole:?}") };
+    answer
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
 }
 
 #[test]
-fn limits_hold_to_the_byte() {
-    for (length, fits) in [(0, true), (1, true), (512, true), (513, false), (1 << 20, false)] {
-        let mut bytes = b"\x04\x01\x00\x50\x7f\x00\x00\x01".to_vec();
-        bytes.resize(8 + length, b'u');
-        let unfinished = if fits { Ok(Parsed::More) } else { Err(RequestError::UserTooLong) };
-        assert_eq!(request(&bytes), unfinished, "{length} without NUL");
-        bytes.push(0);
-        assert_eq!(request(&bytes).is_ok(), fits, "{length} with NUL");
+fn the_first_byte_tells_the_protocol() {
+    assert_eq!(first_protocol(b""), None);
+    for version in 0..=255 {
+        let (protocol, parsed) = match version {
+            4 => (Some(Protocol::Socks4), Ok(Parsed::More)),
+            5 => (Some(Protocol::Socks5), Ok(Parsed::More)),
+            other => (None, Err(RequestError::Version(other))),
+        };
+        assert_eq!(first_protocol(&[version]), protocol);
+        assert_eq!(first_protocol(&[version, 9, 9]), protocol);
+        assert_eq!(parse_message(Stage::First, &[version]), parsed);
     }
-    for (length, fits) in [(0, true), (253, true), (254, true), (255, true), (256, false)] {
-        let mut bytes = b"\x04\x01\x00\x50\x00\x00\x00\x01user\x00".to_vec();
-        bytes.resize(13 + length, b'n');
-        let unfinished = if fits { Ok(Parsed::More) } else { Err(RequestError::NameTooLong) };
-        assert_eq!(request(&bytes), unfinished, "{length} without NUL");
-        bytes.push(0);
-        assert_eq!(request(&bytes).is_ok(), fits, "{length} with NUL");
-    }
+    assert_eq!(parse_message(Stage::First, b""), Ok(Parsed::More));
 }
 
 #[test]
-fn the_longest_request_has_request_bytes_max_bytes() {
-    let request = Request {
+fn the_longest_message_of_each_stage_fits_into_a_small_buffer() {
+    let user = [b'u'; USER_BYTES_MAX];
+    let name = [b'n'; NAME_BYTES_MAX];
+    let request = |protocol| Request {
+        protocol,
         command: Command::Connect,
         port: 1,
-        host: Host::Name(&[b'n'; NAME_BYTES_MAX]),
-        user: &[b'u'; USER_BYTES_MAX],
+        host: Host::Name(&name),
+        user: if protocol == Protocol::Socks5 { b"" } else { &user },
     };
-    let mut bytes = Vec::new();
-    encode_request(&request, &mut bytes).unwrap();
-    assert_eq!(bytes.len(), 8 + 513 + 256);
-    assert_eq!(parse_request(&bytes), Ok(Parsed::Done(request, 8 + 513 + 256)));
+    for (protocol, stage, length) in [
+        (Protocol::Socks4a, Stage::First, 8 + 513 + 256),
+        (Protocol::Socks5, Stage::Request, 4 + 256 + 2),
+    ] {
+        let mut bytes = Vec::new();
+        encode_request(&request(protocol), &mut bytes).unwrap();
+        assert_eq!(bytes.len(), length);
+        assert_eq!(whole_message(stage, &bytes), Message::Request(request(protocol)));
+    }
+    let greeting = [&[5, 255][..], &[0; 255]].concat();
+    whole_message(Stage::First, &greeting);
+    let password = [&[1, 255][..], &[b'u'; 255], &[255], &[b'p'; 255]].concat();
+    whole_message(Stage::Password, &password);
 }
 
 #[test]
-fn an_encoded_request_parses_back_and_an_invalid_one_is_not_encoded() {
-    for whole in &VALID[..5] {
-        let Ok(Parsed::Done(read, _)) = request(whole) else { panic!() };
-        let mut again = Vec::new();
-        encode_request(&read, &mut again).unwrap();
-        assert_eq!(request(&again), Ok(Parsed::Done(read, again.len())));
+fn every_status_has_its_code_in_each_protocol() {
+    for (status, four, five) in [
+        (Status::Granted, 90, 0),
+        (Status::Failed, 91, 1),
+        (Status::NotAllowed, 91, 2),
+        (Status::NetworkUnreachable, 91, 3),
+        (Status::HostUnreachable, 91, 4),
+        (Status::Refused, 91, 5),
+        (Status::TimedOut, 91, 6),
+        (Status::CommandNotSupported, 91, 7),
+        (Status::AddressTypeNotSupported, 91, 8),
+        (Status::NoIdent, 92, 2),
+        (Status::OtherUser, 93, 2),
+    ] {
+        assert!(Status::ALL.contains(&status));
+        for (protocol, code) in
+            [(Protocol::Socks4, four), (Protocol::Socks4a, four), (Protocol::Socks5, five)]
+        {
+            assert_eq!(status.code(protocol), code, "{status:?}");
+            let back = Status::from_code(code, protocol).unwrap();
+            assert_eq!(back.code(protocol), code);
+            let reply = Answer::Reply(Reply::rejected(status));
+            assert_eq!((reply.code(protocol), reply.encode(protocol)[1]), (code, code));
+        }
     }
-    let base = Request { command: Command::Connect, port: 1, host: Host::Name(b"x"), user: b"" };
-    let refused = |request: Request<'_>| {
-        let mut out = Vec::new();
-        let error = encode_request(&request, &mut out).unwrap_err();
-        assert!(out.is_empty());
-        error
-    };
-    assert_eq!(refused(Request { user: b"a\0b", ..base }), EncodeError::User);
-    assert_eq!(refused(Request { user: &[b'u'; 513], ..base }), EncodeError::User);
-    assert_eq!(refused(Request { host: Host::Name(b""), ..base }), EncodeError::Name);
-    assert_eq!(refused(Request { host: Host::Name(b"a\0"), ..base }), EncodeError::Name);
-    assert_eq!(refused(Request { host: Host::Name(&[b'n'; 256]), ..base }), EncodeError::Name);
-    let marked = Host::Address(Ipv4Addr::new(0, 0, 0, 9));
-    assert_eq!(refused(Request { host: marked, ..base }), EncodeError::Address);
-}
-
-#[test]
-fn replies_have_version_zero_and_parse_back() {
-    let address = SocketAddrV4::new(Ipv4Addr::new(10, 1, 2, 3), 0x1234);
-    let bytes = Reply::granted(address).encode();
-    assert_eq!(bytes, [0, 90, 0x12, 0x34, 10, 1, 2, 3]);
-    assert_eq!(parse_reply(bytes), Ok(Reply::granted(address)));
-    for code in [Code::Rejected, Code::NoIdent, Code::OtherUser] {
-        let bytes = Reply::rejected(code).encode();
-        assert_eq!(bytes, [0, code as u8, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(parse_reply(bytes), Ok(Reply::rejected(code)));
-    }
-    for wrong in [[4, 90, 0, 0, 0, 0, 0, 0], [0, 89, 0, 0, 0, 0, 0, 0], [0, 94, 0, 0, 0, 0, 0, 0]] {
-        assert_eq!(parse_reply(wrong), Err(ReplyError { bytes: wrong }));
+    assert_eq!(Status::from_code(91, Protocol::Socks4), Some(Status::Failed));
+    assert_eq!(Status::from_code(2, Protocol::Socks5), Some(Status::NotAllowed));
+    for code in 0..=255 {
+        let is_known = |protocol| Status::from_code(code, protocol).is_some();
+        assert_eq!(is_known(Protocol::Socks4), (90..=93).contains(&code));
+        assert_eq!(is_known(Protocol::Socks5), code <= 8);
     }
 }
 
 #[test]
-fn commands_have_the_words_of_log_and_rules() {
+fn every_answer_has_its_bytes() {
+    let granted = |text| Answer::Reply(Reply::granted(address(text)));
+    let (v4, v6) = ("10.1.2.3:4660", "[2001:db8::9]:4660");
+    let rejected = Answer::Reply(Reply::rejected(Status::Refused));
+    for (answer, protocol, bytes) in [
+        (granted(v4), Protocol::Socks4, &[0, 90, 0x12, 0x34, 10, 1, 2, 3][..]),
+        (granted(v4), Protocol::Socks4a, &[0, 90, 0x12, 0x34, 10, 1, 2, 3]),
+        (granted(v6), Protocol::Socks4, &[0, 90, 0x12, 0x34, 0, 0, 0, 0]),
+        (granted("[::ffff:10.1.2.3]:1"), Protocol::Socks4, &[0, 90, 0, 1, 10, 1, 2, 3]),
+        (rejected, Protocol::Socks4, &[0, 91, 0, 0, 0, 0, 0, 0]),
+        (granted(v4), Protocol::Socks5, &[5, 0, 0, 1, 10, 1, 2, 3, 0x12, 0x34]),
+        (
+            granted(v6),
+            Protocol::Socks5,
+            b"\x05\0\0\x04\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x09\x12\x34",
+        ),
+        (granted("[::ffff:10.1.2.3]:1"), Protocol::Socks5, &[5, 0, 0, 1, 10, 1, 2, 3, 0, 1]),
+        (rejected, Protocol::Socks5, &[5, 5, 0, 1, 0, 0, 0, 0, 0, 0]),
+        (Answer::Method(Some(Method::None)), Protocol::Socks5, &[5, 0]),
+        (Answer::Method(Some(Method::Password)), Protocol::Socks5, &[5, 2]),
+        (Answer::Method(None), Protocol::Socks5, &[5, 255]),
+        (Answer::Password { accepted: true }, Protocol::Socks5, &[1, 0]),
+        (Answer::Password { accepted: false }, Protocol::Socks5, &[1, 1]),
+    ] {
+        assert_eq!(&*answer.encode(protocol), bytes, "{answer:?}");
+        assert_eq!(answer.code(protocol), bytes[1], "{answer:?}");
+        match answer {
+            Answer::Reply(_) => {
+                let reply = whole_answer(|bytes| parse_reply(protocol, bytes), bytes);
+                assert_eq!(reply.code, bytes[1]);
+            }
+            Answer::Method(method) => assert_eq!(whole_answer(parse_method, bytes), method),
+            Answer::Password { accepted } => {
+                assert_eq!(whole_answer(parse_password_status, bytes), accepted);
+            }
+        }
+    }
+}
+
+#[test]
+fn commands_and_protocols_have_the_words_of_log_and_rules() {
     assert_eq!([Command::Connect, Command::Bind].map(|one| one.to_string()), ["connect", "bind"]);
+    let protocols = [Protocol::Socks4, Protocol::Socks4a, Protocol::Socks5];
+    assert_eq!(protocols.map(|one| one.to_string()), ["4", "4a", "5"]);
 }

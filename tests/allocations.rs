@@ -6,7 +6,7 @@ use socku::server::Builder;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
@@ -23,9 +23,9 @@ fn allocations() -> usize {
 }
 
 /// The proxy in a thread of this program, where nothing is logged.
-fn start(splice: bool) -> SocketAddrV4 {
+fn start(splice: bool) -> SocketAddr {
     let server = Builder::with_rules("permit c 127.*.*.*\n")
-        .listen(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))
+        .listen((Ipv4Addr::LOCALHOST, 0).into())
         .nameserver("127.0.0.1:1".parse().unwrap())
         .splice(splice)
         .start()
@@ -36,7 +36,7 @@ fn start(splice: bool) -> SocketAddrV4 {
 }
 
 /// A session through the proxy: the client's end and the target's.
-fn connect(proxy: SocketAddrV4, listener: &TcpListener) -> (TcpStream, TcpStream) {
+fn connect(proxy: SocketAddr, listener: &TcpListener) -> (TcpStream, TcpStream) {
     let Ok(SocketAddr::V4(target)) = listener.local_addr() else { panic!() };
     let mut client = TcpStream::connect(proxy).unwrap();
     let [high, low] = target.port().to_be_bytes();
@@ -82,7 +82,7 @@ fn relay(mut from: &TcpStream, mut to: &TcpStream, total: usize) -> usize {
 }
 
 /// Opens, uses and closes one session after another; returns the number of allocations meanwhile.
-fn sessions(proxy: SocketAddrV4, listener: &TcpListener) -> usize {
+fn sessions(proxy: SocketAddr, listener: &TcpListener) -> usize {
     let before = allocations();
     for _ in 0..SESSIONS {
         let (mut client, mut target) = connect(proxy, listener);

@@ -8,7 +8,7 @@ mod common;
 use common::machine::CLOSED;
 use common::servers::*;
 use common::*;
-use socku::client::{Client, Doing, EncodeError, Error, ProxyAddress, Target};
+use socku::client::{Client, Doing, EncodeError, Error, ProxyAddress, Rejection, Target};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::thread;
@@ -63,7 +63,7 @@ fn a_connect_by_address_reaches_the_target_under_the_user_id() {
     let (mut stream, local) = client(proxy.address).user("bob").connect(address).unwrap();
     no_timeouts(&stream);
     let mut target = accept(&listener);
-    assert_eq!(target.peer_addr().unwrap(), local.into());
+    assert_eq!(target.peer_addr().unwrap(), local);
     stream.write_all(b"up").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_all(&mut target), b"up");
@@ -131,11 +131,11 @@ fn a_refusal_by_rule_is_rejected() {
     let proxy = Proxy::start("permit cb *.*.*.* user alice\n", &[]);
     let (_listener, address) = listener();
     let bob = client(proxy.address).user("bob");
-    assert!(matches!(bob.connect(address), Err(Error::Rejected)));
-    assert!(matches!(bob.bind(address), Err(Error::Rejected)));
+    assert!(matches!(bob.connect(address), Err(Error::Rejected(Rejection::Failed))));
+    assert!(matches!(bob.bind(address), Err(Error::Rejected(Rejection::Failed))));
     assert!(client(proxy.address).user("alice").connect(address).is_ok());
     let refused = client(proxy.address).user("alice").connect(CLOSED);
-    assert!(matches!(refused, Err(Error::Rejected)));
+    assert!(matches!(refused, Err(Error::Rejected(Rejection::Failed))));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_bind_reports_its_address_and_accept_gives_stream_and_peer() {
     peer.write_all(b"hello").unwrap();
     let (stream, address) = bound.accept().unwrap();
     no_timeouts(&stream);
-    assert_eq!(peer.local_addr().unwrap(), address.into());
+    assert_eq!(peer.local_addr().unwrap(), address);
     let mut stream = with_deadline(stream);
     stream.write_all(b"welcome").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -161,7 +161,7 @@ fn a_bind_that_another_peer_answers_is_rejected() {
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let bound = client(proxy.address).bind((Ipv4Addr::new(127, 0, 0, 9), 21)).unwrap();
     let _stranger = TcpStream::connect(bound.address()).unwrap();
-    assert!(matches!(bound.accept(), Err(Error::Rejected)));
+    assert!(matches!(bound.accept(), Err(Error::Rejected(Rejection::Failed))));
     assert_eq!(proxy.access(1).field("reason"), "wrong-peer");
 }
 
@@ -169,7 +169,7 @@ fn a_bind_that_another_peer_answers_is_rejected() {
 fn a_bind_that_nobody_answers_ends_by_the_time_out_of_proxy_or_client() {
     let proxy = Proxy::start(PERMIT_ALL, &["--bind-timeout", "1"]);
     let bound = client(proxy.address).bind((Ipv4Addr::LOCALHOST, 21)).unwrap();
-    assert!(matches!(bound.accept(), Err(Error::Rejected)));
+    assert!(matches!(bound.accept(), Err(Error::Rejected(Rejection::Failed))));
 
     let proxy = Proxy::start(PERMIT_ALL, &[]);
     let hasty = client(proxy.address).reply_timeout(SHORT);
@@ -207,13 +207,13 @@ fn a_bind_address_of_zeros_is_replaced_by_the_proxys_own() {
 #[test]
 fn every_code_of_a_refusal_is_an_error_of_its_own() {
     let error = |bytes| answering(bytes).connect(TARGET).unwrap_err();
-    assert!(matches!(error(&[0, 91, 0, 0, 0, 0, 0, 0]), Error::Rejected));
-    assert!(matches!(error(&[0, 92, 0, 0, 0, 0, 0, 0]), Error::NoIdent));
-    assert!(matches!(error(&[0, 93, 0, 0, 0, 0, 0, 0]), Error::OtherUser));
+    assert!(matches!(error(&[0, 91, 0, 0, 0, 0, 0, 0]), Error::Rejected(Rejection::Failed)));
+    assert!(matches!(error(&[0, 92, 0, 0, 0, 0, 0, 0]), Error::Rejected(Rejection::NoIdent)));
+    assert!(matches!(error(&[0, 93, 0, 0, 0, 0, 0, 0]), Error::Rejected(Rejection::OtherUser)));
 }
 
 #[test]
-fn an_answer_that_is_no_reply_is_a_protocol_error_with_its_bytes() {
+fn an_answer_that_is_no_reply_is_an_error_with_its_bytes() {
     let answers: [&[u8]; 6] = [
         &[4, 90, 0, 80, 192, 0, 2, 1],
         &[0, 94, 0, 80, 192, 0, 2, 1],
@@ -229,7 +229,12 @@ fn an_answer_that_is_no_reply_is_a_protocol_error_with_its_bytes() {
                 false => client.connect(TARGET).map(drop).unwrap_err(),
                 true => client.bind(TARGET).map(drop).unwrap_err(),
             };
-            assert!(matches!(&error, Error::Protocol(got) if got == bytes), "{error:?}");
+            let is_expected = match &error {
+                Error::Protocol(found) => found == bytes && bytes.len() == 8,
+                Error::Closed(found) => found == bytes && bytes.len() < 8,
+                _ => false,
+            };
+            assert!(is_expected, "{error:?}");
         }
     }
     let bound = scripted(|mut stream| {
@@ -238,7 +243,7 @@ fn an_answer_that_is_no_reply_is_a_protocol_error_with_its_bytes() {
     })
     .bind(TARGET)
     .unwrap();
-    assert!(matches!(bound.accept(), Err(Error::Protocol(got)) if got == [0, 90, 1]));
+    assert!(matches!(bound.accept(), Err(Error::Closed(got)) if got == [0, 90, 1]));
 }
 
 #[test]
@@ -269,7 +274,7 @@ fn drip(stream: &mut TcpStream, bytes: &[u8], pause: Duration) {
 #[test]
 fn a_dripping_reply_is_read_whole() {
     let client = scripted(|mut stream| drip(&mut stream, &GRANTED, Duration::from_millis(5)));
-    assert_eq!(client.connect(TARGET).unwrap().1, TARGET);
+    assert_eq!(client.connect(TARGET).unwrap().1, TARGET.into());
 }
 
 #[test]
@@ -306,7 +311,7 @@ fn a_time_out_may_be_zero_or_unlimited() {
     let error = answering(&GRANTED).reply_timeout(Duration::ZERO).connect(TARGET).unwrap_err();
     assert!(is_timeout(&error, Doing::Sending), "{error:?}");
     let patient = answering(&GRANTED).connect_timeout(Duration::MAX).reply_timeout(Duration::MAX);
-    assert_eq!(patient.connect(TARGET).unwrap().1, TARGET);
+    assert_eq!(patient.connect(TARGET).unwrap().1, TARGET.into());
 }
 
 #[test]
@@ -355,6 +360,9 @@ fn a_request_that_cannot_be_encoded_fails_before_a_connection_is_made() {
     }
     let marked = client(address).connect((Ipv4Addr::new(0, 0, 0, 7), 80));
     assert!(matches!(marked, Err(Error::Request(EncodeError::Address))));
+    let ipv6 = client(address).connect("[::1]:80").unwrap_err();
+    assert!(matches!(ipv6, Error::Request(EncodeError::Ipv6)));
+    assert_eq!(ipv6.to_string(), "SOCKS4 cannot ask for an IPv6 address: use SOCKS5");
     listener.set_nonblocking(true).unwrap();
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
@@ -363,14 +371,14 @@ fn a_request_that_cannot_be_encoded_fails_before_a_connection_is_made() {
 fn exactly_the_bytes_of_the_request_are_sent_even_at_the_limits() {
     let name = "n".repeat(255);
     let cases = [
-        (Target::Address(TARGET), vec![b'u'; 512]),
+        (Target::from(TARGET), vec![b'u'; 512]),
         (Target::from((&*name, 80)), vec![b'u'; 512]),
         (Target::Name("127.0.0.1".into(), 80), vec![]),
         (Target::from(("127.0.0.1", 80)), vec![0xff, b' ', b'\n']),
     ];
     for (target, user) in cases {
         let (address_4, name_4a) = match &target {
-            Target::Address(address) => (*address, None),
+            Target::Address(SocketAddr::V4(address)) => (*address, None),
             Target::Name(name, _) => (TARGET, Some(name)),
             other => panic!("{other:?}"),
         };
@@ -404,17 +412,31 @@ fn each_error_has_a_text_that_says_what_is_wrong() {
     let proxy = ProxyAddress::from("127.0.0.1:1080");
     let io = |doing, kind: ErrorKind| Error::Io { doing, proxy: proxy.clone(), error: kind.into() };
     let cases = [
-        (Error::Request(EncodeError::User), "the user id holds a NUL or exceeds 512 bytes"),
-        (Error::Rejected, "the SOCKS proxy refused, or could not make the connection (reply 91)"),
-        (Error::Protocol(vec![]), "the SOCKS proxy closed the connection without a reply"),
         (
-            Error::Protocol(vec![5, 255]),
-            "the SOCKS proxy closed the connection within its reply: 05 ff",
+            Error::Request(EncodeError::User),
+            "the user has more than 512 bytes or a NUL (SOCKS4), or none or more than \
+             255 bytes (SOCKS5)",
+        ),
+        (
+            Error::Rejected(Rejection::Failed),
+            "the SOCKS proxy rejected the request: it is not allowed or failed, the proxy does \
+             not say why",
+        ),
+        (
+            Error::Rejected(Rejection::Refused),
+            "the SOCKS proxy rejected the request: the target refused the connection",
+        ),
+        (Error::Closed(vec![]), "the SOCKS proxy closed the connection without an answer"),
+        (
+            Error::Closed(vec![5, 255]),
+            "the SOCKS proxy closed the connection within its answer: 05 ff",
         ),
         (
             Error::Protocol(b"HTTP/1.1".to_vec()),
-            "this is not how a SOCKS4 proxy replies: 48 54 54 50 2f 31 2e 31",
+            "this is not how a SOCKS proxy answers: 48 54 54 50 2f 31 2e 31",
         ),
+        (Error::NoMethod, "the SOCKS proxy requires an authentication that was not offered"),
+        (Error::WrongPassword, "the SOCKS proxy does not accept this user and password"),
         (
             io(Doing::Reply, ErrorKind::TimedOut),
             "time-out while waiting for the reply of the SOCKS proxy at 127.0.0.1:1080",

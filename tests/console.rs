@@ -312,7 +312,8 @@ fn a_session_that_fails_says_why_in_its_own_column() {
     let mut console = Console::start(&query, scripts, &[]);
     console.finish();
     shell.join().unwrap();
-    let refused = "<em>the SOCKS proxy refused, or could not make the connection (reply 91)</em>";
+    let refused = "<em>the SOCKS proxy rejected the request: it is not allowed or failed, the proxy \
+                   does not say why</em>";
     for (column, text) in [
         ("s0", "<em>not the name of a script</em>"),
         ("s1", refused),
@@ -362,7 +363,7 @@ fn a_name_goes_to_the_proxy_as_socks4a_and_an_address_as_socks4() {
     console.finish();
     assert_eq!(
         console.column("s0"),
-        "<em>the SOCKS proxy refused: the identd of this host names another user (reply 93)</em>"
+        "<em>the SOCKS proxy rejected the request: the identd of this host names another user</em>"
     );
 }
 
@@ -374,14 +375,14 @@ fn a_server_without_socks_and_one_that_is_not_there_give_different_reasons() {
     drop(stream);
     assert_eq!(
         console.column("s0"),
-        "<em>this is not how a SOCKS4 proxy replies: 48 54 54 50 2f 31 2e 31</em>"
+        "<em>this is not how a SOCKS proxy answers: 48 54 54 50 2f 31 2e 31</em>"
     );
     let (_, stream, mut console) = request_for("127.0.0.1", b"\0\x5a", asked);
     drop(stream);
     console.finish();
     assert_eq!(
         console.column("s0"),
-        "<em>the SOCKS proxy closed the connection within its reply: 00 5a</em>"
+        "<em>the SOCKS proxy closed the connection within its answer: 00 5a</em>"
     );
 }
 

@@ -209,6 +209,33 @@ fn a_client_without_a_descriptor_for_its_target_is_refused_and_others_continue()
     running.read_exact(&mut [0; 8]).unwrap();
 }
 
+/// The two questions about a name may have only one descriptor between them.
+#[test]
+fn a_silent_aaaa_server_refuses_no_name_when_descriptors_are_short() {
+    if !can_run(&["prlimit"]) {
+        return;
+    }
+    let target = echo_server();
+    let server = NameServer::start_both(|question| match question.is_aaaa {
+        true => vec![],
+        false => addresses(question, &[[127, 0, 0, 1]]),
+    });
+    let flags = ["--nameserver", &server.address.to_string(), "--dns-timeout", "4"];
+    let proxy = start_with(40, &flags);
+    let mut idle = fill(&proxy);
+    idle.drain(..8);
+    let asking: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut stream = proxy.dial();
+            stream.write_all(&request_4a(1, b"one.test", target.port(), b"")).unwrap();
+            stream
+        })
+        .collect();
+    for mut stream in asking {
+        assert_eq!(read_reply(&mut stream).0, 90);
+    }
+}
+
 /// The query they wait for needs a descriptor as well.
 #[test]
 fn clients_waiting_for_a_name_are_served_in_turn_when_descriptors_are_short() {
@@ -365,7 +392,7 @@ fn a_user_who_cannot_read_the_rules_is_warned_about_and_the_rules_stay() {
     let mut command = common::socku(&flags);
     command.arg(&file);
     let proxy = Proxy::spawn(command, file);
-    proxy.wait_log("changes will not be read as --user");
+    proxy.wait_log("--user may not read it, so changes will not take effect");
     proxy.signal("HUP");
     let error = proxy.wait_log("the rules in force stay");
     assert!(error.contains("Permission denied"), "{error}");

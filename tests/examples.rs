@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use socku::client::Error;
+use socku::client::{Error, Rejection};
 use std::io::{Read, Write};
 use std::process::Command;
 use std::thread;
@@ -46,7 +46,7 @@ fn the_example_fetch_prints_the_page() {
     let output = example("fetch").args(["--proxy", &proxy_text, &url]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(text, format!("fetch: {}\n", Error::Rejected));
+    assert_eq!(text, format!("fetch: {}\n", Error::Rejected(Rejection::Failed)));
 }
 
 #[test]

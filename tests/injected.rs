@@ -5,9 +5,10 @@
 mod common;
 
 use common::machine::replace;
+use common::socks5::greeting;
 use common::tools::{Strace, can_run};
 use common::{
-    MODES, PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request, reset,
+    MODES, PERMIT_ALL, Proxy, accept, echo_server, listener, read_all, read_reply, request, reset,
     scratch_directory, wait_until,
 };
 use std::fs;
@@ -83,6 +84,25 @@ fn a_client_that_cannot_be_registered_gets_reply_91_and_the_next_is_served() {
         assert_eq!(strace.injected(), 1);
     }
     assert_echo(&mut running);
+}
+
+/// The client waits in the kernel's queue until there is room for it, so that its greeting is there
+/// when it is accepted.
+#[test]
+fn a_client_of_socks5_that_cannot_be_registered_is_told_in_its_own_protocol() {
+    if !can_run(&["strace"]) {
+        return;
+    }
+    let mut proxy = Proxy::start(PERMIT_ALL, &["--max-sessions", "1"]);
+    let held = proxy.connect(echo_server());
+    let mut refused = proxy.dial();
+    refused.write_all(&greeting(&[0])).unwrap();
+    let strace = attach(&proxy, &["trace=epoll_ctl", "inject=epoll_ctl:error=ENOMEM:when=1"]);
+    drop(held);
+    assert_eq!(read_all(&mut refused), [5, 255]);
+    assert_eq!(strace.injected(), 1);
+    drop((refused, strace));
+    proxy.wait_idle();
 }
 
 #[test]

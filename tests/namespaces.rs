@@ -45,7 +45,7 @@ fn every_failure_to_reach_a_target_has_its_reason_and_is_reported_at_once() {
             ("10.9.21.1:80", "unreachable"),
             ("10.9.22.1:80", "prohibited"),
             ("10.9.23.1:80", "unreachable"),
-            ("10.8.0.1:80", "unreachable"),
+            ("10.8.0.1:80", "network-unreachable"),
         ]
         .into_iter()
         .enumerate()
@@ -103,7 +103,7 @@ fn no_address_of_this_host_leads_back_into_the_proxy() {
             id += 1;
             assert_eq!(proxy.access(id).field("reason"), "loop", "{address}");
         }
-        for (address, reason) in [("10.9.0.2", "refused"), ("10.9.0.255", "unreachable")] {
+        for (address, reason) in [("10.9.0.2", "refused"), ("10.9.0.255", "network-unreachable")] {
             assert_eq!(ask(&proxy, &format!("{address}:{port}")).0, 91, "{address}");
             id += 1;
             assert_eq!(proxy.access(id).field("reason"), reason, "{address}");

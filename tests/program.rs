@@ -83,8 +83,8 @@ fn a_wrong_command_line_is_exit_code_2_and_one_line_with_flag_and_expectation() 
     for (arguments, flag, expected) in [
         (&["--listen", "nowhere"][..], "--listen", "expected ADDR:PORT"),
         (&["-l", "127.0.0.1:99999"], "--listen", "expected ADDR:PORT"),
-        (&["-o", "localhost"], "--outbound", "expected an IPv4 address"),
-        (&["--bind-address", "x"], "--bind-address", "expected an IPv4 address"),
+        (&["-o", "localhost"], "--outbound", "expected an IPv4 or IPv6 address"),
+        (&["--bind-address", "x"], "--bind-address", "expected an IPv4 or IPv6 address"),
         (&["--bind-ports", "2000-1000"], "--bind-ports", "expected LOW-HIGH"),
         (&["--nameserver", "dns.example"], "--nameserver", "expected ADDR[:PORT]"),
         (&["--max-sessions", "many"], "--max-sessions", "expected a number from 1"),
@@ -159,6 +159,10 @@ fn explain_exits_with_3_for_a_no_and_with_0_otherwise() {
         ("c 224.1.1.1:80", 3),
         ("c www.example.com:80", 0),
         ("c www.example.com:0", 3),
+        ("c [2001:db8::1]:443 from 2001:db8:1::2 user alice", 0),
+        ("c [::1]:80 from ::1", 0),
+        ("c [::1]:80 from 2001:db8:1::2 user alice auth", 3),
+        ("c www.example.com=[fd00:ec2::254]:80", 3),
     ] {
         let (code, out, error) = outcome(&mut socku(&["-c", rules, "-e", question]));
         assert_eq!((code, error.as_str()), (expected, ""), "{question}: {out}");

@@ -94,7 +94,7 @@ fn another_version_is_closed_without_a_reply_and_another_command_refused() {
     let mut proxy = Proxy::start(PERMIT_ALL, &[]);
     let target = "127.0.0.1:80".parse().unwrap();
     let mut id = 0;
-    for version in [0, 1, 3, 5, b'G', 255] {
+    for version in [0, 1, 3, 6, b'G', 255] {
         let mut bytes = request(1, target, b"");
         bytes[0] = version;
         let mut stream = proxy.dial();

@@ -13,18 +13,18 @@ use socku::server::{Builder, Error, Handle, Server, Step};
 use std::error::Error as _;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 const PERMIT: &str = "permit c 127.*.*.*\n";
 const DENY: &str = "deny c 127.*.*.*\n";
-const ANY_PORT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A server that runs in a thread of its own.
 struct Running {
-    address: SocketAddrV4,
+    address: SocketAddr,
     handle: Handle,
     thread: JoinHandle<Result<(), Error>>,
 }
@@ -63,7 +63,7 @@ fn assert_echo(stream: &mut TcpStream) {
 }
 
 /// Waits until the proxy accepts no more clients.
-fn wait_refused(address: SocketAddrV4) {
+fn wait_refused(address: SocketAddr) {
     wait_until("the listener to close", || TcpStream::connect(address).err());
 }
 
@@ -170,7 +170,7 @@ fn a_reload_reads_the_rules_again_and_sessions_go_on() {
     }
     replace(&file, DENY);
     server.handle.reload();
-    let is_denied = || matches!(server.client().connect(echo), Err(client::Error::Rejected));
+    let is_denied = || matches!(server.client().connect(echo), Err(client::Error::Rejected(_)));
     wait_until("the new rules", || is_denied().then_some(()));
     assert_echo(&mut session);
     drop(session);
@@ -199,6 +199,7 @@ fn the_address_has_the_port_that_was_chosen_and_clients_may_connect_before_run()
 #[test]
 fn an_error_of_a_start_says_what_was_found_and_expected_and_has_its_source() {
     let (_taken, taken) = listener();
+    let taken = SocketAddr::V4(taken);
     let listen = Builder::with_rules(PERMIT).listen(taken).start().unwrap_err();
     assert!(matches!(&listen, Error::Listen { address, .. } if *address == taken));
     assert_eq!(listen.to_string(), format!("--listen {taken}"));
@@ -215,7 +216,21 @@ fn an_error_of_a_start_says_what_was_found_and_expected_and_has_its_source() {
     let rules = Builder::with_rules("permit c 1.2.3.4\npermit q 1.2.3.4\n").start().unwrap_err();
     assert!(matches!(rules, Error::Rules(_)));
     assert!(rules.to_string().starts_with("rules:2: found `q`, expected"), "{rules}");
+    let users = Builder::with_rules(PERMIT).users("alice:secret\nsecret\n").start().unwrap_err();
+    assert!(matches!(users, Error::Users(_)));
+    assert_eq!(users.to_string(), "users:2: found a line without a colon, expected NAME:PASSWORD");
+    let missing = Builder::with_rules(PERMIT).users_file("/no/such/file").start().unwrap_err();
+    assert!(missing.to_string().starts_with("/no/such/file: "), "{missing}");
     let missing = Builder::with_rule_file("/no/such/file").start().unwrap_err();
     assert!(missing.to_string().starts_with("/no/such/file: "), "{missing}");
     assert_ne!(Step::EventLoop.to_string(), Step::Wait.to_string());
+}
+
+#[test]
+fn users_given_as_text_are_not_shown() {
+    let builder = Builder::with_rules(PERMIT).listen(ANY_PORT).users("alice:secret");
+    let numbers = format!("{:?}", b"secret");
+    let shown = format!("{builder:?}");
+    assert!(shown.contains("Text") && !shown.contains(numbers.trim_matches(['[', ']'])), "{shown}");
+    drop(builder.start().unwrap());
 }

@@ -8,7 +8,7 @@ mod common;
 use common::wait_until;
 use socku::server::Builder;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::thread;
 
@@ -25,7 +25,7 @@ fn signals_are_left_alone_unless_the_server_is_told_to_take_them_over() {
     let before = handled();
     assert_eq!(before.len(), 2);
     let builder = Builder::with_rules("permit c 127.*.*.*\n")
-        .listen(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))
+        .listen((Ipv4Addr::LOCALHOST, 0).into())
         .nameserver("127.0.0.1:1".parse().unwrap());
     let server = builder.clone().start().unwrap();
     let handle = server.handle();

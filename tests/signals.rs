@@ -76,7 +76,7 @@ fn hup_reads_the_rules_again_and_a_bad_file_changes_nothing() {
     assert_eq!(code(&proxy, echo), 91);
     fs::remove_file(&proxy.rule_file).unwrap();
     proxy.signal("HUP");
-    proxy.wait_log(&format!("{file}: No such file"));
+    proxy.wait_log(&format!("{file}: no such file"));
     assert_eq!(code(&proxy, echo), 91);
     // By the rule in force: without any rule the request would be refused as well.
     proxy.wait_logs("rule=1 reply=91 reason=denied", 3);

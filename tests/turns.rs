@@ -10,6 +10,7 @@ use common::machine::can_open;
 use common::servers::*;
 use common::traffic::full_listener;
 use common::*;
+use socku::internals::address::PerFamily;
 use socku::internals::dns::{Hosts, Resolver, ResolverSettings};
 use socku::internals::net::MioNet;
 use socku::internals::reactor::Reactor;
@@ -19,7 +20,7 @@ use socku::internals::settings::{Durations, Settings};
 use socku::internals::time::Millis;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ const NOBODY: SocketAddrV4 = common::machine::CLOSED;
 
 struct Loop {
     reactor: Reactor<MioNet>,
-    address: SocketAddrV4,
+    address: SocketAddr,
 }
 
 impl Loop {
@@ -56,8 +57,8 @@ impl Loop {
         };
         shorten(&mut durations);
         let settings = Settings {
-            outbound: None,
-            bind_address: None,
+            outbound: PerFamily::default(),
+            bind_address: PerFamily::default(),
             bind_ports: None,
             max_sessions: 2 * WAITERS,
             max_per_source: None,
@@ -77,7 +78,7 @@ impl Loop {
         let resolver = Resolver::new(names, Hosts::default(), Box::new(|| 4711));
         let rules = RuleSet::parse(rules.as_bytes()).unwrap();
         let mut reactor = Reactor::new(MioNet::new().unwrap(), settings, rules, resolver);
-        let address = reactor.listen(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = reactor.listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         Loop { reactor, address }
     }
 
@@ -111,16 +112,16 @@ impl Loop {
     }
 }
 
-/// The question that a name server was asked.
+/// The question for IPv4 addresses that a name server was asked. The name has no others.
 fn question(server: &UdpSocket) -> Question {
-    let mut bytes = [0; 512];
-    let (length, from) = server.recv_from(&mut bytes).unwrap();
-    Question {
-        bytes: bytes[..length].to_vec(),
-        name: "name.test".into(),
-        tcp: false,
-        from,
-        number: 0,
+    loop {
+        let mut bytes = [0; 512];
+        let (length, from) = server.recv_from(&mut bytes).unwrap();
+        let question = Question::read(&bytes[..length], false, from, 0);
+        if !question.is_aaaa {
+            return question;
+        }
+        server.send_to(&no_address(&question)[0], from).unwrap();
     }
 }
 

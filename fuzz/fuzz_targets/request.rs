@@ -4,4 +4,4 @@
 #[path = "../../tests/targets/mod.rs"]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::request(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::wire::request(bytes));

@@ -2,7 +2,8 @@
 
 use super::error::{Doing, Error};
 use super::proxy::Proxy;
-use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use crate::wire::Protocol;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A proxy that listens for one connection on our behalf: what [`Client::bind`] gives. Dropping
@@ -25,6 +26,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Bound {
     proxy: Proxy,
+    protocol: Protocol,
     address: SocketAddr,
     reply_timeout: Duration,
 }
@@ -32,21 +34,23 @@ pub struct Bound {
 impl Bound {
     pub(super) fn new(
         proxy: Proxy,
-        address: SocketAddrV4,
+        protocol: Protocol,
+        address: SocketAddr,
         reply_timeout: Duration,
     ) -> Result<Bound, Error> {
         // "If the DSTIP in the reply is 0 [...], the client should replace it by the IP address
-        // of the SOCKS server" (Ying-Da Lee's text on BIND).
+        // of the SOCKS server" (Ying-Da Lee's text on BIND). Proxies do likewise in SOCKS5.
         let ip = match address.ip() {
             ip if ip.is_unspecified() => proxy.ip()?,
-            ip => (*ip).into(),
+            ip => ip,
         };
-        Ok(Bound { proxy, address: SocketAddr::new(ip, address.port()), reply_timeout })
+        let address = SocketAddr::new(ip, address.port());
+        Ok(Bound { proxy, protocol, address, reply_timeout })
     }
 
     /// The address to pass on to the peer: that of the first reply, with the proxy's own address in
-    /// place of 0.0.0.0. It is an IPv6 address only if the proxy replied with 0.0.0.0 and was
-    /// itself reached over IPv6.
+    /// place of an unspecified one (0.0.0.0 or ::) or of a name. With SOCKS4 it is an IPv6 address
+    /// only if the proxy replied with 0.0.0.0 and was itself reached over IPv6.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -57,10 +61,11 @@ impl Bound {
     /// # Errors
     ///
     /// [`Error::Rejected`] when another peer than the expected one connected to the proxy, or none
-    /// within the proxy's own time. [`Error::Protocol`] and [`Error::Io`] as for the first reply.
-    pub fn accept(mut self) -> Result<(TcpStream, SocketAddrV4), Error> {
+    /// within the proxy's own time. [`Error::Protocol`], [`Error::Closed`] and [`Error::Io`] as for
+    /// the first reply.
+    pub fn accept(mut self) -> Result<(TcpStream, SocketAddr), Error> {
         self.proxy.set_deadline(self.reply_timeout);
-        let peer = self.proxy.granted(Doing::Peer)?;
+        let peer = self.proxy.granted(self.protocol, Doing::Peer)?;
         Ok((self.proxy.into_stream()?, peer))
     }
 }

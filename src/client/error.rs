@@ -1,7 +1,8 @@
 //! Errors of a request, for programs and for people.
 
 use super::address::ProxyAddress;
-use crate::wire::{EncodeError, NAME_BYTES_MAX, REPLY_BYTES, USER_BYTES_MAX};
+use super::rejection::Rejection;
+use crate::wire::{CREDENTIAL_BYTES_MAX, EncodeError, NAME_BYTES_MAX, USER_BYTES_MAX};
 use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -11,22 +12,25 @@ use std::io::{self, ErrorKind};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The target, given here, is no IPv4 address and not of the form `HOST:PORT`. Nothing has
-    /// been sent.
+    /// The target, given here, is not of the form `HOST:PORT` or `[IPV6]:PORT`. Nothing has been
+    /// sent.
     Target(String),
-    /// The request cannot be put into bytes: the user id or the name is too long or holds a
-    /// NUL, the name is empty, or the address is 0.0.0.x. Nothing has been sent.
+    /// The request cannot be put into bytes: the user, the password or the name is too long, empty
+    /// or holds a NUL, or SOCKS4 is to ask for one of the addresses 0.0.0.1 to 0.0.0.255 or
+    /// for one of IPv6. Nothing has
+    /// been sent.
     Request(EncodeError),
-    /// Reply 91: a rule forbids it, the target could not be reached, or the peer of a BIND was
-    /// another one or did not come. SOCKS4 does not say which.
-    Rejected,
-    /// Reply 92: the proxy requires an identd on this host and got no answer from it.
-    NoIdent,
-    /// Reply 93: this host's identd gave the proxy another user than the user id.
-    OtherUser,
-    /// The proxy's answer is no SOCKS4 reply. These are its bytes: eight, or fewer (maybe none) if
-    /// the connection ended after them.
+    /// The proxy has read the request and rejected it, or could not do what it asks for.
+    Rejected(Rejection),
+    /// SOCKS5: the proxy accepts no authentication method that the client offers. Without
+    /// [`Client::password`](super::Client::password) that is only "none".
+    NoMethod,
+    /// SOCKS5: the proxy does not accept this user and password.
+    WrongPassword,
+    /// The proxy's answer, given here as far as it has been read, is not of the protocol.
     Protocol(Vec<u8>),
+    /// The proxy closed the connection in place of its answer, or after these bytes of it.
+    Closed(Vec<u8>),
     /// A system call failed, or a time-out ([`ErrorKind::TimedOut`]) has passed.
     Io {
         /// The step that failed.
@@ -46,7 +50,10 @@ pub enum Doing {
     LookingUp,
     /// Connecting to the proxy.
     Connecting,
-    /// Sending the request.
+    /// SOCKS5: waiting for the proxy to choose a method of authentication, or to check the
+    /// password.
+    Authenticating,
+    /// Sending the request, or what comes before it.
     Sending,
     /// Waiting for the reply, of a BIND the first one.
     Reply,
@@ -71,27 +78,30 @@ impl fmt::Display for Error {
         match self {
             Error::Target(found) => write!(
                 f,
-                "the target {found:?}: expected HOST:PORT, with a name or an IPv4 address as HOST"
+                "the target {found:?}: expected HOST:PORT, with a name or an address as HOST \
+                 (an IPv6 address in brackets)"
             ),
-            Error::Request(EncodeError::User) => {
-                write!(f, "the user id holds a NUL or exceeds {USER_BYTES_MAX} bytes")
+            Error::Request(error) => request(*error, f),
+            Error::Rejected(rejection) => {
+                write!(f, "the SOCKS proxy rejected the request: {rejection}")
             }
-            Error::Request(EncodeError::Name) => {
-                write!(f, "the name is empty, holds a NUL or exceeds {NAME_BYTES_MAX} bytes")
+            Error::NoMethod => {
+                f.write_str("the SOCKS proxy requires an authentication that was not offered")
             }
-            Error::Request(EncodeError::Address) => {
-                f.write_str("SOCKS4 cannot ask for an address of the form 0.0.0.x")
+            Error::WrongPassword => {
+                f.write_str("the SOCKS proxy does not accept this user and password")
             }
-            Error::Rejected => {
-                f.write_str("the SOCKS proxy refused, or could not make the connection (reply 91)")
+            Error::Protocol(bytes) => {
+                f.write_str("this is not how a SOCKS proxy answers:")?;
+                hex(bytes, f)
             }
-            Error::NoIdent => f.write_str(
-                "the SOCKS proxy refused: it got no answer from the identd of this host (reply 92)",
-            ),
-            Error::OtherUser => f.write_str(
-                "the SOCKS proxy refused: the identd of this host names another user (reply 93)",
-            ),
-            Error::Protocol(bytes) => protocol(bytes, f),
+            Error::Closed(bytes) if bytes.is_empty() => {
+                f.write_str("the SOCKS proxy closed the connection without an answer")
+            }
+            Error::Closed(bytes) => {
+                f.write_str("the SOCKS proxy closed the connection within its answer:")?;
+                hex(bytes, f)
+            }
             Error::Io { doing, proxy, error } if error.kind() == ErrorKind::TimedOut => {
                 write!(f, "time-out while {doing} the SOCKS proxy at {proxy}")
             }
@@ -102,14 +112,27 @@ impl fmt::Display for Error {
     }
 }
 
-fn protocol(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if bytes.is_empty() {
-        return f.write_str("the SOCKS proxy closed the connection without a reply");
+fn request(error: EncodeError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        EncodeError::User => write!(
+            f,
+            "the user has more than {USER_BYTES_MAX} bytes or a NUL (SOCKS4), or none or more than \
+             {CREDENTIAL_BYTES_MAX} bytes (SOCKS5)"
+        ),
+        EncodeError::Password => {
+            write!(f, "the password is empty or longer than {CREDENTIAL_BYTES_MAX} bytes")
+        }
+        EncodeError::Name => {
+            write!(f, "the name is empty, holds a NUL or exceeds {NAME_BYTES_MAX} bytes")
+        }
+        EncodeError::Address => {
+            f.write_str("SOCKS4 cannot ask for the addresses 0.0.0.1 to 0.0.0.255")
+        }
+        EncodeError::Ipv6 => f.write_str("SOCKS4 cannot ask for an IPv6 address: use SOCKS5"),
     }
-    f.write_str(match bytes.len() {
-        ..REPLY_BYTES => "the SOCKS proxy closed the connection within its reply:",
-        _ => "this is not how a SOCKS4 proxy replies:",
-    })?;
+}
+
+fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, " {byte:02x}"))
 }
 
@@ -118,6 +141,7 @@ impl fmt::Display for Doing {
         f.write_str(match self {
             Doing::LookingUp => "looking up the name of",
             Doing::Connecting => "connecting to",
+            Doing::Authenticating => "authenticating with",
             Doing::Sending => "sending the request to",
             Doing::Reply => "waiting for the reply of",
             Doing::Peer => "waiting for the peer's connection to",

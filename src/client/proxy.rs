@@ -2,9 +2,10 @@
 
 use super::address::ProxyAddress;
 use super::error::{Doing, Error};
-use crate::wire::{self, Code, REPLY_BYTES};
+use super::rejection::Rejection;
+use crate::wire::{self, AnswerError, Protocol, Received};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// A connection to a proxy.
@@ -46,7 +47,7 @@ impl Proxy {
         }
     }
 
-    /// Sends all of a request.
+    /// Sends all of these bytes.
     pub fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             match self.write(bytes) {
@@ -64,25 +65,43 @@ impl Proxy {
     }
 
     /// Reads one reply, not a byte more, and gives the address of a grant.
-    pub fn granted(&mut self, doing: Doing) -> Result<SocketAddrV4, Error> {
-        let mut bytes = [0; REPLY_BYTES];
-        let mut length = 0;
-        while length < REPLY_BYTES {
-            match self.read(&mut bytes[length..]) {
-                Ok(0) => return Err(Error::Protocol(bytes[..length].to_vec())),
-                Ok(count) => length += count,
+    pub fn granted(&mut self, protocol: Protocol, doing: Doing) -> Result<SocketAddr, Error> {
+        let reply = self.receive(doing, |bytes| wire::parse_reply(protocol, bytes))?;
+        match Rejection::from_code(reply.code, protocol) {
+            None => Ok(reply.address),
+            Some(rejection) => Err(Error::Rejected(rejection)),
+        }
+    }
+
+    /// Reads one answer, not a byte more: `parse` says how many are needed.
+    pub fn receive<T>(
+        &mut self,
+        doing: Doing,
+        parse: impl Fn(&[u8]) -> Result<Received<T>, AnswerError>,
+    ) -> Result<T, Error> {
+        let mut bytes = Vec::new();
+        loop {
+            match parse(&bytes) {
+                Ok(Received::Done(answer)) => return Ok(answer),
+                Ok(Received::Need(length)) => self.fill(&mut bytes, length, doing)?,
+                Err(AnswerError) => return Err(Error::Protocol(bytes)),
+            }
+        }
+    }
+
+    /// Reads until there are `length` bytes.
+    fn fill(&mut self, bytes: &mut Vec<u8>, length: usize, doing: Doing) -> Result<(), Error> {
+        let mut filled = bytes.len();
+        bytes.resize(length, 0);
+        while filled < length {
+            match self.read(&mut bytes[filled..]) {
+                Ok(0) => return Err(Error::Closed(bytes[..filled].to_vec())),
+                Ok(count) => filled += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::io(doing, &self.address, error)),
             }
         }
-        let reply =
-            wire::parse_reply(bytes).map_err(|error| Error::Protocol(error.bytes.into()))?;
-        match reply.code {
-            Code::Granted => Ok(reply.address),
-            Code::Rejected => Err(Error::Rejected),
-            Code::NoIdent => Err(Error::NoIdent),
-            Code::OtherUser => Err(Error::OtherUser),
-        }
+        Ok(())
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
@@ -90,7 +109,7 @@ impl Proxy {
         self.stream.read(bytes)
     }
 
-    /// The proxy's address as the kernel has it, so never 0.0.0.0.
+    /// The proxy's address as the kernel has it, so never an unspecified one.
     pub fn ip(&self) -> Result<IpAddr, Error> {
         let peer = self.stream.peer_addr();
         let peer = peer.map_err(|error| Error::io(Doing::Reply, &self.address, error))?;
@@ -130,7 +149,7 @@ fn reach(addresses: &[SocketAddr], most: Duration) -> io::Result<TcpStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
     const SECONDS: Duration = Duration::from_secs(20);
     /// A port that the kernel never hands out, so no other test comes to listen there.

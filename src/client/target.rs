@@ -3,18 +3,19 @@
 use super::error::Error;
 use crate::wire::Host;
 use std::borrow::Cow;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// The target of a CONNECT, or the peer that a BIND expects.
 ///
 /// Most callers need not name it. [`Client::connect`] and [`Client::bind`] take
 ///
-/// - text of the form `"HOST:PORT"` (`&str`, `&String`, `String`),
+/// - text of the form `"HOST:PORT"` (`&str`, `&String`, `String`), an IPv6 address in brackets,
 /// - a pair of host and port: `("www.example.com", 80)`, `(Ipv4Addr::LOCALHOST, 80)`,
-/// - an address: [`SocketAddrV4`], or a [`SocketAddr`] that holds one.
+/// - an address: [`SocketAddr`], [`SocketAddrV4`], [`SocketAddrV6`].
 ///
-/// A dotted quad in a text becomes an address, so that proxies without SOCKS4A understand it.
-/// Anything else is a name.
+/// An address in a text becomes an address, so that a proxy that resolves no names understands it.
+/// Anything else is a name. IPv6 addresses need SOCKS5, [`Client::socks5`]; one that holds an IPv4
+/// address (`::ffff:192.0.2.1`) is sent as that. Flow label and scope are not sent.
 ///
 /// ```
 /// use socku::client::Target;
@@ -29,19 +30,24 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 /// assert_eq!(Target::from(("127.0.0.1", 80)), local);
 /// assert_eq!(Target::try_from("127.0.0.1:80").unwrap(), local);
 ///
+/// let ipv6 = Target::Address("[2001:db8::1]:80".parse().unwrap());
+/// assert_eq!(Target::from(("2001:db8::1", 80)), ipv6);
+/// assert_eq!(Target::try_from("[2001:db8::1]:80").unwrap(), ipv6);
+///
 /// let error = Target::try_from("www.example.com").unwrap_err();
 /// assert!(error.to_string().contains("expected HOST:PORT"));
 /// ```
 ///
 /// [`Client::connect`]: super::Client::connect
 /// [`Client::bind`]: super::Client::bind
+/// [`Client::socks5`]: super::Client::socks5
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target<'a> {
-    /// An address: a SOCKS4 request. 0.0.0.x with x not 0 cannot be asked for: it is the mark of
-    /// SOCKS4A.
-    Address(SocketAddrV4),
-    /// A name, which the proxy resolves, and a port: a SOCKS4A request. The name must not be
+    /// An address. SOCKS4 cannot ask for one of IPv6, nor for 0.0.0.x with x not 0, which is the
+    /// mark of SOCKS4A: such a request fails before anything is sent.
+    Address(SocketAddr),
+    /// A name, which the proxy resolves (with SOCKS4A or SOCKS5), and a port. The name must not be
     /// empty, hold a NUL or exceed [`NAME_BYTES_MAX`](super::NAME_BYTES_MAX). The proxy decides
     /// whether it is a host name.
     Name(Cow<'a, str>, u16),
@@ -50,36 +56,68 @@ pub enum Target<'a> {
 impl<'a> Target<'a> {
     pub(super) fn parts(&self) -> (Host<'_>, u16) {
         match self {
-            Target::Address(address) => (Host::Address(*address.ip()), address.port()),
+            Target::Address(address) => {
+                (Host::Address(address.ip().to_canonical()), address.port())
+            }
             Target::Name(name, port) => (Host::Name(name.as_bytes()), *port),
         }
     }
 
     fn of(host: Cow<'a, str>, port: u16) -> Target<'a> {
-        match host.parse::<Ipv4Addr>() {
+        match host.parse::<IpAddr>() {
             Ok(address) => Target::from((address, port)),
             Err(_) => Target::Name(host, port),
         }
     }
 }
 
-/// Host and port of `HOST:PORT`.
+/// Host and port of `HOST:PORT` or `[IPV6]:PORT`; the host without brackets.
 fn split(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().ok().filter(|_| is_number)?;
-    (!host.is_empty() && !host.contains(':')).then_some((host, port))
+    match host.strip_prefix('[') {
+        Some(rest) => {
+            let address = rest.strip_suffix(']')?;
+            address.parse::<Ipv6Addr>().is_ok().then_some((address, port))
+        }
+        None => (!host.is_empty() && !host.contains(':')).then_some((host, port)),
+    }
 }
 
-impl From<SocketAddrV4> for Target<'_> {
-    fn from(address: SocketAddrV4) -> Self {
+impl From<SocketAddr> for Target<'_> {
+    fn from(address: SocketAddr) -> Self {
         Target::Address(address)
     }
 }
 
+impl From<SocketAddrV4> for Target<'_> {
+    fn from(address: SocketAddrV4) -> Self {
+        Target::Address(address.into())
+    }
+}
+
+impl From<SocketAddrV6> for Target<'_> {
+    fn from(address: SocketAddrV6) -> Self {
+        Target::Address(address.into())
+    }
+}
+
+impl From<(IpAddr, u16)> for Target<'_> {
+    fn from(address: (IpAddr, u16)) -> Self {
+        Target::Address(address.into())
+    }
+}
+
 impl From<(Ipv4Addr, u16)> for Target<'_> {
-    fn from((address, port): (Ipv4Addr, u16)) -> Self {
-        Target::Address(SocketAddrV4::new(address, port))
+    fn from(address: (Ipv4Addr, u16)) -> Self {
+        Target::Address(address.into())
+    }
+}
+
+impl From<(Ipv6Addr, u16)> for Target<'_> {
+    fn from(address: (Ipv6Addr, u16)) -> Self {
+        Target::Address(address.into())
     }
 }
 
@@ -92,18 +130,6 @@ impl<'a> From<(&'a str, u16)> for Target<'a> {
 impl From<(String, u16)> for Target<'_> {
     fn from((host, port): (String, u16)) -> Self {
         Target::of(host.into(), port)
-    }
-}
-
-/// Fails with [`Error::Target`] for an IPv6 address.
-impl TryFrom<SocketAddr> for Target<'_> {
-    type Error = Error;
-
-    fn try_from(address: SocketAddr) -> Result<Self, Error> {
-        match address {
-            SocketAddr::V4(address) => Ok(address.into()),
-            SocketAddr::V6(_) => Err(Error::Target(address.to_string())),
-        }
     }
 }
 
@@ -147,14 +173,18 @@ mod tests {
         for (text, expected) in [
             ("a:1", Target::Name("a".into(), 1)),
             ("WWW.example.com.:65535", Target::Name("WWW.example.com.".into(), 65535)),
-            ("1.2.3.4:0", Target::Address(SocketAddrV4::new([1, 2, 3, 4].into(), 0))),
+            ("1.2.3.4:0", Target::Address("1.2.3.4:0".parse().unwrap())),
+            ("[::1]:80", Target::Address("[::1]:80".parse().unwrap())),
+            ("[::ffff:1.2.3.4]:80", Target::Address("[::ffff:1.2.3.4]:80".parse().unwrap())),
             ("1.2.3:80", Target::Name("1.2.3".into(), 80)),
         ] {
             assert_eq!(Target::try_from(text).unwrap(), expected);
             assert_eq!(Target::try_from(&text.to_string()).unwrap(), expected);
             assert_eq!(Target::try_from(text.to_string()).unwrap(), expected);
         }
-        for text in ["", ":", ":80", "a", "a:", "a:65536", "a:+1", "a:-1", "[::1]:80", "::1:80"] {
+        let no_port = ["", ":", ":80", "a", "a:", "a:65536", "a:+1", "a:-1", "::1:80", "[::1]"];
+        let no_host = ["[]:80", "[a]:80", "[1.2.3.4]:80", "[::1%1]:80", "[::1:80", "::1]:80"];
+        for text in no_port.into_iter().chain(no_host) {
             for error in [
                 Target::try_from(text).unwrap_err(),
                 Target::try_from(text.to_string()).unwrap_err(),
@@ -165,10 +195,20 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_is_no_target() {
-        let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
-        assert!(matches!(Target::try_from(address), Ok(Target::Address(_))));
-        let error = Target::try_from("[::1]:80".parse::<SocketAddr>().unwrap()).unwrap_err();
-        assert!(matches!(error, Error::Target(found) if found == "[::1]:80"));
+    fn an_ipv6_address_in_any_form_is_an_address_and_holds_an_ipv4_address_only_as_ipv4() {
+        let address: SocketAddrV6 = "[2001:db8::1]:80".parse().unwrap();
+        let ip = *address.ip();
+        for target in [
+            Target::from(address),
+            SocketAddr::from(address).into(),
+            (ip, 80).into(),
+            (IpAddr::from(ip), 80).into(),
+            ("2001:db8::1", 80).into(),
+            (String::from("2001:db8::1"), 80).into(),
+        ] {
+            assert_eq!(target.parts(), (Host::Address(ip.into()), 80));
+        }
+        let mapped = Target::from(("::ffff:192.0.2.1", 80));
+        assert_eq!(mapped.parts(), (Host::Address("192.0.2.1".parse().unwrap()), 80));
     }
 }

@@ -2,13 +2,14 @@
 
 use super::{BUFFER_BYTES, Config, PORTS, SECONDS_MAX, SESSIONS, SESSIONS_PER_SOURCE};
 use super::{SettingError, numbers};
+use crate::address::PerFamily;
 use crate::dns;
 use crate::time::Millis;
 use getopts::{Fail, Matches, Options, ParsingStyle};
 use std::error;
 use std::ffi::OsString;
 use std::fmt::{self, Display};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -65,7 +66,7 @@ fn options() -> Options {
     o.optmulti(
         "l",
         "listen",
-        "listen here; may be given several times [127.0.0.1:1080]",
+        "listen here; may be given several times; an IPv6 address is in brackets [127.0.0.1:1080]",
         "ADDR:PORT",
     );
     o.optopt("c", "config", "rule file [./socks.conf, else /etc/socku/socks.conf]", "FILE");
@@ -75,13 +76,23 @@ fn options() -> Options {
         "read the rules, print them as understood, exit 0; 1 with FILE:LINE: message if bad",
     );
     o.optopt("e", "explain", "print the verdict and the rule that gives it, e.g. -e \"c 140.113.1.1:80 from 10.0.0.2 user bob\"; a host may be a name", "QUERY");
-    o.optopt("o", "outbound", "source address of outgoing connections", "ADDR");
-    o.optopt("", "bind-address", "address reported to BIND clients (a gateway behind NAT)", "ADDR");
+    o.optmulti(
+        "o",
+        "outbound",
+        "source address of outgoing connections; at most one of each family",
+        "ADDR",
+    );
+    o.optmulti(
+        "",
+        "bind-address",
+        "address reported to BIND clients (a gateway behind NAT); at most one of each family",
+        "ADDR",
+    );
     o.optopt("", "bind-ports", "ports that BIND listens on [chosen by the kernel]", "LOW-HIGH");
     o.optmulti(
         "",
         "nameserver",
-        "DNS server; may be given several times [/etc/resolv.conf]",
+        "DNS server; may be given several times; an IPv6 address with a port is in brackets [/etc/resolv.conf]",
         "ADDR[:PORT]",
     );
     o.optopt("", "max-sessions", "at most N sessions [from the open-file limit]", "N");
@@ -102,6 +113,12 @@ fn options() -> Options {
     o.optopt("", "buffer-size", "size of one relay buffer [65536]", "BYTES");
     o.optopt("", "splice", "zero-copy relay for sustained flows [auto]", "auto|off");
     o.optopt("u", "user", "drop to this user once listening", "NAME[:GROUP]");
+    o.optopt(
+        "",
+        "users",
+        "names and passwords of SOCKS5 clients, one NAME:PASSWORD a line",
+        "FILE",
+    );
     o.optflag("V", "version", "print the version");
     o.optflag("h", "help", "print this help");
     o
@@ -138,8 +155,9 @@ fn read(matches: &Matches) -> Result<Config, SettingError> {
     Ok(Config {
         listen: listen(matches)?.unwrap_or(default.listen),
         rule_file: matches.opt_str("config").map(PathBuf::from),
-        outbound: address(matches, "outbound")?,
-        bind_address: address(matches, "bind-address")?,
+        users_file: matches.opt_str("users").map(PathBuf::from),
+        outbound: addresses(matches, "outbound")?,
+        bind_address: addresses(matches, "bind-address")?,
         bind_ports: matches.opt_str("bind-ports").map(|text| port_range(&text)).transpose()?,
         max_sessions: number(matches, "max-sessions", &SESSIONS, "a number")?,
         max_per_source: number(matches, "max-per-source", &SESSIONS_PER_SOURCE, "a number")?,
@@ -160,9 +178,9 @@ fn read(matches: &Matches) -> Result<Config, SettingError> {
     })
 }
 
-fn listen(matches: &Matches) -> Result<Option<Vec<SocketAddrV4>>, SettingError> {
+fn listen(matches: &Matches) -> Result<Option<Vec<SocketAddr>>, SettingError> {
     let texts = matches.opt_strs("listen");
-    let expected = "ADDR:PORT, for example 127.0.0.1:1080";
+    let expected = "ADDR:PORT, for example 127.0.0.1:1080 or [::1]:1080";
     let addresses: Result<Vec<_>, _> =
         texts.iter().map(|text| value("listen", text, expected)).collect();
     Ok(Some(addresses?).filter(|addresses| !addresses.is_empty()))
@@ -180,8 +198,15 @@ fn value<T: FromStr>(flag: &'static str, text: &str, expected: &str) -> Result<T
     text.parse().map_err(|_| SettingError::new(flag, text, expected))
 }
 
-fn address(matches: &Matches, flag: &'static str) -> Result<Option<Ipv4Addr>, SettingError> {
-    matches.opt_str(flag).map(|text| value(flag, &text, "an IPv4 address")).transpose()
+fn addresses(matches: &Matches, flag: &'static str) -> Result<PerFamily, SettingError> {
+    let mut addresses = PerFamily::default();
+    for text in matches.opt_strs(flag) {
+        let address: IpAddr = value(flag, &text, "an IPv4 or IPv6 address, without brackets")?;
+        if !addresses.set(address.to_canonical()) {
+            return Err(SettingError::new(flag, text, "at most one address of each family"));
+        }
+    }
+    Ok(addresses)
 }
 
 fn nameservers(matches: &Matches) -> Result<Vec<SocketAddr>, SettingError> {
@@ -221,6 +246,7 @@ fn port_range(text: &str) -> Result<RangeInclusive<u16>, SettingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     fn parsed(arguments: &[&str]) -> Result<Invocation, UsageError> {
         parse(arguments.iter().map(OsString::from))
@@ -256,13 +282,15 @@ mod tests {
             "-l",
             "0.0.0.0:0",
             "--listen",
-            "127.0.0.2:9",
+            "[fe80::1%2]:9",
             "-c",
             "x.conf",
             "-o",
             "127.0.0.3",
+            "-o",
+            "::1",
             "--bind-address",
-            "9.9.9.9",
+            "::ffff:9.9.9.9",
             "--bind-ports",
             "40000-40001",
             "--max-sessions",
@@ -277,24 +305,29 @@ mod tests {
             "off",
             "-u",
             "nobody:daemon",
+            "--users",
+            "x.users",
         ]);
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.rule_files(), [PathBuf::from("x.conf")]);
-        assert_eq!(config.outbound, Some(Ipv4Addr::new(127, 0, 0, 3)));
-        assert_eq!(config.bind_address, Some(Ipv4Addr::new(9, 9, 9, 9)));
+        let outbound = (Ipv4Addr::new(127, 0, 0, 3), Ipv6Addr::LOCALHOST);
+        assert_eq!((config.outbound.v4, config.outbound.v6), (Some(outbound.0), Some(outbound.1)));
+        assert_eq!(config.bind_address.v4, Some(Ipv4Addr::new(9, 9, 9, 9)));
         assert_eq!(config.bind_ports, Some(40000..=40001));
         assert_eq!((config.max_sessions, config.max_per_source), (Some(7), Some(3)));
         assert_eq!((config.idle_timeout_ms, config.buffer_bytes), (None, 1024));
         assert!(!config.splice);
         assert_eq!(config.user.as_deref(), Some("nobody:daemon"));
+        assert_eq!(config.users_file, Some(PathBuf::from("x.users")));
     }
 
     #[test]
     fn errors_name_the_flag_and_what_was_expected() {
         for (arguments, flag, expected) in [
             (&["--listen", "1080"][..], "--listen \"1080\"", "expected ADDR:PORT"),
-            (&["--listen", "[::1]:1080"], "--listen", "expected ADDR:PORT"),
-            (&["-o", "eth0"], "--outbound \"eth0\"", "expected an IPv4 address"),
+            (&["--listen", "::1:1080"], "--listen", "expected ADDR:PORT"),
+            (&["-o", "eth0"], "--outbound \"eth0\"", "expected an IPv4 or IPv6 address"),
+            (&["-o", "::1", "-o", "::2"], "--outbound \"::2\"", "at most one address of each"),
             (&["--bind-ports", "9"], "--bind-ports", "expected LOW-HIGH"),
             (&["--bind-ports", "9-8"], "--bind-ports", "expected LOW-HIGH"),
             (&["--bind-ports", "0-8"], "--bind-ports", "expected LOW-HIGH"),
@@ -308,6 +341,7 @@ mod tests {
             (&["--splice", "on"], "--splice \"on\"", "expected auto or off"),
             (&["--status", "127.0.0.1:1"], "status", "see --help"),
             (&["-c"], "'c'", "see --help"),
+            (&["--users"], "'users'", "see --help"),
             (&["-t", "-t"], "'test'", "see --help"),
             (&["file"], "\"file\"", "expected options only"),
         ] {

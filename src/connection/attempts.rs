@@ -6,12 +6,13 @@ use crate::relay::{Endpoint, is_reset};
 use crate::token::{TARGET, Token};
 use smallvec::SmallVec;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// One attempt.
 struct Attempt<N: Net> {
-    /// Its number in the session.
-    number: usize,
+    /// Its number in the session, of which there are few: every session has room for an
+    /// attempt.
+    number: u8,
     endpoint: Endpoint<N::Stream>,
 }
 
@@ -29,71 +30,77 @@ pub struct AttemptResult<N: Net> {
     /// Its number in the session.
     pub number: usize,
     /// The connection and its local address, or the error.
-    pub result: io::Result<(Endpoint<N::Stream>, SocketAddrV4)>,
+    pub result: io::Result<(Endpoint<N::Stream>, SocketAddr)>,
 }
 
 impl<N: Net> AttemptSockets<N> {
-    /// Starts an attempt. Those beside a session's first are limited for all sessions together: the
-    /// error is `QuotaExceeded` then.
+    /// Starts an attempt of a client of this source. Those beside a session's first are limited for
+    /// all sessions together, and for those of the source: the error is `QuotaExceeded` then.
     pub fn start(
         &mut self,
         number: usize,
-        target: SocketAddrV4,
+        target: SocketAddr,
         slot: usize,
+        source: IpAddr,
         cx: &mut Context<N>,
     ) -> io::Result<()> {
-        if !self.0.is_empty() && cx.extra_attempts >= cx.settings.extra_attempts_max {
+        if !self.0.is_empty() && !cx.extra_attempts.may_start(source) {
             return Err(ErrorKind::QuotaExceeded.into());
         }
         let token = Token::Connection { slot, place: TARGET + number };
-        let target = SocketAddr::V4(target);
-        let stream = cx.net.connect(target, cx.settings.outbound, token.number())?;
+        let outbound = cx.settings.outbound.facing(target.ip());
+        let stream = cx.net.connect(target, outbound, token.number())?;
+        let number = number as u8;
         let attempt = Attempt { number, endpoint: Endpoint::connecting(stream, token) };
-        self.change(cx, |attempts| attempts.push(attempt));
+        self.change(source, cx, |attempts| attempts.push(attempt));
         Ok(())
     }
 
     /// Closes the oldest.
-    pub fn drop_oldest(&mut self, cx: &mut Context<N>) {
-        self.change(cx, |attempts| drop(attempts.drain(..attempts.len().min(1))));
+    pub fn drop_oldest(&mut self, source: IpAddr, cx: &mut Context<N>) {
+        self.change(source, cx, |attempts| drop(attempts.drain(..attempts.len().min(1))));
     }
 
     /// Closes all.
-    pub fn clear(&mut self, cx: &mut Context<N>) {
-        self.change(cx, SmallVec::clear);
+    pub fn clear(&mut self, source: IpAddr, cx: &mut Context<N>) {
+        self.change(source, cx, SmallVec::clear);
     }
 
     /// The only place that changes the list, so that those beside the first are counted.
     fn change<T>(
         &mut self,
+        source: IpAddr,
         cx: &mut Context<N>,
         act: impl FnOnce(&mut SmallVec<[Attempt<N>; 1]>) -> T,
     ) -> T {
-        cx.extra_attempts -= self.0.len().saturating_sub(1);
+        let before = self.0.len().saturating_sub(1);
         let result = act(&mut self.0);
-        cx.extra_attempts += self.0.len().saturating_sub(1);
+        cx.extra_attempts.change(source, before, self.0.len().saturating_sub(1));
         result
     }
 
     /// Handles an event of the attempt with this place among the connection's tokens.
     pub fn update_readiness(&mut self, place: usize, event: &Event) {
         let mut attempts = self.0.iter_mut();
-        if let Some(attempt) = attempts.find(|attempt| TARGET + attempt.number == place) {
+        if let Some(attempt) =
+            attempts.find(|attempt| TARGET + usize::from(attempt.number) == place)
+        {
             attempt.endpoint.update_readiness(event);
         }
     }
 
     /// Takes an attempt that has ended, if one has.
-    pub fn take_ended(&mut self, cx: &mut Context<N>) -> Option<AttemptResult<N>> {
+    pub fn take_ended(&mut self, source: IpAddr, cx: &mut Context<N>) -> Option<AttemptResult<N>> {
         let place = self.0.iter().position(|attempt| attempt.endpoint.writable)?;
-        let Attempt { number, mut endpoint } = self.change(cx, |attempts| attempts.remove(place));
+        let Attempt { number, mut endpoint } =
+            self.change(source, cx, |attempts| attempts.remove(place));
         let result = check(&mut endpoint, &cx.net).map(|local| (endpoint, local));
-        Some(AttemptResult { number, result })
+        Some(AttemptResult { number: number.into(), result })
     }
 }
 
 /// Whether an ended attempt has connected; returns the local address.
-fn check<N: Net>(endpoint: &mut Endpoint<N::Stream>, net: &N) -> io::Result<SocketAddrV4> {
+fn check<N: Net>(endpoint: &mut Endpoint<N::Stream>, net: &N) -> io::Result<SocketAddr> {
     // Only after an event that reported a failure is there an error worth a call.
     if endpoint.is_failure_reported()
         && let Some(error) = net.take_error(&endpoint.stream)?

@@ -5,7 +5,7 @@ use crate::net::Net;
 use crate::relay::Endpoint;
 use crate::token::Token;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// One peer is accepted; the kernel need not queue others.
 const BACKLOG: i32 = 1;
@@ -14,21 +14,22 @@ const BACKLOG: i32 = 1;
 pub struct BindListener<N: Net> {
     socket: N::Listener,
     port: u16,
-    token: Token,
+    /// The number of its [`Token`].
+    token: u32,
     /// A peer may have connected.
     ready: bool,
 }
 
 impl<N: Net> BindListener<N> {
     /// Listens on a free port of --bind-ports, or on one that the kernel chooses.
-    pub fn start(at: Ipv4Addr, token: Token, cx: &mut Context<N>) -> io::Result<BindListener<N>> {
+    pub fn start(at: IpAddr, token: Token, cx: &mut Context<N>) -> io::Result<BindListener<N>> {
         let net = &mut cx.net;
         let (socket, port) = cx.bind_ports.lend(|port| {
-            let socket = net.listen(SocketAddrV4::new(at, port), BACKLOG, token.number())?;
+            let socket = net.listen(SocketAddr::new(at, port), BACKLOG, token.number())?;
             let port = net.listener_addr(&socket)?.port();
             Ok((socket, port))
         })?;
-        Ok(BindListener { socket, port, token, ready: false })
+        Ok(BindListener { socket, port, token: token.number() as u32, ready: false })
     }
 
     /// The port it listens on.
@@ -42,10 +43,7 @@ impl<N: Net> BindListener<N> {
     }
 
     /// Accepts the peer, if it has connected. `WouldBlock` means that it has not.
-    pub fn accept(
-        &mut self,
-        cx: &mut Context<N>,
-    ) -> io::Result<(Endpoint<N::Stream>, SocketAddrV4)> {
+    pub fn accept(&mut self, cx: &mut Context<N>) -> io::Result<(Endpoint<N::Stream>, SocketAddr)> {
         if !self.ready {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -55,7 +53,11 @@ impl<N: Net> BindListener<N> {
             self.ready = false;
         }
         let (mut stream, peer) = accepted?;
-        cx.net.register(&mut stream, self.token.number())?;
-        Ok((Endpoint::accepted(stream, self.token), peer))
+        cx.net.register(&mut stream, self.token as usize)?;
+        let mut endpoint = Endpoint::accepted(stream, Token::of(self.token as usize));
+        // It is not read before an event: that tells whether its first byte is urgent, which one
+        // that arrives just before a read could not.
+        (endpoint.readable, endpoint.read_since_event) = (false, false);
+        Ok((endpoint, peer))
     }
 }

@@ -1,5 +1,6 @@
 //! A query to a client's identd, on the loop.
 
+use crate::address::IpPort;
 use crate::context::Context;
 use crate::ident::{self, IdentResult, Ports};
 use crate::net::Net;
@@ -7,7 +8,6 @@ use crate::pool::Pool;
 use crate::relay::{Direction, Endpoint};
 use crate::token::Token;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
 
 /// A connection to an identd, the unsent part of the query and the answer so far.
 pub struct IdentQuery<N: Net> {
@@ -21,15 +21,18 @@ impl<N: Net> IdentQuery<N> {
     /// Connects to the identd of the client at the other end of `stream`.
     pub fn start(
         stream: &N::Stream,
-        client: SocketAddrV4,
+        client: IpPort,
         token: Token,
         cx: &mut Context<N>,
     ) -> io::Result<IdentQuery<N>> {
         // RFC 1413: from the same address that the client connected to.
         let local = cx.net.local_addr(stream)?;
-        let identd = SocketAddr::V4(SocketAddrV4::new(*client.ip(), ident::PORT));
-        let stream = cx.net.connect(identd, Some(*local.ip()), token.number())?;
-        let ports = Ports { client: client.port(), ours: local.port() };
+        let ports = Ports { client: client.port, ours: local.port() };
+        // A link-local client is on the link of its connection.
+        let mut identd = local;
+        identd.set_ip(client.ip);
+        identd.set_port(ident::PORT);
+        let stream = cx.net.connect(identd, Some(local.ip()), token.number())?;
         let mut query = Direction::default();
         query.push(&mut cx.pool, ports.query().as_bytes());
         let endpoint = Endpoint::connecting(stream, token);

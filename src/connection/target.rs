@@ -7,6 +7,7 @@ use super::tunnel::Tunnel;
 use crate::context::Context;
 use crate::net::{Event, Net};
 use std::mem::replace;
+use std::net::IpAddr;
 
 /// The target side of a connection.
 pub enum TargetSide<N: Net> {
@@ -37,22 +38,22 @@ impl<N: Net> TargetSide<N> {
     }
 
     /// Takes the attempts under way out; whatever else there is makes way for them.
-    pub fn take_attempts(&mut self, cx: &mut Context<N>) -> AttemptSockets<N> {
+    pub fn take_attempts(&mut self, source: IpAddr, cx: &mut Context<N>) -> AttemptSockets<N> {
         match replace(self, TargetSide::None) {
             TargetSide::Attempts(attempts) => attempts,
             other => {
-                other.release(cx);
+                other.release(source, cx);
                 AttemptSockets::default()
             }
         }
     }
 
-    /// Closes its sockets, and gives back its buffers and ports.
-    pub fn release(self, cx: &mut Context<N>) {
+    /// Closes its sockets, and gives back its buffers and ports, for a client of this source.
+    pub fn release(self, source: IpAddr, cx: &mut Context<N>) {
         match self {
             TargetSide::Identd(mut query) => query.discard(&mut cx.pool),
             TargetSide::Listener(listener) => cx.bind_ports.give_back(listener.port()),
-            TargetSide::Attempts(mut attempts) => attempts.clear(cx),
+            TargetSide::Attempts(mut attempts) => attempts.clear(source, cx),
             TargetSide::None | TargetSide::Reserve(_) | TargetSide::Tunnel(_) => {}
         }
     }

@@ -100,7 +100,8 @@ impl Origin {
             return address.strip_suffix(']').is_some_and(|text| text.parse::<Ipv6Addr>().is_ok());
         }
         match name::classify(host.as_bytes()) {
-            Ok(Classified::Address(_)) => true,
+            // An IPv6 address has brackets here (RFC 3986 section 3.2.2).
+            Ok(Classified::Address(address)) => address.is_ipv4(),
             Ok(Classified::Name(name)) => {
                 name.as_str() == "localhost" || hosts.contains(name.as_str())
             }

@@ -88,9 +88,10 @@ function cutOff(word) {
   document.getElementById('stop').disabled = true;
 }
 
-// The panel remembers what was filled in. A page with a query shows that instead.
+// The panel remembers what was filled in, except for the password. A page with a query shows that
+// instead.
 function remember(panel) {
-  const fields = [...panel.elements].filter((field) => field.name);
+  const fields = [...panel.elements].filter((field) => field.name && field.type !== 'password');
   const key = 'socku-console';
   try {
     const kept = JSON.parse(localStorage.getItem(key)) || {};

@@ -1,7 +1,8 @@
 //! The console's output: CGI header, panel, columns, and the pieces that fill them.
 
-use super::query::{Form, ROWS, Row};
+use super::query::{Form, ROWS, Row, ipv6};
 use super::text::{escape_html, escape_streamed};
+use std::borrow::Cow;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -87,6 +88,9 @@ pub fn session_page(form: &Form, scripts: &[String]) -> String {
 fn push_bar(form: &Form, page: &mut String) {
     *page += "<header><h1>socku console</h1><p>through ";
     push_address(&form.proxy_host, &form.proxy_port, page);
+    if form.is_socks5() == Some(true) {
+        *page += " by SOCKS5";
+    }
     *page += "</p><button type=\"button\" id=\"stop\">Stop</button>\
               <button form=\"panel\" formnovalidate id=\"again\">Run again</button></header>\n";
 }
@@ -96,7 +100,7 @@ fn push_address(host: &str, port: &str, page: &mut String) {
     *page += &format!(
         "<span class=\"address\" title=\"{}\"><bdi class=\"host\">{}</bdi><bdi>:{}</bdi></span>",
         html(&address(host, port)),
-        html(host),
+        html(&shown_host(host)),
         html(port)
     );
 }
@@ -151,7 +155,15 @@ fn script_element() -> String {
 }
 
 fn address(host: &str, port: &str) -> String {
-    format!("{host}:{port}")
+    format!("{}:{port}", shown_host(host))
+}
+
+/// The host as it stands before its port: an IPv6 address in brackets.
+fn shown_host(host: &str) -> Cow<'_, str> {
+    match ipv6(host) {
+        Some((text, _)) => format!("[{text}]").into(),
+        None => host.into(),
+    }
 }
 
 fn push_panel(form: &Form, scripts: &[String], page: &mut String) {
@@ -161,16 +173,38 @@ fn push_panel(form: &Form, scripts: &[String], page: &mut String) {
     for at in 0..ROWS {
         push_row(at, &form.rows[at], scripts, page);
     }
-    *page += "</tbody>\n<tfoot><tr><th scope=\"row\">SOCKS server</th><td>";
-    push_host("sh", "SOCKS host", &form.proxy_host, page);
-    *page += "</td><td>";
-    push_port("sp", "SOCKS port", &form.proxy_port, page);
-    *page += "</td><td><button>Run</button></td></tr></tfoot>\n</table>\n";
+    *page += "</tbody>\n<tfoot>";
+    push_proxy(form, page);
+    *page += "</tfoot>\n</table>\n";
     if scripts.is_empty() {
         *page += "<p class=\"notice\">There are no scripts: put some into the directory \
                   test_case beside this program, or name another one in SOCKU_SCRIPTS.</p>\n";
     }
     *page += "</form>\n";
+}
+
+/// The rows of the SOCKS server. The query has the password, so the page may have it as well, but
+/// in a field that does not show it.
+fn push_proxy(form: &Form, page: &mut String) {
+    *page += "<tr><th scope=\"row\">SOCKS server</th><td>";
+    push_host("sh", "SOCKS host", &form.proxy_host, page);
+    *page += "</td><td>";
+    push_port("sp", "SOCKS port", &form.proxy_port, page);
+    *page += "</td><td><select name=\"sv\" aria-label=\"SOCKS version\">";
+    for (value, word) in [("", "SOCKS4"), ("5", "SOCKS5")] {
+        let selected = if *value == form.version { " selected" } else { "" };
+        *page += &format!("<option value=\"{value}\"{selected}>{word}</option>");
+    }
+    *page += "</select></td></tr>\n<tr><th scope=\"row\">User</th><td>";
+    push_host("su", "SOCKS user", &form.user, page);
+    *page += "</td><td></td><td></td></tr>\n<tr><th scope=\"row\">Password</th><td>";
+    *page += &format!(
+        "<input name=\"sw\" type=\"password\" aria-label=\"SOCKS5 password\" value=\"{}\" \
+         maxlength=\"255\" autocomplete=\"off\" \
+         title=\"for SOCKS5; it will be in the address of the page\">",
+        html(&form.password)
+    );
+    *page += "</td><td></td><td><button>Run</button></td></tr>\n";
 }
 
 fn push_row(at: usize, row: &Row, scripts: &[String], page: &mut String) {

@@ -59,6 +59,7 @@ fn the_panel_has_five_rows_and_keeps_what_was_filled_in() {
     for part in [
         "name=\"sh\" aria-label=\"SOCKS host\" value=\"127.0.0.1\"",
         "name=\"sp\" aria-label=\"SOCKS port\" value=\"1080\"",
+        "<option value=\"\" selected>SOCKS4</option><option value=\"5\">SOCKS5</option>",
         "value=\"shell.example\"",
         "value=\"7004\"",
     ] {
@@ -70,6 +71,43 @@ fn the_panel_has_five_rows_and_keeps_what_was_filled_in() {
 }
 
 #[test]
+fn an_ipv6_address_stands_in_brackets_before_its_port() {
+    let mut form = form();
+    form.rows[0].host = "::1".into();
+    form.rows[3].host = "[2001:db8::1]".into();
+    form.proxy_host = "::1".into();
+    let page = session_page(&form, &scripts());
+    for part in [
+        "<title>[::1]:7001, [2001:db8::1]:7004 \u{2013} socku console</title>",
+        "title=\"[::1]:7001\"><bdi class=\"host\">[::1]</bdi><bdi>:7001</bdi>",
+        "through <span class=\"address\" title=\"[::1]:1080\">",
+        // The panel has what was filled in.
+        "name=\"h0\" aria-label=\"Host 1\" value=\"::1\"",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn the_password_is_in_its_own_field_only() {
+    let mut form = form();
+    form.version = "5".into();
+    form.user = "bob".into();
+    form.password = "se<cret".into();
+    for page in [session_page(&form, &scripts()), panel_page(&form, &scripts(), "")] {
+        assert_eq!(page.matches("se&lt;cret").count(), 1);
+        let field = page.split("<input name=\"sw\" ").nth(1).unwrap().split('>').next().unwrap();
+        assert!(field.starts_with("type=\"password\" "));
+        assert!(field.contains(" value=\"se&lt;cret\" "), "{field}");
+        assert!(page.contains("<option value=\"5\" selected>SOCKS5</option>"));
+        assert!(page.contains("name=\"su\" aria-label=\"SOCKS user\" value=\"bob\""));
+    }
+    assert!(session_page(&form, &scripts()).contains("</span> by SOCKS5</p>"));
+    // The browser keeps the other fields for the next time.
+    assert!(SCRIPT.contains("field.type !== 'password'"));
+}
+
+#[test]
 fn no_field_leaves_its_place() {
     let hostile = "\"'></script></pre><img src=x>&\0".to_string();
     let row = Row { host: hostile.clone(), port: hostile.clone(), script: hostile.clone() };
@@ -77,6 +115,9 @@ fn no_field_leaves_its_place() {
         rows: std::array::from_fn(|_| row.clone()),
         proxy_host: hostile.clone(),
         proxy_port: hostile.clone(),
+        version: hostile.clone(),
+        user: hostile.clone(),
+        password: hostile.clone(),
     };
     let scripts = [hostile.clone()];
     for page in [panel_page(&form, &scripts, &hostile), session_page(&form, &scripts)] {

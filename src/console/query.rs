@@ -3,12 +3,13 @@
 //! Sources: RFC 3986 section 2.1 (percent encoding) and the form encoding of HTML (`+` is a
 //! blank). Decoding never fails: what is not an escape stands for itself, as in browsers.
 
-use crate::name::{self, Classified, NameError};
+use crate::name::{self, Classified, Name, NameError};
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Rows of the panel, and most sessions of one page.
 pub const ROWS: usize = 5;
-/// Most bytes a query string may have; five full rows with every byte escaped are fewer.
+/// Most bytes a query string may have; all fields full, with every byte escaped, are fewer.
 pub const QUERY_BYTES_MAX: usize = 16 << 10;
 /// Most bytes a field may have once decoded.
 pub const FIELD_BYTES_MAX: usize = 255;
@@ -24,6 +25,30 @@ pub struct Row {
     pub script: String,
 }
 
+/// The host of a remote shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// An address.
+    Address(IpAddr),
+    /// A name, for the proxy to resolve.
+    Name(Name),
+}
+
+/// The proxy, and what it is told of the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxy<'a> {
+    /// An address, or a name for the system's resolver.
+    pub host: &'a str,
+    /// The port.
+    pub port: u16,
+    /// SOCKS5 instead of SOCKS4.
+    pub is_socks5: bool,
+    /// The user; empty for none.
+    pub user: &'a str,
+    /// The password for SOCKS5; empty for none.
+    pub password: &'a str,
+}
+
 /// Everything that was filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Form {
@@ -33,6 +58,12 @@ pub struct Form {
     pub proxy_host: String,
     /// `sp`: its port.
     pub proxy_port: String,
+    /// `sv`: the version of SOCKS, 4 or 5; empty is 4.
+    pub version: String,
+    /// `su`: the user.
+    pub user: String,
+    /// `sw`: the password, for SOCKS5.
+    pub password: String,
 }
 
 /// Why a row, or the address of the proxy, cannot be used.
@@ -48,12 +79,18 @@ pub enum FieldError {
     ProxyHost,
     /// The SOCKS server's port is not a number from 1 to 65535.
     ProxyPort,
+    /// The version of SOCKS is neither 4 nor 5.
+    Version,
+    /// There is a password, but SOCKS4 has none.
+    Password,
 }
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, port) = match self {
             FieldError::Name(error) => return write!(f, "not a host: {error}"),
+            FieldError::Version => return f.write_str("the version of SOCKS must be 4 or 5"),
+            FieldError::Password => return f.write_str("a password needs SOCKS5"),
             FieldError::Host => ("the host", false),
             FieldError::ProxyHost => ("the host of the SOCKS server", false),
             FieldError::Port => ("the port", true),
@@ -75,12 +112,18 @@ impl Row {
     }
 
     /// The target to ask the proxy for.
-    pub fn target(&self) -> Result<(Classified, u16), FieldError> {
+    pub fn target(&self) -> Result<(Host, u16), FieldError> {
         if !fits(&self.host) {
             return Err(FieldError::Host);
         }
-        let target = name::classify(self.host.as_bytes()).map_err(FieldError::Name)?;
-        Ok((target, port(&self.port).ok_or(FieldError::Port)?))
+        let host = match ipv6(&self.host) {
+            Some((_, address)) => Host::Address(address.into()),
+            None => match name::classify(self.host.as_bytes()).map_err(FieldError::Name)? {
+                Classified::Address(address) => Host::Address(address),
+                Classified::Name(name) => Host::Name(name),
+            },
+        };
+        Ok((host, port(&self.port).ok_or(FieldError::Port)?))
     }
 }
 
@@ -90,12 +133,27 @@ impl Form {
         self.rows.iter().enumerate().filter(|(_, row)| row.is_used())
     }
 
-    /// Host (an address, or a name for the system's resolver) and port of the proxy.
-    pub fn proxy(&self) -> Result<(&str, u16), FieldError> {
+    /// The proxy. The client checks the length of user and password.
+    pub fn proxy(&self) -> Result<Proxy<'_>, FieldError> {
         if !fits(&self.proxy_host) {
             return Err(FieldError::ProxyHost);
         }
-        Ok((&self.proxy_host, port(&self.proxy_port).ok_or(FieldError::ProxyPort)?))
+        let host = ipv6(&self.proxy_host).map_or(&*self.proxy_host, |(text, _)| text);
+        let port = port(&self.proxy_port).ok_or(FieldError::ProxyPort)?;
+        let is_socks5 = self.is_socks5().ok_or(FieldError::Version)?;
+        if !is_socks5 && !self.password.is_empty() {
+            return Err(FieldError::Password);
+        }
+        Ok(Proxy { host, port, is_socks5, user: &self.user, password: &self.password })
+    }
+
+    /// Whether the version is that of SOCKS5; `None` if it is none.
+    pub fn is_socks5(&self) -> Option<bool> {
+        match &*self.version {
+            "" | "4" => Some(false),
+            "5" => Some(true),
+            _ => None,
+        }
     }
 
     /// The value of a field by its name in the query string.
@@ -103,6 +161,9 @@ impl Form {
         match name {
             "sh" => return Some(&mut self.proxy_host),
             "sp" => return Some(&mut self.proxy_port),
+            "sv" => return Some(&mut self.version),
+            "su" => return Some(&mut self.user),
+            "sw" => return Some(&mut self.password),
             _ => {}
         }
         let mut letters = name.chars();
@@ -121,14 +182,21 @@ fn fits(host: &str) -> bool {
     (1..=FIELD_BYTES_MAX).contains(&host.len())
 }
 
+/// An IPv6 address, also in brackets, and its text without them.
+pub fn ipv6(host: &str) -> Option<(&str, Ipv6Addr)> {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let text = inner.unwrap_or(host);
+    Some((text, text.parse().ok()?))
+}
+
 /// Digits only: `u16::from_str` would take a sign too.
 fn port(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|&port| digits && port != 0)
 }
 
-/// Reads a query string. Blanks around a value are dropped and unknown fields are ignored. Of two
-/// fields with one name the first counts. `None` when it exceeds
+/// Reads a query string. Blanks around a value, unless it is the password, are dropped, and unknown
+/// fields are ignored. Of two fields with one name the first counts. `None` when it exceeds
 /// [`QUERY_BYTES_MAX`].
 pub fn parse(query: &[u8]) -> Option<Form> {
     if query.len() > QUERY_BYTES_MAX {
@@ -142,7 +210,8 @@ pub fn parse(query: &[u8]) -> Option<Form> {
         if let Some(field) = form.field(&name)
             && !seen.contains(&name)
         {
-            *field = value.trim_matches([' ', '\t', '\r', '\n']).into();
+            let blanks: &[char] = if name == "sw" { &[] } else { &[' ', '\t', '\r', '\n'] };
+            *field = value.trim_matches(blanks).into();
             seen.push(name);
         }
     }

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 fn every_field_finds_its_place() {
     let form = parse(
         b"h0=a&p0=1&f0=t1&h1=b&p1=2&f1=t2&h2=c&p2=3&f2=t3&h3=d&p3=4&f3=t4&h4=e&p4=5&f4=t5\
-          &sh=proxy&sp=1080",
+          &sh=proxy&sp=1080&sv=5&su=bob&sw=+secret+",
     )
     .unwrap();
     let rows = form.rows.each_ref().map(|row| (&*row.host, &*row.port, &*row.script));
@@ -17,7 +17,15 @@ fn every_field_finds_its_place() {
         rows,
         [("a", "1", "t1"), ("b", "2", "t2"), ("c", "3", "t3"), ("d", "4", "t4"), ("e", "5", "t5")]
     );
-    assert_eq!(form.proxy(), Ok(("proxy", 1080)));
+    let proxy = Proxy {
+        host: "proxy",
+        port: 1080,
+        is_socks5: true,
+        user: "bob",
+        // Blanks may belong to a password.
+        password: " secret ",
+    };
+    assert_eq!(form.proxy(), Ok(proxy));
 }
 
 #[test]
@@ -64,7 +72,8 @@ fn a_row_is_used_once_it_has_a_host_or_a_port() {
 #[test]
 fn a_row_says_what_is_wrong_with_it() {
     let long = "a".repeat(FIELD_BYTES_MAX + 1);
-    let loopback = || Classified::Address(Ipv4Addr::LOCALHOST);
+    let loopback = || Host::Address(Ipv4Addr::LOCALHOST.into());
+    let ipv6 = |text: &str| Ok((Host::Address(text.parse().unwrap()), 80));
     for (host, port, expected) in [
         ("127.0.0.1", "80", Ok((loopback(), 80))),
         ("127.0.0.1", "65535", Ok((loopback(), 65535))),
@@ -80,7 +89,12 @@ fn a_row_says_what_is_wrong_with_it() {
         (&long, "80", Err(FieldError::Host)),
         ("a b", "80", Err(FieldError::Name(NameError::Octet(b' ')))),
         ("127.1", "80", Err(FieldError::Name(NameError::Numeric))),
-        ("::1", "80", Err(FieldError::Name(NameError::Octet(b':')))),
+        ("::1", "80", ipv6("::1")),
+        ("[2001:DB8::1]", "80", ipv6("2001:db8::1")),
+        ("::1", "x", Err(FieldError::Port)),
+        ("::1]", "80", Err(FieldError::Name(NameError::Numeric))),
+        ("::g", "80", Err(FieldError::Name(NameError::Octet(b':')))),
+        ("fe80::1%lo", "80", Err(FieldError::Name(NameError::Numeric))),
         ("\0", "80", Err(FieldError::Name(NameError::Octet(0)))),
     ] {
         let row = Row { host: host.into(), port: port.into(), ..Row::default() };
@@ -90,7 +104,7 @@ fn a_row_says_what_is_wrong_with_it() {
 
 #[test]
 fn the_proxy_needs_host_and_port() {
-    let proxy = |query: &str| parse(query.as_bytes()).unwrap().proxy().map(|(_, port)| port);
+    let proxy = |query: &str| parse(query.as_bytes()).unwrap().proxy().map(|proxy| proxy.port);
     assert_eq!(proxy("sh=localhost&sp=1080"), Ok(1080));
     assert_eq!(proxy("sp=1080"), Err(FieldError::ProxyHost));
     assert_eq!(proxy("sh=localhost"), Err(FieldError::ProxyPort));
@@ -98,12 +112,41 @@ fn the_proxy_needs_host_and_port() {
 }
 
 #[test]
-fn a_query_is_bounded_and_five_full_rows_are_within_it() {
+fn the_proxy_may_be_an_ipv6_address_with_and_without_brackets() {
+    for query in ["sh=::1&sp=1080", "sh=[::1]&sp=1080"] {
+        assert_eq!(parse(query.as_bytes()).unwrap().proxy().unwrap().host, "::1");
+    }
+}
+
+#[test]
+fn the_version_is_4_unless_5_is_asked_for_and_only_5_has_a_password() {
+    let is_socks5 = |query: &str| {
+        let form = parse(format!("sh=a&sp=1&{query}").as_bytes()).unwrap();
+        form.proxy().map(|proxy| proxy.is_socks5)
+    };
+    for (query, expected) in [
+        ("su=bob", Ok(false)),
+        ("sv=", Ok(false)),
+        ("sv=4", Ok(false)),
+        ("sv=5", Ok(true)),
+        ("sv=5&su=bob&sw=x", Ok(true)),
+        ("sv=6", Err(FieldError::Version)),
+        ("sv=05", Err(FieldError::Version)),
+        ("su=bob&sw=x", Err(FieldError::Password)),
+        ("sv=4&sw=+", Err(FieldError::Password)),
+    ] {
+        assert_eq!(is_socks5(query), expected, "{query}");
+    }
+}
+
+#[test]
+fn a_query_is_bounded_and_all_fields_in_full_are_within_it() {
     let full = |name: &str| format!("{name}={}&", "%61".repeat(FIELD_BYTES_MAX));
     let names = (0..5).flat_map(|row| ["h", "p", "f"].map(|kind| format!("{kind}{row}")));
     let mut query: String = names.map(|name| full(&name)).collect();
-    query += &full("sh");
-    query += &full("sp");
+    for name in ["sh", "sp", "sv", "su", "sw"] {
+        query += &full(name);
+    }
     assert_eq!(parse(query.as_bytes()).unwrap().rows[4].script, "a".repeat(FIELD_BYTES_MAX));
     query += &"x".repeat(QUERY_BYTES_MAX - query.len());
     assert!(parse(query.as_bytes()).is_some());
@@ -129,17 +172,18 @@ fn encode(text: &str, choices: &[u8]) -> String {
 proptest! {
     #[test]
     fn what_was_encoded_is_decoded(
-        texts in proptest::collection::vec(any::<String>(), 17),
+        texts in proptest::collection::vec(any::<String>(), 20),
         choices in proptest::collection::vec(any::<u8>(), 1..9),
     ) {
         let names: Vec<_> = (0..5).flat_map(|row| ["h", "p", "f"].map(|kind| format!("{kind}{row}")))
-            .chain(["sh".into(), "sp".into()]).collect();
+            .chain(["sh", "sp", "sv", "su", "sw"].map(String::from)).collect();
         let pairs: Vec<_> = names.iter().zip(&texts)
             .map(|(name, text)| format!("{name}={}", encode(text, &choices))).collect();
         let mut form = parse(pairs.join("&").as_bytes()).unwrap();
         for (name, text) in names.iter().zip(&texts) {
             let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
-            prop_assert_eq!(form.field(name).unwrap(), trimmed);
+            let expected = if name == "sw" { text } else { trimmed };
+            prop_assert_eq!(form.field(name).unwrap(), expected);
         }
     }
 

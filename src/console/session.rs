@@ -3,10 +3,9 @@
 use super::dial::dial;
 use super::dialogue::{Dialogue, Effect};
 use super::page;
-use super::query::FieldError;
+use super::query::{FieldError, Host, Proxy};
 use super::script::{Script, ScriptError};
 use crate::client;
-use crate::name::Classified;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::SyncSender;
@@ -35,9 +34,9 @@ pub struct Plan<'a> {
     /// Its number, which is that of its column.
     pub at: usize,
     /// The proxy.
-    pub proxy: Result<(&'a str, u16), FieldError>,
+    pub proxy: Result<Proxy<'a>, FieldError>,
     /// The remote shell.
-    pub target: Result<(Classified, u16), FieldError>,
+    pub target: Result<(Host, u16), FieldError>,
     /// The lines to send.
     pub script: Result<Script, ScriptError>,
     /// Its time-outs.
@@ -103,7 +102,7 @@ pub fn run(plan: Plan<'_>, pieces: &SyncSender<String>) {
 
 fn talk(plan: Plan<'_>, pieces: &SyncSender<String>) -> Result<(), Failure> {
     let (proxy, target, script) = (plan.proxy?, plan.target?, plan.script?);
-    let mut stream = dial(proxy, &target, plan.timeouts.connect)?;
+    let mut stream = dial(&proxy, &target, plan.timeouts.connect)?;
     stream.set_write_timeout(Some(plan.timeouts.idle)).map_err(Failure::Broken)?;
     let mut dialogue = Dialogue::new(script);
     let mut buffer = vec![0; READ_BYTES];

@@ -13,7 +13,7 @@ use log::debug;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// Most datagrams or pieces of an answer read from one socket per turn.
 const READS_PER_TURN: u32 = 8;
@@ -89,15 +89,15 @@ impl<N: Net> DnsDriver<N> {
         self.resolver.possible_names(name)
     }
 
-    /// Looks up the addresses of a name, for a client at `source`.
+    /// Looks up the addresses of a name, of both families, for a client of this source.
     pub fn resolve(
         &mut self,
         now: Millis,
         name: &Name,
-        source: Ipv4Addr,
+        source: IpAddr,
         waiter: WaiterId,
     ) -> Lookup {
-        let lookup = self.resolver.resolve(now, name, IpAddr::V4(source), waiter.number());
+        let lookup = self.resolver.resolve(now, name, source, waiter.number());
         self.stale |= matches!(lookup, Lookup::Waiting);
         lookup
     }

@@ -1,12 +1,13 @@
 //! The listeners for clients, served in turn.
 
 use super::shortage::Shortage;
+use crate::address::IpPort;
 use crate::net::{Net, lacks_resources};
 use crate::time::Millis;
 use crate::token::{LISTENERS_MAX, Token};
 use log::error;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// The delay before accept is retried after it lacked resources.
 const ACCEPT_RETRY_MS: Millis = 200;
@@ -18,7 +19,7 @@ const BACKLOG: i32 = 4096;
 /// A listener and its readiness.
 struct Listener<L> {
     socket: L,
-    address: SocketAddrV4,
+    address: SocketAddr,
     /// Connections may be waiting.
     ready: bool,
 }
@@ -28,7 +29,7 @@ pub struct Accepted<N: Net> {
     /// Its connection, which is not registered yet.
     pub stream: N::Stream,
     /// Its address.
-    pub client: SocketAddrV4,
+    pub client: SocketAddr,
     /// A descriptor set aside for its target.
     pub reserve: Option<N::Reserve>,
 }
@@ -54,7 +55,7 @@ impl<N: Net> Default for Listeners<N> {
 
 impl<N: Net> Listeners<N> {
     /// Listens; returns the address, with the port that the kernel chose.
-    pub fn listen(&mut self, net: &mut N, at: SocketAddrV4) -> io::Result<SocketAddrV4> {
+    pub fn listen(&mut self, net: &mut N, at: SocketAddr) -> io::Result<SocketAddr> {
         let number = self.listeners.len();
         if number == LISTENERS_MAX {
             return Err(io::Error::new(ErrorKind::InvalidInput, "expected at most 32 addresses"));
@@ -92,15 +93,17 @@ impl<N: Net> Listeners<N> {
         self.retry_at = self.retry_at.map(|_| now);
     }
 
-    /// Whether a target is one of the listening sockets. A listener on 0.0.0.0 listens on all
-    /// addresses of this host. When the kernel cannot tell, the answer is yes, the safe one. An
-    /// error means that there was no descriptor to ask it with.
-    pub fn is_own(&self, net: &N, target: SocketAddrV4) -> io::Result<bool> {
+    /// Whether a target is one of the listening sockets. A listener on 0.0.0.0 or :: listens on all
+    /// addresses of this host in its family. When the kernel cannot tell, the answer is yes, the
+    /// safe one. An error means that there was no descriptor to ask it with.
+    pub fn is_own(&self, net: &N, target: IpPort) -> io::Result<bool> {
         let addresses = self.listeners.iter().map(|listener| listener.address);
-        for own in addresses.filter(|own| own.port() == target.port()) {
+        let is_like =
+            |own: &SocketAddr| own.port() == target.port && own.is_ipv6() == target.ip.is_ipv6();
+        for own in addresses.filter(is_like) {
             let is_reached = match own.ip().is_unspecified() {
-                true => target.ip().is_loopback() || is_local(net, *target.ip())?,
-                false => own.ip() == target.ip(),
+                true => target.ip.is_loopback() || is_local(net, target.ip)?,
+                false => own.ip() == target.ip,
             };
             if is_reached {
                 return Ok(true);
@@ -154,7 +157,7 @@ impl<N: Net> Listeners<N> {
     }
 }
 
-fn is_local<N: Net>(net: &N, address: Ipv4Addr) -> io::Result<bool> {
+fn is_local<N: Net>(net: &N, address: IpAddr) -> io::Result<bool> {
     net.is_local(address)
         .or_else(|error| if lacks_resources(&error) { Err(error) } else { Ok(true) })
 }

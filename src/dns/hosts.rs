@@ -1,11 +1,12 @@
 //! /etc/hosts: names that are known without a query.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::{ADDRESSES_MAX, Addresses};
 use crate::name::{self, Classified};
 
-/// The IPv4 entries of a hosts file (`man 5 hosts`). Its size is the administrator's choice, so
+/// The entries of a hosts file (`man 5 hosts`), of both families. Its size is the administrator's choice, so
 /// the number of names has no cap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
@@ -15,7 +16,8 @@ pub struct Hosts {
 impl Hosts {
     /// Parses the file. Lines that are not `ADDRESS NAME...` and names that no client could request
     /// are skipped: the file is not socku's own, and an odd line in it must not prevent the start.
-    /// A name on several lines has all their addresses, at most [`ADDRESSES_MAX`].
+    /// So are addresses with a zone (`fe80::1%eth0`): only this host knows it. A name on several
+    /// lines has all their addresses in this order, at most [`ADDRESSES_MAX`].
     pub fn parse(text: &[u8]) -> Hosts {
         let mut parser = HostsParser::default();
         parser.feed(text);
@@ -58,9 +60,7 @@ impl Hosts {
     fn add_line(&mut self, line: &[u8]) {
         let line = line.split(|&octet| octet == b'#').next().unwrap_or_default();
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        let Some(Ok(Classified::Address(address))) = words.next().map(name::classify) else {
-            return;
-        };
+        let Some(address) = words.next().and_then(address) else { return };
         for word in words {
             let Ok(Classified::Name(name)) = name::classify(word) else { continue };
             let known = self.names.entry(name.as_str().into()).or_default();
@@ -71,11 +71,16 @@ impl Hosts {
     }
 }
 
+/// An address as the resolver gives it: an IPv4 address written as IPv6 is IPv4.
+fn address(word: &[u8]) -> Option<IpAddr> {
+    let address: IpAddr = std::str::from_utf8(word).ok()?.parse().ok()?;
+    Some(address.to_canonical())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::net::Ipv4Addr;
 
     const FILE: &[u8] = b"# comment\n\
         127.0.0.1\tlocalhost\n\
@@ -90,6 +95,15 @@ mod tests {
         0x7f.1 hex-form\n\
         gw 10.0.0.9\n\
         10.0.0.6 \xff\xfe after-bad-bytes\n\
+        fe80::1%eth0 zone\n\
+        2001:DB8::1 both\n\
+        10.0.0.8 both\n\
+        2001:db8:0::1 both\n\
+        2001:db8::2 both\n\
+        ::ffff:10.0.0.9 mapped\n\
+        10.0.0.9 mapped\n\
+        [::1] brackets\n\
+        :: unspecified\n\
         10.0.0.7 last-line";
 
     #[test]
@@ -97,10 +111,10 @@ mod tests {
         let hosts = Hosts::parse(FILE);
         let list = |name: &str| -> Vec<String> {
             let found = hosts.lookup(name).map(|list| list.to_vec()).unwrap_or_default();
-            found.iter().map(Ipv4Addr::to_string).collect()
+            found.iter().map(IpAddr::to_string).collect()
         };
         for (name, expected) in [
-            ("localhost", vec!["127.0.0.1"]),
+            ("localhost", vec!["127.0.0.1", "::1"]),
             ("gateway.example.com", vec!["10.0.0.1"]),
             ("gw", vec!["10.0.0.1", "10.0.0.2"]),
             ("leading.blanks", vec!["10.0.0.3"]),
@@ -108,7 +122,12 @@ mod tests {
             ("final.dot", vec!["10.0.0.5"]),
             ("after-bad-bytes", vec!["10.0.0.6"]),
             ("last-line", vec!["10.0.0.7"]),
-            ("ip6-localhost", vec![]),
+            ("ip6-localhost", vec!["::1"]),
+            ("both", vec!["2001:db8::1", "10.0.0.8", "2001:db8::2"]),
+            ("mapped", vec!["10.0.0.9"]),
+            ("unspecified", vec!["::"]),
+            ("zone", vec![]),
+            ("brackets", vec![]),
             ("short-form", vec![]),
             ("hex-form", vec![]),
             ("bad/name", vec![]),

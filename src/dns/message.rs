@@ -1,15 +1,16 @@
 //! Encodes queries and parses responses.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use domain::base::iana::{Class, Opcode, OptRcode, Rcode, Rtype};
 use domain::base::message::RecordSection;
 use domain::base::{Message, MessageBuilder, Name as WireName, ParsedName, Question, Ttl};
 use domain::dep::octseq::array::Array;
-use domain::rdata::{A, Cname, Soa};
+use domain::rdata::{A, Aaaa, Cname, Soa};
 
 use super::ADDRESSES_MAX;
 use super::cache::{AddressResult, NEGATIVE_TTL_S_MAX, TTL_S_MAX};
+use super::family::{Family, QuestionKey};
 use super::{DnsError, cache};
 use crate::name::Name;
 
@@ -31,21 +32,21 @@ const QUERY_BYTES_MAX: usize = 12 + 255 + 4 + 11;
 #[derive(Clone, Debug)]
 pub struct QueryMessage<'a> {
     pub id: u16,
-    pub name: &'a Name,
+    pub question: &'a QuestionKey,
     /// Whether it carries an OPT record (RFC 6891).
     pub edns: bool,
 }
 
 impl QueryMessage<'_> {
     pub fn encode(&self) -> Vec<u8> {
-        let name = wire_name(self.name);
+        let name = wire_name(&self.question.name);
         let name = WireName::from_slice(&name).expect("a valid name fits the wire");
         let target = Array::<QUERY_BYTES_MAX>::default();
         let mut header = MessageBuilder::from_target(target).expect("room for a header");
         header.header_mut().set_id(self.id);
         header.header_mut().set_rd(true);
         let mut question = header.question();
-        question.push(Question::new_in(name, Rtype::A)).expect("room for a question");
+        question.push(Question::new_in(name, self.record_type())).expect("room for a question");
         let mut additional = question.additional();
         if self.edns {
             let size = |opt: &mut domain::base::message_builder::OptBuilder<'_, _>| {
@@ -90,13 +91,20 @@ impl QueryMessage<'_> {
         if self.edns { Response::NoEdns } else { Response::Failure }
     }
 
+    fn record_type(&self) -> Rtype {
+        match self.question.family {
+            Family::V6 => Rtype::AAAA,
+            Family::V4 => Rtype::A,
+        }
+    }
+
     fn matches_question(&self, message: &Message<[u8]>) -> bool {
-        let name = wire_name(self.name);
+        let name = wire_name(&self.question.name);
         let name = WireName::from_slice(&name).expect("a valid name fits the wire");
         message.sole_question().is_ok_and(|question| {
             // Crate domain compares names case-insensitively.
             question.qname() == name
-                && question.qtype() == Rtype::A
+                && question.qtype() == self.record_type()
                 && question.qclass() == Class::IN
         })
     }
@@ -107,7 +115,7 @@ impl QueryMessage<'_> {
         if usize::from(message.header_counts().ancount()) > RECORDS_MAX {
             return Some(Response::Failure);
         }
-        let (aliases, addresses) = records(message.answer().ok()?)?;
+        let (aliases, addresses) = records(message.answer().ok()?, self.record_type())?;
         if message.header_counts().ancount() == 0 && !header.aa() && !header.ra() {
             // A referral: this server does not recurse. glibc tries the next server as well.
             return Some(Response::Failure);
@@ -115,7 +123,7 @@ impl QueryMessage<'_> {
         let mut name = message.sole_question().ok()?.into_qname();
         let mut ttl_s = cache::TTL_S_MAX;
         for _ in 0..=CHAIN_MAX {
-            let mut found: Vec<Ipv4Addr> = Vec::new();
+            let mut found: Vec<IpAddr> = Vec::new();
             for (_, ttl, address) in addresses.iter().filter(|(owner, ..)| *owner == name) {
                 ttl_s = ttl_s.min(seconds(*ttl));
                 if found.len() < ADDRESSES_MAX && !found.contains(address) {
@@ -153,19 +161,26 @@ pub enum Response {
 
 type Found<'a, T> = Vec<(ParsedName<&'a [u8]>, Ttl, T)>;
 
-/// The CNAME and A records of class IN.
+/// The CNAME records and those with addresses of the type that was asked for, of class IN.
 #[allow(clippy::type_complexity)]
 fn records<'a>(
     section: RecordSection<'a, [u8]>,
-) -> Option<(Found<'a, ParsedName<&'a [u8]>>, Found<'a, Ipv4Addr>)> {
+    wanted: Rtype,
+) -> Option<(Found<'a, ParsedName<&'a [u8]>>, Found<'a, IpAddr>)> {
     let (mut aliases, mut addresses) = (Vec::new(), Vec::new());
     for record in section {
         let record = record.ok()?;
         match record.rtype() {
             _ if record.class() != Class::IN => {}
-            Rtype::A => {
+            Rtype::A if wanted == Rtype::A => {
                 let read = record.into_record::<A>().ok()??;
-                addresses.push((*read.owner(), read.ttl(), read.data().addr()));
+                addresses.push((*read.owner(), read.ttl(), read.data().addr().into()));
+            }
+            Rtype::AAAA if wanted == Rtype::AAAA => {
+                let read = record.into_record::<Aaaa>().ok()??;
+                // An IPv4 address written as IPv6 is connected to, and judged, as IPv4.
+                let address = read.data().addr().to_canonical();
+                addresses.push((*read.owner(), read.ttl(), address));
             }
             Rtype::CNAME => {
                 let read = record.into_record::<Cname<ParsedName<&[u8]>>>().ok()??;

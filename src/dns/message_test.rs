@@ -6,12 +6,23 @@ use proptest::prelude::*;
 
 const WWW: &str = "www.example.com";
 
+fn key(text: &str, family: Family) -> QuestionKey {
+    QuestionKey::new(&name(text), family)
+}
+
 fn query(edns: bool) -> Vec<u8> {
-    QueryMessage { id: 0x1234, name: &name(WWW), edns }.encode()
+    QueryMessage { id: 0x1234, question: &key(WWW, Family::V4), edns }.encode()
 }
 
 fn read(bytes: &[u8]) -> Response {
-    QueryMessage { id: 0x1234, name: &name(WWW), edns: true }.parse_response(bytes)
+    QueryMessage { id: 0x1234, question: &key(WWW, Family::V4), edns: true }.parse_response(bytes)
+}
+
+/// What the same name's AAAA question makes of these records.
+fn answer_v6(records: &[Vec<u8>]) -> Response {
+    let question = key(WWW, Family::V6);
+    let message = QueryMessage { id: 0x1234, question: &question, edns: true };
+    message.parse_response(&reply(&message.encode(), RA, records, &[]))
 }
 
 fn answer(records: &[Vec<u8>]) -> Response {
@@ -27,13 +38,16 @@ fn missing(error: DnsError, ttl_s: u32) -> Response {
 }
 
 #[test]
-fn an_encoded_query_asks_for_one_a_record() {
-    for edns in [false, true] {
-        assert_eq!(see(&query(edns)), Seen { id: 0x1234, name: WWW.into(), edns });
+fn an_encoded_query_asks_for_one_record_type() {
+    for (edns, family) in [false, true].into_iter().zip(Family::BOTH) {
+        let message = QueryMessage { id: 0x1234, question: &key(WWW, family), edns };
+        let seen = Seen { id: 0x1234, name: WWW.into(), family, edns };
+        assert_eq!(see(&message.encode()), seen);
     }
     let labels = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)];
     let long = name(&labels.join("."));
-    let bytes = QueryMessage { id: 0, name: &long, edns: true }.encode();
+    let question = QuestionKey::new(&long, Family::V6);
+    let bytes = QueryMessage { id: 0, question: &question, edns: true }.encode();
     assert_eq!((see(&bytes).name.as_str(), bytes.len()), (long.as_str(), QUERY_BYTES_MAX));
 }
 
@@ -70,6 +84,27 @@ fn addresses_are_found_along_a_cname_chain() {
     let many: Vec<_> = (0..100).map(|last| a("&", 60, [192, 0, 2, last])).collect();
     let first: Vec<_> = (0..16).map(|last| [192, 0, 2, last]).collect();
     assert_eq!(answer(&many), found(&first, 60));
+}
+
+#[test]
+fn an_aaaa_question_has_ipv6_addresses_only_and_mapped_ones_are_ipv4() {
+    let found = |list: &[&str], ttl_s| Response::Answer(Ok(addresses_at(list)), ttl_s);
+    let (one, two) = ("2001:db8::1", "2001:db8::2");
+    for (records, expected) in [
+        (vec![aaaa("&", 60, one), aaaa("&", 30, two)], found(&[one, two], 30)),
+        (vec![cname("&", 10, "b.x"), aaaa("b.x", 60, one)], found(&[one], 10)),
+        (vec![aaaa("&", 60, "::ffff:127.0.0.1")], found(&["127.0.0.1"], 60)),
+        (vec![a("&", 60, [192, 0, 2, 1]), aaaa("&", 60, one)], found(&[one], 60)),
+        (vec![a("&", 60, [192, 0, 2, 1])], missing(DnsError::NoData, 0)),
+        (vec![aaaa("other.example", 60, one)], missing(DnsError::NoData, 0)),
+        (vec![record("&", 28, 1, 60, &[0; 15])], Response::Unrelated),
+        (vec![record("&", 28, 1, 60, &[0; 17])], Response::Unrelated),
+    ] {
+        assert_eq!(answer_v6(&records), expected, "{records:02x?}");
+    }
+    let many: Vec<_> = (0..100).map(|last| aaaa("&", 60, &format!("2001:db8::{last}"))).collect();
+    let Response::Answer(Ok(list), _) = answer_v6(&many) else { panic!("addresses") };
+    assert_eq!(list.len(), ADDRESSES_MAX);
 }
 
 #[test]
@@ -127,7 +162,8 @@ fn a_message_that_does_not_match_the_question_is_ignored() {
 #[test]
 fn each_response_code_and_flag_has_its_result() {
     let plain = |bytes: &[u8]| {
-        QueryMessage { id: 0x1234, name: &name(WWW), edns: false }.parse_response(bytes)
+        let question = key(WWW, Family::V4);
+        QueryMessage { id: 0x1234, question: &question, edns: false }.parse_response(bytes)
     };
     for (flags, with_edns, without) in [
         (RA | SERVFAIL, Response::Failure, Response::Failure),

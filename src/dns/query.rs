@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::family::QuestionKey;
 use super::message::{QueryMessage, Response, STREAM_ANSWER_BYTES_MAX};
-use crate::name::Name;
 
 /// The transport of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Transmit {
 
 #[derive(Debug)]
 pub struct Query {
-    pub name: Name,
+    pub question: QuestionKey,
     pub server: SocketAddr,
     pub transport: Transport,
     pub id: u16,
@@ -43,9 +43,14 @@ pub struct Query {
 }
 
 impl Query {
-    pub fn new(name: Name, server: SocketAddr, transport: Transport, edns: bool) -> Query {
+    pub fn new(
+        question: QuestionKey,
+        server: SocketAddr,
+        transport: Transport,
+        edns: bool,
+    ) -> Query {
         Query {
-            name,
+            question,
             server,
             transport,
             id: 0,
@@ -57,7 +62,7 @@ impl Query {
     }
 
     fn message(&self) -> QueryMessage<'_> {
-        QueryMessage { id: self.id, name: &self.name, edns: self.edns }
+        QueryMessage { id: self.id, question: &self.question, edns: self.edns }
     }
 
     pub fn transmit(&self, key: u64) -> Transmit {

@@ -1,19 +1,22 @@
 //! The resolver: waiters, the questions they wait for, and the queries that answer them.
 //!
 //! A waiter tries its possible names in order (the name, the name completed from the search list).
-//! Each is a question that all its waiters share; a question tries the servers in order, one query
-//! at a time. Queries are shared out among the sources of the questions.
+//! Each name is two questions, one for each family, that all its waiters share; a question tries the
+//! servers in order, one query at a time. Queries are shared out among the sources of the questions.
 
 mod questions;
+mod waiters;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::cache::{AddressResult, Cache};
+use super::cache::Cache;
+use super::family::QuestionKey;
 use super::message::Response;
 use super::query::{Query, Transmit};
 use super::shares::Shares;
+use super::waiter::Waiter;
 use super::{Addresses, DnsError, Hosts, Resolved, ResolverSettings};
 use crate::name::Name;
 
@@ -43,7 +46,9 @@ pub struct Resolver {
     waiters: BTreeMap<u64, Waiter>,
     /// When each waiter times out.
     deadlines: BTreeSet<(u64, u64)>,
-    questions: BTreeMap<Name, Question>,
+    questions: BTreeMap<QuestionKey, Question>,
+    /// When questions end because the other family has waited long enough.
+    cut_offs: BTreeSet<(u64, QuestionKey)>,
     /// Questions waiting for a query, and queries in flight, by source.
     shares: Shares,
     queries: BTreeMap<u64, Query>,
@@ -63,18 +68,6 @@ pub struct Resolver {
     rotation: usize,
 }
 
-struct Waiter {
-    /// The address of the client.
-    source: IpAddr,
-    settings: Arc<ResolverSettings>,
-    deadline: u64,
-    /// The names not tried yet.
-    names_left: VecDeque<Name>,
-    asking: Option<Name>,
-    /// The most significant error of the names tried so far.
-    error: DnsError,
-}
-
 struct Question {
     waiters: BTreeSet<u64>,
     /// The number of waiters of each source.
@@ -92,6 +85,10 @@ struct Question {
     tries: usize,
     /// The error that it ends with when no try is left.
     failure: DnsError,
+    /// When it ends whatever happens, its key in the cut-offs.
+    cut_off: Option<u64>,
+    /// The error that it ends with then.
+    if_late: DnsError,
 }
 
 impl Resolver {
@@ -109,6 +106,7 @@ impl Resolver {
             waiters: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             questions: BTreeMap::new(),
+            cut_offs: BTreeSet::new(),
             shares: Shares::default(),
             queries: BTreeMap::new(),
             queries_max: QUERIES_MAX,
@@ -124,19 +122,21 @@ impl Resolver {
     }
 
     /// Replaces the settings, and clears the cache: other servers may answer differently. Open
-    /// questions are restarted, for an old server's answer is no longer accepted.
+    /// questions are restarted, and a waiter that has the answer to one asks that again, for an old
+    /// server's answer is no longer accepted.
     pub fn set_settings(&mut self, settings: ResolverSettings) {
         self.settings = Arc::new(settings);
         self.cache.clear();
-        let names: Vec<Name> = self.questions.keys().cloned().collect();
-        names.into_iter().for_each(|name| self.restart(name));
+        let questions: Vec<QuestionKey> = self.questions.keys().cloned().collect();
+        questions.into_iter().for_each(|question| self.restart(question));
+        self.rejoin();
         self.restarted = !self.questions.is_empty();
     }
 
-    /// Allows so many queries in flight, at least one and at most [`QUERIES_MAX`]: where sockets are
-    /// few, questions wait for each other.
+    /// Allows so many queries in flight, at least the two of a name and at most [`QUERIES_MAX`]:
+    /// where sockets are few, questions wait for each other.
     pub fn set_queries_max(&mut self, queries_max: usize) {
-        self.queries_max = queries_max.clamp(1, QUERIES_MAX);
+        self.queries_max = queries_max.clamp(2, QUERIES_MAX);
     }
 
     /// Replaces the hosts file.
@@ -153,8 +153,8 @@ impl Resolver {
         }
     }
 
-    /// Looks up the addresses of a name. `source` is the client's address, by which queries are
-    /// shared out. `waiter` identifies the waiter until the answer or `cancel`; the caller must not
+    /// Looks up the addresses of a name. `source` is the client's, by which queries are shared out
+    /// (`address::source_of`). `waiter` identifies the waiter until the answer or `cancel`; the caller must not
     /// use it twice at a time.
     pub fn resolve(&mut self, now: u64, name: &Name, source: IpAddr, waiter: u64) -> Lookup {
         assert!(!self.waiters.contains_key(&waiter), "waiter {waiter} waits already");
@@ -164,26 +164,20 @@ impl Resolver {
         if self.settings.tries() == 0 {
             return Lookup::Done(Err(DnsError::ServerFailure));
         }
-        let mut new = Waiter {
-            source,
-            settings: self.settings.clone(),
-            deadline: now + self.settings.total_timeout_ms,
-            names_left: self.settings.possible_names(name),
-            asking: None,
-            error: DnsError::NotFound,
-        };
+        let deadline = now + self.settings.total_timeout_ms;
+        let mut new = Waiter::new(source, deadline, self.settings.possible_names(name));
         if let Some(answer) = self.advance(now, waiter, &mut new) {
             return Lookup::Done(answer);
         }
-        self.deadlines.insert((new.deadline, waiter));
-        self.waiters.insert(waiter, new);
+        self.insert_waiter(waiter, new);
+        self.ask_queued(now);
         Lookup::Waiting
     }
 
     /// The addresses known without a query. As in glibc, the hosts file is consulted before any
     /// completion; it may list a name below localhost, but not localhost itself.
     fn known(&self, name: &Name) -> Option<Addresses> {
-        let loopback = || Addresses::from([Ipv4Addr::LOCALHOST]);
+        let loopback = || Addresses::from([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         if name.is_localhost() {
             return Some(loopback());
         }
@@ -191,10 +185,11 @@ impl Resolver {
         listed.or_else(|| name.is_below_localhost().then(loopback))
     }
 
-    /// Removes a waiter; its question ends when the last waiter leaves.
+    /// Removes a waiter; its questions end when their last waiter leaves.
     pub fn cancel(&mut self, now: u64, waiter: u64) {
         if let Some(gone) = self.remove_waiter(waiter) {
-            self.leave(now, waiter, &gone);
+            self.leave(waiter, &gone);
+            self.ask_queued(now);
         } else if let Some(place) = self.answered.remove(&waiter) {
             self.answers.remove(&place);
         }
@@ -233,7 +228,8 @@ impl Resolver {
     pub fn deadline(&self) -> Option<u64> {
         // Called in every turn of the loop, with any number of open queries.
         let first = [self.expiries.first(), self.deadlines.first()];
-        let first = first.into_iter().flatten().map(|(deadline, _)| *deadline).min();
+        let first = first.into_iter().flatten().map(|(deadline, _)| *deadline);
+        let first = first.chain(self.cut_offs.first().map(|(deadline, _)| *deadline)).min();
         if self.restarted { Some(0) } else { first }
     }
 
@@ -261,7 +257,7 @@ impl Resolver {
         }
     }
 
-    /// Times out waiters and queries. When many waiters are due, the deadline stays in the past:
+    /// Times out waiters, questions and queries. When many waiters are due, the deadline stays in the past:
     /// the rest is for the next call.
     pub fn handle_timeout(&mut self, now: u64) {
         // Waiters first, so that no query is sent for a waiter that has just timed out.
@@ -270,20 +266,24 @@ impl Resolver {
             if deadline > now {
                 break;
             }
-            let Some(late) = self.remove_waiter(waiter) else { break };
-            self.leave(now, waiter, &late);
-            self.push_answer(waiter, Err(DnsError::Timeout));
+            self.time_out(now, waiter);
         }
-        if std::mem::take(&mut self.restarted) {
-            self.ask_queued(now);
+        while let Some((_, question)) = self.cut_offs.first().filter(|(at, _)| *at <= now) {
+            let asked = question.clone();
+            let error = self.questions.get(&asked).map(|question| question.if_late);
+            self.answer(now, &asked, Err(error.unwrap_or(DnsError::Timeout)));
         }
+        self.restarted = false;
         let late = self.expiries.iter().take_while(|(deadline, _)| *deadline <= now);
         let keys: Vec<u64> = late.map(|(_, key)| *key).collect();
-        for key in keys {
+        // The latest first: if there was one socket only, and a silent server kept it for the AAAA
+        // query of a name, the A query has it now.
+        for key in keys.into_iter().rev() {
             if let Some(query) = self.end_query(key) {
-                self.next_try(now, query.name, DnsError::Timeout);
+                self.next_try(now, query.question, DnsError::Timeout);
             }
         }
+        self.ask_queued(now);
     }
 
     /// Queries in flight; at most [`QUERIES_MAX`].
@@ -296,21 +296,9 @@ impl Resolver {
         self.waiters.len()
     }
 
-    /// Names in the cache, including expired ones.
+    /// Answers in the cache, including expired ones.
     pub fn cached(&self) -> usize {
         self.cache.len()
-    }
-
-    fn remove_waiter(&mut self, key: u64) -> Option<Waiter> {
-        let waiter = self.waiters.remove(&key)?;
-        self.deadlines.remove(&(waiter.deadline, key));
-        Some(waiter)
-    }
-
-    fn push_answer(&mut self, waiter: u64, answer: Result<Resolved, DnsError>) {
-        let place = self.next_serial();
-        self.answers.insert(place, (waiter, answer));
-        self.answered.insert(waiter, place);
     }
 
     fn next_serial(&mut self) -> u64 {
@@ -319,125 +307,9 @@ impl Resolver {
     }
 }
 
-/// Waiters and their names.
-impl Resolver {
-    /// Moves a waiter on to the next name that is not cached as missing. `None`: it waits for the
-    /// question.
-    fn advance(
-        &mut self,
-        now: u64,
-        key: u64,
-        waiter: &mut Waiter,
-    ) -> Option<Result<Resolved, DnsError>> {
-        while let Some(name) = waiter.names_left.pop_front() {
-            match self.cache.get(now, &name) {
-                Some(Ok(addresses)) => {
-                    let addresses = addresses.clone();
-                    return Some(Ok(Resolved { name, addresses }));
-                }
-                Some(Err(error)) => waiter.error = most_significant(waiter.error, *error),
-                None => {
-                    waiter.asking = Some(name.clone());
-                    self.join(now, key, name, waiter);
-                    return None;
-                }
-            }
-        }
-        Some(Err(waiter.error))
-    }
-
-    /// Adds a waiter to a question, which is created if there is none.
-    fn join(&mut self, now: u64, key: u64, name: Name, waiter: &Waiter) {
-        let (source, settings) = (waiter.source, &waiter.settings);
-        if let Some(question) = self.questions.get_mut(&name) {
-            question.waiters.insert(key);
-            *question.sources.entry(source).or_default() += 1;
-            let payer = question.payer;
-            // In the queue of a source with many, it would wait longer than if this source asked
-            // alone.
-            if self.shares.load(source) + 1 < self.shares.load(payer) {
-                self.charge(&name, source);
-            }
-        } else {
-            self.rotation = self.rotation.wrapping_add(usize::from(settings.rotate));
-            let place = self.next_serial();
-            let question = Question {
-                waiters: BTreeSet::from([key]),
-                sources: BTreeMap::from([(source, 1)]),
-                payer: source,
-                place,
-                query: None,
-                offset: if settings.rotate { self.rotation } else { 0 },
-                settings: settings.clone(),
-                tries: 0,
-                failure: DnsError::Timeout,
-            };
-            self.questions.insert(name.clone(), question);
-            self.shares.enqueue(source, place, name);
-        }
-        self.ask_queued(now);
-    }
-
-    /// Removes a waiter, which is no longer listed, from its question.
-    fn leave(&mut self, now: u64, key: u64, waiter: &Waiter) {
-        let Some(name) = &waiter.asking else { return };
-        let Some(question) = self.questions.get_mut(name) else { return };
-        question.waiters.remove(&key);
-        let waiting = question.sources.entry(waiter.source).or_default();
-        *waiting = waiting.saturating_sub(1);
-        if *waiting == 0 {
-            question.sources.remove(&waiter.source);
-        }
-        if question.waiters.is_empty() {
-            self.remove_question(name);
-        } else if !question.sources.contains_key(&question.payer) {
-            let payer = question.lightest(&self.shares);
-            self.charge(name, payer);
-        }
-        self.ask_queued(now);
-    }
-
-    /// A question is answered: its waiters are done or move on to their next name.
-    fn answer(&mut self, now: u64, name: &Name, answer: AddressResult) {
-        let Some(question) = self.remove_question(name) else { return };
-        for key in question.waiters {
-            let Some(mut waiter) = self.remove_waiter(key) else { continue };
-            waiter.asking = None;
-            let done = match &answer {
-                Ok(addresses) => {
-                    Some(Ok(Resolved { name: name.clone(), addresses: addresses.clone() }))
-                }
-                // As in glibc, a failure that took time ends the search.
-                Err(DnsError::Timeout) => Some(Err(DnsError::Timeout)),
-                Err(error) => {
-                    waiter.error = most_significant(waiter.error, *error);
-                    self.advance(now, key, &mut waiter)
-                }
-            };
-            match done {
-                Some(answer) => self.push_answer(key, answer),
-                None => {
-                    self.deadlines.insert((waiter.deadline, key));
-                    self.waiters.insert(key, waiter);
-                }
-            }
-        }
-        self.ask_queued(now);
-    }
-}
-
-/// The error for several names without addresses, as in glibc: that a name exists says more than
-/// that another does not, and a server that failed might have known.
-fn most_significant(one: DnsError, other: DnsError) -> DnsError {
-    let rank = |error| match error {
-        DnsError::NotFound => 0,
-        DnsError::NoData => 1,
-        DnsError::ServerFailure => 2,
-        DnsError::Timeout => 3,
-    };
-    if rank(other) > rank(one) { other } else { one }
-}
-
+#[cfg(test)]
+#[path = "resolver/families_test.rs"]
+mod families;
 #[cfg(test)]
 #[path = "resolver_test.rs"]
 mod tests;

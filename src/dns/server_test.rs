@@ -1,7 +1,8 @@
 //! The messages of a DNS server, built octet by octet, independently of crate `domain`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::family::Family;
 use crate::name::{Classified, Name, classify};
 
 pub const QR: u16 = 0x8000;
@@ -50,6 +51,10 @@ pub fn a(owner: &str, ttl: u32, address: [u8; 4]) -> Vec<u8> {
     record(owner, 1, 1, ttl, &address)
 }
 
+pub fn aaaa(owner: &str, ttl: u32, address: &str) -> Vec<u8> {
+    record(owner, 28, 1, ttl, &address.parse::<Ipv6Addr>().unwrap().octets())
+}
+
 pub fn cname(owner: &str, ttl: u32, target: &str) -> Vec<u8> {
     record(owner, 5, 1, ttl, &wire(target))
 }
@@ -67,10 +72,11 @@ pub fn soa(owner: &str, ttl: u32, minimum: u32) -> Vec<u8> {
 pub struct Seen {
     pub id: u16,
     pub name: String,
+    pub family: Family,
     pub edns: bool,
 }
 
-/// Reads a query strictly: one question for an A record of class IN, at most an OPT record.
+/// Reads a query strictly: one question for an A or AAAA record of class IN, at most an OPT record.
 pub fn see(query: &[u8]) -> Seen {
     assert_eq!(&query[2..10], &[1, 0, 0, 1, 0, 0, 0, 0], "a plain question with recursion desired");
     let (mut at, mut labels) = (12, Vec::new());
@@ -79,12 +85,17 @@ pub fn see(query: &[u8]) -> Seen {
         labels.push(String::from_utf8(query[at + 1..end].to_vec()).unwrap());
         at = end;
     }
-    assert_eq!(&query[at + 1..at + 5], &[0, 1, 0, 1], "A and IN");
+    let family = match query[at + 1..at + 5] {
+        [0, 1, 0, 1] => Family::V4,
+        [0, 28, 0, 1] => Family::V6,
+        ref other => panic!("neither A nor AAAA of class IN: {other:?}"),
+    };
     let rest = &query[at + 5..];
     let edns = query[10..12] == [0, 1];
     let expected: &[u8] = if edns { &[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0] } else { &[] };
     assert_eq!(rest, expected, "an OPT record for 1232 octets or nothing");
-    Seen { id: u16::from_be_bytes([query[0], query[1]]), name: labels.join("."), edns }
+    let id = u16::from_be_bytes([query[0], query[1]]);
+    Seen { id, name: labels.join("."), family, edns }
 }
 
 /// An answer to `query`: its id and question, these flags (QR is added), these records.
@@ -95,7 +106,8 @@ pub fn reply(query: &[u8], flags: u16, answers: &[Vec<u8>], authority: &[Vec<u8>
         bytes.extend_from_slice(&number.to_be_bytes());
     }
     bytes.extend_from_slice(&wire(&seen.name));
-    bytes.extend_from_slice(&[0, 1, 0, 1]);
+    let kind = if seen.family == Family::V6 { 28 } else { 1 };
+    bytes.extend_from_slice(&[0, kind, 0, 1]);
     for record in answers.iter().chain(authority) {
         bytes.extend_from_slice(record);
     }
@@ -108,5 +120,10 @@ pub fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 pub fn addresses(list: &[[u8; 4]]) -> super::Addresses {
-    list.iter().map(|octets| Ipv4Addr::from(*octets)).collect()
+    list.iter().map(|octets| Ipv4Addr::from(*octets).into()).collect()
+}
+
+/// The same for addresses of both families.
+pub fn addresses_at(list: &[&str]) -> super::Addresses {
+    list.iter().map(|text| text.parse().unwrap()).collect()
 }

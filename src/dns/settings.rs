@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use resolv_conf::{Config, ScopedIp};
 
+use super::DnsError;
 use crate::name::{self, Classified, Name};
 
 /// Most servers taken from resolv.conf (glibc's MAXNS).
@@ -30,8 +31,10 @@ pub struct ResolverSettings {
     pub timeout_ms: u64,
     /// How often the list of servers is tried.
     pub attempts: u32,
-    /// Whether each question starts with the next server.
+    /// Whether each name starts with the next server.
     pub rotate: bool,
+    /// Whether names are asked for IPv6 addresses (`no-aaaa` turns that off).
+    pub aaaa: bool,
     /// The domains that complete a name of one label without a final dot.
     pub search: Vec<Name>,
     /// The time-out of a name in total.
@@ -41,19 +44,22 @@ pub struct ResolverSettings {
 impl Default for ResolverSettings {
     /// The settings of an empty resolv.conf: the server on this host.
     fn default() -> Self {
-        ResolverSettings::from_resolv_conf(b"")
+        ResolverSettings::from_resolv_conf(b"", |_| None)
     }
 }
 
 impl ResolverSettings {
     /// Parses resolv.conf (`man 5 resolv.conf`) with glibc's limits. Invalid lines are skipped, as
     /// glibc does; a file without servers means 127.0.0.1. Unlike glibc, the host's own domain
-    /// never completes a name, `ndots` is ignored, and a server with a named IPv6 scope is skipped,
-    /// since finding its number would take a system call.
-    pub fn from_resolv_conf(text: &[u8]) -> ResolverSettings {
+    /// never completes a name, and `ndots` is ignored. `interface` finds the number of a network
+    /// interface by its name: routers announce name servers such as `fe80::1%eth0`.
+    pub fn from_resolv_conf(
+        text: &[u8],
+        interface: impl Fn(&str) -> Option<u32>,
+    ) -> ResolverSettings {
         let (config, _errors) = Config::parse_with_errors(text);
-        let mut servers: Vec<SocketAddr> =
-            config.nameservers.iter().filter_map(server).take(SERVERS_MAX).collect();
+        let servers = config.nameservers.iter().filter_map(|address| server(address, &interface));
+        let mut servers: Vec<SocketAddr> = servers.take(SERVERS_MAX).collect();
         if servers.is_empty() {
             servers.push((Ipv4Addr::LOCALHOST, PORT).into());
         }
@@ -67,6 +73,7 @@ impl ResolverSettings {
             timeout_ms: u64::from(config.timeout.clamp(1, TIMEOUT_S_MAX)) * 1000,
             attempts: config.attempts.clamp(1, ATTEMPTS_MAX),
             rotate: config.rotate,
+            aaaa: !config.no_aaaa,
             search: names.take(SEARCH_MAX).collect(),
             total_timeout_ms: TOTAL_TIMEOUT_MS,
         }
@@ -74,8 +81,9 @@ impl ResolverSettings {
 
     /// Parses `ADDR[:PORT]` (`--nameserver`); an IPv6 address with a port is in brackets.
     pub fn parse_server(text: &str) -> Option<SocketAddr> {
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         SocketAddr::from_str(text)
-            .or_else(|_| IpAddr::from_str(text).map(|address| (address, PORT).into()))
+            .or_else(|_| IpAddr::from_str(bare).map(|address| (address, PORT).into()))
             .ok()
             .filter(|server| server.port() != 0)
     }
@@ -92,6 +100,14 @@ impl ResolverSettings {
         self.timeout_ms.min(share).max(1)
     }
 
+    /// The error of a question before any server was tried.
+    pub(super) fn untried_failure(&self) -> DnsError {
+        match self.tries() {
+            0 => DnsError::ServerFailure,
+            _ => DnsError::Timeout,
+        }
+    }
+
     /// The names to query for `name`, in order. A single label without a final dot is completed
     /// with each domain of the search list and then queried as it is; any other name stands for
     /// itself alone. So `ndots`, which decides when a name with dots is completed first, does not
@@ -105,12 +121,13 @@ impl ResolverSettings {
     }
 }
 
-fn server(address: &ScopedIp) -> Option<SocketAddr> {
+fn server(address: &ScopedIp, interface: impl Fn(&str) -> Option<u32>) -> Option<SocketAddr> {
     Some(match address {
         ScopedIp::V4(address) => (*address, PORT).into(),
         ScopedIp::V6(address, None) => (*address, PORT).into(),
         ScopedIp::V6(address, Some(scope)) => {
-            SocketAddrV6::new(*address, PORT, 0, scope.parse().ok()?).into()
+            let number = scope.parse().ok().or_else(|| interface(scope))?;
+            SocketAddrV6::new(*address, PORT, 0, number).into()
         }
     })
 }

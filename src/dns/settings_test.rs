@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn read(text: &str) -> ResolverSettings {
-    ResolverSettings::from_resolv_conf(text.as_bytes())
+    ResolverSettings::from_resolv_conf(text.as_bytes(), |_| None)
 }
 
 fn servers(text: &str) -> Vec<String> {
@@ -24,7 +24,7 @@ fn an_empty_file_means_the_local_server_and_glibcs_defaults() {
     assert_eq!(settings, ResolverSettings::default());
     assert_eq!(settings.servers, ["127.0.0.1:53".parse().unwrap()]);
     assert_eq!((settings.timeout_ms, settings.attempts), (5000, 2));
-    assert!(!settings.rotate && settings.search.is_empty());
+    assert!(!settings.rotate && settings.aaaa && settings.search.is_empty());
     assert_eq!(settings.total_timeout_ms, 10_000);
 }
 
@@ -45,6 +45,15 @@ fn servers_are_read_in_order_and_at_most_three() {
 }
 
 #[test]
+fn a_server_on_a_link_is_found_by_the_name_of_its_interface() {
+    let text = b"nameserver fe80::1%eth0\nnameserver fe80::2%eth1\nnameserver fe80::3%7";
+    let interface = |name: &str| (name == "eth0").then_some(4);
+    let settings = ResolverSettings::from_resolv_conf(text, interface);
+    let servers: Vec<String> = settings.servers.iter().map(SocketAddr::to_string).collect();
+    assert_eq!(servers, ["[fe80::1%4]:53", "[fe80::3%7]:53"]);
+}
+
+#[test]
 fn options_have_the_limits_of_glibc() {
     for (text, timeout_ms, attempts, rotate) in [
         ("options timeout:3 attempts:4 ndots:2 rotate", 3000, 4, true),
@@ -58,6 +67,12 @@ fn options_have_the_limits_of_glibc() {
         let read = (settings.timeout_ms, settings.attempts, settings.rotate);
         assert_eq!(read, (timeout_ms, attempts, rotate), "{text}");
     }
+}
+
+#[test]
+fn ipv6_addresses_are_asked_for_unless_turned_off() {
+    assert!(read("options timeout:3 rotate").aaaa);
+    assert!(!read("options timeout:3 no-aaaa").aaaa);
 }
 
 #[test]
@@ -146,7 +161,7 @@ proptest! {
         "((nameserver|search|domain|options|sortlist)[ \t]+[a-z0-9:.%/ -]{0,40}\n){0,9}"
             .prop_map(String::into_bytes),
     ]) {
-        let settings = ResolverSettings::from_resolv_conf(&text);
+        let settings = ResolverSettings::from_resolv_conf(&text, |_| None);
         prop_assert!((1..=3).contains(&settings.servers.len()) && settings.search.len() <= 6);
         prop_assert!((1..=5).contains(&settings.attempts));
         prop_assert!((1000..=30_000).contains(&settings.timeout_ms));

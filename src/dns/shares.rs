@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::name::Name;
+use super::family::QuestionKey;
 
 #[derive(Debug, Default)]
 pub struct Shares {
@@ -24,7 +24,7 @@ pub struct Shares {
 #[derive(Debug, Default)]
 struct SourceShare {
     /// Waiting questions, in order of arrival.
-    queued: BTreeMap<u64, Name>,
+    queued: BTreeMap<u64, QuestionKey>,
     /// Keys of queries in flight, the oldest first.
     queries: BTreeSet<u64>,
     /// When it last had its turn or began to wait: the lowest is next.
@@ -33,13 +33,13 @@ struct SourceShare {
 
 impl Shares {
     /// Queues a question. `place` orders the questions of one source and is unique.
-    pub fn enqueue(&mut self, source: IpAddr, place: u64, name: Name) {
+    pub fn enqueue(&mut self, source: IpAddr, place: u64, question: QuestionKey) {
         let turn = self.next_turn();
         self.change(source, |source| {
             if source.queued.is_empty() {
                 source.turn = turn;
             }
-            source.queued.insert(place, name);
+            source.queued.insert(place, question);
         });
     }
 
@@ -49,12 +49,12 @@ impl Shares {
     }
 
     /// Takes the next question.
-    pub fn next(&mut self) -> Option<Name> {
+    pub fn next(&mut self) -> Option<QuestionKey> {
         let (_, _, source) = *self.waiting.first()?;
         let turn = self.next_turn();
         self.change(source, |source| {
             source.turn = turn;
-            source.queued.pop_first().map(|(_, name)| name)
+            source.queued.pop_first().map(|(_, question)| question)
         })
     }
 

@@ -1,6 +1,7 @@
 //! The order of turns, preemption, and that the shares even out in any case.
 
 use super::*;
+use crate::dns::family::Family;
 use crate::dns::server::name;
 use proptest::prelude::*;
 use std::net::Ipv4Addr;
@@ -10,11 +11,12 @@ fn source(last: u8) -> IpAddr {
 }
 
 fn enqueue(shares: &mut Shares, last: u8, place: u64) {
-    shares.enqueue(source(last), place, name(&format!("s{last}.n{place}")));
+    let name = name(&format!("s{last}.n{place}"));
+    shares.enqueue(source(last), place, QuestionKey::new(&name, Family::V4));
 }
 
 fn next(shares: &mut Shares) -> String {
-    shares.next().expect("a question is waiting").to_string()
+    shares.next().expect("a question is waiting").name.to_string()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! [`Net`] over mio: one epoll, edge-triggered.
 
 use super::{Event, Net, route, sys};
+use crate::address::unspecified;
 use crate::sizes::PIPE_BYTES;
 use crate::time::Millis;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
@@ -8,7 +9,7 @@ use mio::{Events, Poll, Registry, Token};
 use rustix::pipe::{self, PipeFlags, SpliceFlags};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -94,27 +95,30 @@ impl Net for MioNet {
         io::stderr().as_fd().try_clone_to_owned()
     }
 
-    fn listen(&mut self, at: SocketAddrV4, backlog: i32, token: usize) -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
+    fn listen(&mut self, at: SocketAddr, backlog: i32, token: usize) -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
         socket.set_reuse_address(true)?;
+        if at.is_ipv6() {
+            // IPv4 has listeners of its own, and no client looks like another.
+            socket.set_only_v6(true)?;
+        }
         // Accepted connections inherit these options, which saves calls.
         let _ = socket.set_tcp_nodelay(true);
         let _ = enable_keepalive(&SockRef::from(&socket));
         socket.set_out_of_band_inline(true)?;
-        socket.bind(&SocketAddr::V4(at).into())?;
+        socket.bind(&at.into())?;
         socket.listen(backlog)?;
         let mut listener = TcpListener::from_std(socket.into());
         self.registry().register(&mut listener, Token(token), mio::Interest::READABLE)?;
         Ok(listener)
     }
 
-    fn listener_addr(&self, listener: &TcpListener) -> io::Result<SocketAddrV4> {
-        only_v4(listener.local_addr()?)
+    fn listener_addr(&self, listener: &TcpListener) -> io::Result<SocketAddr> {
+        listener.local_addr()
     }
 
-    fn accept(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddrV4)> {
-        let (stream, peer) = listener.accept()?;
-        Ok((stream, only_v4(peer)?))
+    fn accept(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        listener.accept()
     }
 
     fn register(&mut self, stream: &mut TcpStream, token: usize) -> io::Result<()> {
@@ -132,7 +136,7 @@ impl Net for MioNet {
     fn connect(
         &mut self,
         target: SocketAddr,
-        source: Option<Ipv4Addr>,
+        source: Option<IpAddr>,
         token: usize,
     ) -> io::Result<TcpStream> {
         let domain = Domain::for_address(target);
@@ -141,7 +145,7 @@ impl Net for MioNet {
         if let Some(source) = source {
             // On a kernel without this option, fewer ports are available per source.
             let _ = sys::bind_without_port(&socket);
-            socket.bind(&SocketAddr::from((source, 0)).into())?;
+            socket.bind(&on_link_of(target, source).into())?;
         }
         match socket.connect(&target.into()) {
             Err(error) if !in_progress(&error) => return Err(error),
@@ -152,18 +156,18 @@ impl Net for MioNet {
         Ok(stream)
     }
 
-    fn is_local(&self, address: Ipv4Addr) -> io::Result<bool> {
+    fn is_local(&self, address: IpAddr) -> io::Result<bool> {
         route::is_local(address)
     }
 
-    fn source_addr_for(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr> {
-        let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    fn source_addr_for(&self, peer: IpAddr) -> io::Result<IpAddr> {
+        let socket = std::net::UdpSocket::bind((unspecified(peer), 0))?;
         socket.connect((peer, ANY_PORT))?;
-        Ok(*only_v4(socket.local_addr()?)?.ip())
+        Ok(socket.local_addr()?.ip())
     }
 
-    fn local_addr(&self, stream: &TcpStream) -> io::Result<SocketAddrV4> {
-        only_v4(stream.local_addr()?)
+    fn local_addr(&self, stream: &TcpStream) -> io::Result<SocketAddr> {
+        stream.local_addr()
     }
 
     fn take_error(&self, stream: &TcpStream) -> io::Result<Option<io::Error>> {
@@ -247,9 +251,11 @@ fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
 }
 
-fn only_v4(address: SocketAddr) -> io::Result<SocketAddrV4> {
-    match address {
-        SocketAddr::V4(address) => Ok(address),
-        SocketAddr::V6(_) => Err(ErrorKind::AddrNotAvailable.into()),
+/// The address to bind to before connecting to `target`: a link-local one is of the same link.
+fn on_link_of(target: SocketAddr, source: IpAddr) -> SocketAddr {
+    let mut source = SocketAddr::new(source, 0);
+    if let (SocketAddr::V6(source), SocketAddr::V6(target)) = (&mut source, target) {
+        source.set_scope_id(target.scope_id());
     }
+    source
 }

@@ -1,11 +1,12 @@
-//! Queries to the kernel's routing tables (`man 7 rtnetlink`).
+//! Queries to the kernel about routes (`man 7 rtnetlink`) and interfaces.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 const AF_NETLINK: i32 = 16;
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 const NETLINK_ROUTE: i32 = 0;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
@@ -13,15 +14,22 @@ const NLM_F_REQUEST: u16 = 1;
 const RTA_DST: u16 = 1;
 /// The type of routes that end at this host.
 const RTN_LOCAL: u8 = 2;
-/// nlmsghdr, rtmsg and one attribute with an address.
-const REQUEST_BYTES: usize = 16 + 12 + 8;
+/// nlmsghdr, rtmsg and the head of one attribute, after which comes an address.
+const REQUEST_HEAD_BYTES: usize = 16 + 12 + ATTRIBUTE_HEAD_BYTES;
+const ATTRIBUTE_HEAD_BYTES: usize = 4;
 /// The offsets of nlmsg_type and rtm_type in an answer.
 const TYPE_AT: usize = 4;
 const ROUTE_TYPE_AT: usize = 16 + 7;
 
+/// The number of the network interface with this name.
+pub fn interface_number(name: &str) -> Option<u32> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec(), None).ok()?;
+    rustix::net::netdevice::name_to_index(&socket, name).ok()
+}
+
 /// Whether packets to `address` end at this host: its own addresses, primary or not, and whole
 /// networks that are routed to it.
-pub fn is_local(address: Ipv4Addr) -> io::Result<bool> {
+pub fn is_local(address: IpAddr) -> io::Result<bool> {
     let kind = Type::RAW.nonblocking().cloexec();
     let socket = Socket::new(Domain::from(AF_NETLINK), kind, Some(Protocol::from(NETLINK_ROUTE)))?;
     socket.send(&request(address))?;
@@ -32,19 +40,24 @@ pub fn is_local(address: Ipv4Addr) -> io::Result<bool> {
 }
 
 /// A request for the route to this address.
-fn request(address: Ipv4Addr) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(REQUEST_BYTES);
-    bytes.extend((REQUEST_BYTES as u32).to_ne_bytes());
+fn request(address: IpAddr) -> Vec<u8> {
+    let (family, octets) = match address {
+        IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
+    };
+    let request_bytes = REQUEST_HEAD_BYTES + octets.len();
+    let mut bytes = Vec::with_capacity(request_bytes);
+    bytes.extend((request_bytes as u32).to_ne_bytes());
     bytes.extend(RTM_GETROUTE.to_ne_bytes());
     bytes.extend(NLM_F_REQUEST.to_ne_bytes());
     // Sequence number and port: a single request on its own socket needs neither.
     bytes.extend([0; 8]);
     // Family, and length of the destination in bits; the rest is unspecified.
-    bytes.extend([AF_INET, 32]);
+    bytes.extend([family, 8 * octets.len() as u8]);
     bytes.extend([0; 10]);
-    bytes.extend(8u16.to_ne_bytes());
+    bytes.extend(((ATTRIBUTE_HEAD_BYTES + octets.len()) as u16).to_ne_bytes());
     bytes.extend(RTA_DST.to_ne_bytes());
-    bytes.extend(address.octets());
+    bytes.extend(octets);
     bytes
 }
 
@@ -64,9 +77,15 @@ mod tests {
 
     #[test]
     fn all_of_loopback_is_local_and_a_foreign_address_is_not() {
-        assert!(is_local(Ipv4Addr::LOCALHOST).unwrap());
-        assert!(is_local(Ipv4Addr::new(127, 200, 3, 4)).unwrap());
-        assert!(!is_local(Ipv4Addr::new(198, 51, 100, 7)).unwrap());
+        let is_local = |text: &str| is_local(text.parse().unwrap()).unwrap();
+        assert!(is_local("127.0.0.1") && is_local("127.200.3.4") && is_local("::1"));
+        assert!(!is_local("198.51.100.7") && !is_local("2001:db8::7"));
+    }
+
+    #[test]
+    fn an_interface_has_a_number_and_a_name_of_none_has_not() {
+        assert!(interface_number("lo").is_some_and(|number| number > 0));
+        assert_eq!(interface_number("no such interface"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::net::Net;
 use crate::reason::CloseReason;
 use crate::stats::Stats;
 use crate::time::Millis;
+use crate::users::Users;
 use log::info;
 use slab::Slab;
 
@@ -33,9 +34,11 @@ impl Dump {
         info!(
             target: "dump",
             "sessions={} opened={} closed={} up={} down={} accept-failures={} shed={} \
-             small-buffers={small} large-buffers={large} pipes={pipes} rules={}",
+             small-buffers={small} large-buffers={large} pipes={pipes} rules={} \
+             users={}",
             connections.len(), stats.opened, stats.closed_total(), stats.up_bytes,
             stats.down_bytes, cx.listeners.failures, stats.shed, cx.rules.rules().len(),
+            cx.users.as_ref().map_or(0, Users::count),
         );
         for &reason in CloseReason::ALL.iter().filter(|&&reason| stats.closed(reason) > 0) {
             info!(target: "dump", "reason={reason} count={}", stats.closed(reason));

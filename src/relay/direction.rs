@@ -32,12 +32,18 @@ pub enum Step {
     More,
 }
 
-/// The bytes that a direction holds.
+/// The bytes that a direction holds. Nothing is a buffer without memory: a variant for it would cost
+/// each session 16 bytes.
 enum InFlight<P> {
-    Nothing,
     Buffer(Buffer),
     /// A pipe, and how many bytes are in it.
     Pipe(P, usize),
+}
+
+impl<P> InFlight<P> {
+    fn nothing() -> InFlight<P> {
+        InFlight::Buffer(Buffer::none())
+    }
 }
 
 /// Bytes in transit from a source to a sink, in a buffer or in a pipe (`P`).
@@ -58,7 +64,7 @@ pub struct Direction<P> {
 impl<P> Default for Direction<P> {
     fn default() -> Direction<P> {
         Direction {
-            held: InFlight::Nothing,
+            held: InFlight::nothing(),
             source: SourceState::Open,
             fin_sent: false,
             bulk: false,
@@ -72,7 +78,7 @@ impl<P> Default for Direction<P> {
 impl<P> Direction<P> {
     /// Whether no byte is held.
     pub fn is_empty(&self) -> bool {
-        matches!(self.held, InFlight::Nothing)
+        matches!(&self.held, InFlight::Buffer(buffer) if buffer.is_none())
     }
 
     /// Whether the source's FIN has been read.
@@ -130,8 +136,8 @@ impl<P> Direction<P> {
 
     /// Drops the bytes held.
     pub fn discard(&mut self, pool: &mut Pool<P>) {
-        match std::mem::replace(&mut self.held, InFlight::Nothing) {
-            InFlight::Nothing => {}
+        match std::mem::replace(&mut self.held, InFlight::nothing()) {
+            InFlight::Buffer(buffer) if buffer.is_none() => {}
             InFlight::Buffer(buffer) => pool.give_back(buffer),
             InFlight::Pipe(pipe, 0) => pool.give_back_pipe(pipe),
             InFlight::Pipe(pipe, _) => pool.drop_pipe(pipe),
@@ -290,7 +296,7 @@ impl<P> Direction<P> {
                 net.send_without_delay(&to.stream);
             }
             let sent = match &mut self.held {
-                InFlight::Nothing => return true,
+                InFlight::Buffer(buffer) if buffer.is_none() => return true,
                 InFlight::Buffer(buffer) if self.urgent => {
                     net.send_urgent(&to.stream, buffer.held())
                 }
@@ -323,7 +329,6 @@ impl<P> Direction<P> {
         self.own_bytes -= own_bytes as u8;
         self.delivered += (n - own_bytes) as u64;
         match &mut self.held {
-            InFlight::Nothing => {}
             InFlight::Buffer(buffer) => {
                 if n < buffer.held().len() {
                     // A short count means that the kernel's buffer is full.

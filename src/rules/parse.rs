@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! RULE      = ("permit" | "deny") ("c" | "b" | "cb") TARGET
-//!             { "port" PORTS | "from" ADDRESSES | "user" NAME | "ident" | "ident-lax" }
+//!             { "port" PORTS | "from" ADDRESSES | "user" NAME | "auth" | "ident" | "ident-lax" }
 //! TARGET    = ADDRESSES | host name | "*." host name
-//! ADDRESSES = four octets, each a number or "*", or a network in CIDR form
+//! ADDRESSES = "*" | four octets, each a number or "*" | an IPv6 address | a network in CIDR form
 //! PORTS     = PORT or LOW-HIGH, several separated by ","
 //! ```
 //!
@@ -15,7 +15,7 @@ use super::{AddressPattern, Ident, Rule, RuleSet, TargetPattern};
 use crate::escape::Escaped;
 use crate::name;
 use crate::wire::USER_BYTES_MAX;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::{self, SplitAsciiWhitespace};
 
@@ -24,7 +24,7 @@ pub const LINE_BYTES_MAX: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// An error in a rule file, and where it is.
+/// An error in a file of rules or of users, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
     /// The line, counted from 1; `None` for the file as a whole.
@@ -75,7 +75,8 @@ impl Parser {
     pub fn finish(mut self) -> Result<RuleSet, ParseError> {
         self.end_line()?;
         if self.rules.is_empty() {
-            let message = "found no rule, expected at least one; to refuse everything, write `deny cb *.*.*.*`";
+            let message =
+                "found no rule, expected at least one; to refuse everything, write `deny cb *`";
             return Err(ParseError { line: None, message: message.into() });
         }
         Ok(RuleSet::of(self.rules))
@@ -127,8 +128,8 @@ fn parse_line(bytes: &[u8], line: u32) -> Result<Option<Rule>, String> {
         _ => return Err(found(commands.as_bytes(), "`c` (CONNECT), `b` (BIND) or `cb`")),
     };
     let target = parse_target(next(&mut words, "an address, a network or a host name")?)?;
-    let (ports, from, user, ident) = (Vec::new(), None, None, Ident::No);
-    let mut rule = Rule { line, permit, connect, bind, target, ports, from, user, ident };
+    let (ports, from, user, auth, ident) = (Vec::new(), None, None, false, Ident::No);
+    let mut rule = Rule { line, permit, connect, bind, target, ports, from, user, auth, ident };
     while let Some(word) = words.next() {
         parse_option(&mut rule, word, &mut words)?;
     }
@@ -144,10 +145,11 @@ fn parse_option(
         "port" => !rule.ports.is_empty(),
         "from" => rule.from.is_some(),
         "user" => rule.user.is_some(),
+        "auth" => rule.auth,
         "ident" | "ident-lax" => rule.ident != Ident::No,
         _ => {
             let expected =
-                "`port`, `from`, `user`, `ident`, `ident-lax`, `#` or the end of the line";
+                "`port`, `from`, `user`, `auth`, `ident`, `ident-lax`, `#` or the end of the line";
             return Err(found(word.as_bytes(), expected));
         }
     };
@@ -167,6 +169,7 @@ fn parse_option(
         _ if !rule.permit => {
             return Err(format!("`{word}` is for permit rules, expected none after `deny`"));
         }
+        "auth" => rule.auth = true,
         "ident" => rule.ident = Ident::Strict,
         _ => rule.ident = Ident::Lax,
     }
@@ -184,50 +187,70 @@ fn parse_target(word: &str) -> Result<TargetPattern, String> {
     }
     match parse_addresses(word) {
         Ok(addresses) => Ok(TargetPattern::Addresses(addresses)),
-        Err(error) if word.contains(|c: char| c.is_ascii_alphabetic()) => {
+        Err(error) if word.contains(|c: char| c.is_ascii_alphabetic()) && !word.contains(':') => {
             Err(error + ", or a host name")
         }
         Err(error) => Err(error),
     }
 }
 
-/// Reads four octets, each a number or `*`, or a network in CIDR form.
-pub fn parse_addresses(word: &str) -> Result<AddressPattern, String> {
-    if let Some((network, bits)) = word.split_once('/') {
-        return parse_network(word, network, bits);
+/// Reads `*`, four octets that may be `*`, an IPv6 address, or a network in CIDR form.
+fn parse_addresses(word: &str) -> Result<AddressPattern, String> {
+    if word == "*" {
+        return Ok(AddressPattern::ANY);
     }
-    let wrong =
-        || found(word.as_bytes(), "four octets (0 to 255 or `*`) or a network like 10.0.0.0/8");
-    let (mut mask, mut value) = (0u32, 0u32);
-    let octets: Vec<&str> = word.split('.').take(5).collect();
-    if octets.len() != 4 {
-        return Err(wrong());
+    let is_ipv6 = word.matches(':').count() > 1;
+    if word.contains('/') && !word.contains(['[', '%']) {
+        return parse_network(word, is_ipv6);
     }
-    for octet in octets {
-        let number = match octet {
-            "*" => None,
-            _ => Some(parse_number::<u8>(octet).ok_or_else(wrong)?),
+    let addresses = match word.parse() {
+        Ok(IpAddr::V6(address)) => Some(AddressPattern::network(address.into(), Ipv6Addr::BITS)),
+        _ => parse_octets(word),
+    };
+    addresses.ok_or_else(|| {
+        let expected = match is_ipv6 {
+            true if word.contains('[') => "an IPv6 address without brackets",
+            true if word.contains('%') => "an IPv6 address without a zone (`%` and what follows)",
+            true => "an IPv6 address like 2001:db8::1 or a network like 2001:db8::/32",
+            false if word.contains(':') => "addresses without a port, which goes after `port`",
+            false => {
+                "four octets (0 to 255 or `*`), an IPv6 address, \
+                 a network like 10.0.0.0/8 or 2001:db8::/32, or `*`"
+            }
         };
-        mask = mask << 8 | if number.is_some() { 0xff } else { 0 };
-        value = value << 8 | u32::from(number.unwrap_or(0));
-    }
-    Ok(AddressPattern { mask, value })
+        found(word.as_bytes(), expected)
+    })
 }
 
-fn parse_network(word: &str, network: &str, bits: &str) -> Result<AddressPattern, String> {
-    let wrong = || found(word.as_bytes(), "a network like 10.0.0.0/8, with 0 to 32 bits");
-    let address: Ipv4Addr = network.parse().map_err(|_| wrong())?;
-    let bits = parse_number::<u32>(bits).filter(|&bits| bits <= 32).ok_or_else(wrong)?;
-    let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-    let value = u32::from(address) & mask;
-    if value != u32::from(address) {
-        let network = Ipv4Addr::from(value);
-        return Err(found(
-            word.as_bytes(),
-            &format!("{network}/{bits}, the network that contains it"),
-        ));
+fn parse_octets(word: &str) -> Option<AddressPattern> {
+    let mut words = word.split('.');
+    let mut octets = [None; 4];
+    for octet in &mut octets {
+        *octet = match words.next()? {
+            "*" => None,
+            number => Some(parse_number(number)?),
+        };
     }
-    Ok(AddressPattern { mask, value })
+    words.next().is_none().then(|| AddressPattern::octets(octets))
+}
+
+fn parse_network(word: &str, is_ipv6: bool) -> Result<AddressPattern, String> {
+    let wrong = || match is_ipv6 {
+        true => found(word.as_bytes(), "a network like 2001:db8::/32, with 0 to 128 bits"),
+        false => found(word.as_bytes(), "a network like 10.0.0.0/8, with 0 to 32 bits"),
+    };
+    let (address, bits) = word.split_once('/').ok_or_else(wrong)?;
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let width = if address.is_ipv6() { Ipv6Addr::BITS } else { Ipv4Addr::BITS };
+    let bits = parse_number(bits).filter(|&bits| bits <= width).ok_or_else(wrong)?;
+    let network = AddressPattern::network(address, bits);
+    match network.as_network() {
+        Some((first, bits)) if first != address.to_canonical() => {
+            let expected = format!("{first}/{bits}, the network that contains it");
+            Err(found(word.as_bytes(), &expected))
+        }
+        _ => Ok(network),
+    }
 }
 
 fn parse_ports(word: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
@@ -243,7 +266,7 @@ fn parse_ports(word: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
 }
 
 /// A decimal number without a sign or leading zeros, which some programs would read as octal.
-pub fn parse_number<T: str::FromStr>(word: &str) -> Option<T> {
+fn parse_number<T: str::FromStr>(word: &str) -> Option<T> {
     let is_plain = word == "0" || !word.starts_with(['0', '+']);
     if is_plain { word.parse().ok() } else { None }
 }
@@ -255,3 +278,7 @@ fn next<'a>(words: &mut SplitAsciiWhitespace<'a>, expected: &str) -> Result<&'a 
 fn found(word: &[u8], expected: &str) -> String {
     format!("found `{}`, expected {expected}", Escaped(word))
 }
+
+#[cfg(test)]
+#[path = "parse_test.rs"]
+mod tests;

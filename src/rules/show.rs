@@ -2,22 +2,25 @@
 
 use super::{AddressPattern, Ident, Rule, TargetPattern};
 use std::fmt::{self, Display, Formatter};
-use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 
 impl Display for AddressPattern {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (masks, values) = (self.mask.to_be_bytes(), self.value.to_be_bytes());
-        if !masks.iter().all(|mask| matches!(mask, 0 | 255)) {
-            return write!(f, "{}/{}", Ipv4Addr::from(self.value), self.mask.leading_ones());
-        }
-        for (place, (mask, value)) in masks.iter().zip(values).enumerate() {
-            f.write_str(if place > 0 { "." } else { "" })?;
-            match mask {
-                0 => f.write_str("*")?,
-                _ => write!(f, "{value}")?,
+        if let Some(octets) = self.as_octets() {
+            for (place, octet) in octets.into_iter().enumerate() {
+                f.write_str(if place > 0 { "." } else { "" })?;
+                match octet {
+                    None => f.write_str("*")?,
+                    Some(octet) => octet.fmt(f)?,
+                }
             }
+            return Ok(());
         }
-        Ok(())
+        match self.as_network() {
+            None => f.write_str("*"),
+            Some((address, Ipv6Addr::BITS)) => address.fmt(f),
+            Some((network, bits)) => write!(f, "{network}/{bits}"),
+        }
     }
 }
 
@@ -51,6 +54,7 @@ impl Display for Rule {
         if let Some(user) = &self.user {
             write!(f, " user {}", String::from_utf8_lossy(user))?;
         }
+        f.write_str(if self.auth { " auth" } else { "" })?;
         f.write_str(match self.ident {
             Ident::No => "",
             Ident::Strict => " ident",

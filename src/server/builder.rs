@@ -1,10 +1,11 @@
 //! The settings of a server, for programs that embed it.
 
 use super::rule_source::RuleSource;
+use super::user_source::UserSource;
 use super::{Error, Server};
 use crate::config::Config;
 use crate::time::Millis;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,7 +33,8 @@ use std::time::Duration;
 pub struct Builder {
     config: Config,
     rules: RuleSource,
-    listen: Vec<SocketAddrV4>,
+    users: UserSource,
+    listen: Vec<SocketAddr>,
 }
 
 impl Builder {
@@ -48,26 +50,45 @@ impl Builder {
     }
 
     fn new(rules: RuleSource) -> Builder {
-        Builder { config: Config::default(), rules, listen: Vec::new() }
+        let users = UserSource::None;
+        Builder { config: Config::default(), rules, users, listen: Vec::new() }
     }
 
     /// Listens on this address. May be called up to 32 times. With port 0 the kernel chooses one;
-    /// [`Server::addresses`] has it. \[127.0.0.1:1080\]
-    pub fn listen(mut self, address: SocketAddrV4) -> Builder {
+    /// [`Server::addresses`] has it. An IPv6 address accepts no IPv4. \[127.0.0.1:1080\]
+    pub fn listen(mut self, address: SocketAddr) -> Builder {
         self.listen.push(address);
         self
     }
 
-    /// Source address of outgoing connections, and the address that BIND listens on. \[chosen by
-    /// the kernel\]
-    pub fn outbound(mut self, address: Ipv4Addr) -> Builder {
-        self.config.outbound = Some(address);
+    /// The users of SOCKS5 are those of this file, which has a line `NAME:PASSWORD` for each and
+    /// which others cannot read or write. It is read by [`start`](Builder::start) and again when it
+    /// changes. \[nobody can log in\]
+    pub fn users_file(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.users = UserSource::File(path.into());
         self
     }
 
-    /// Address reported to BIND clients, for a gateway behind NAT. \[the address listened on\]
-    pub fn bind_address(mut self, address: Ipv4Addr) -> Builder {
-        self.config.bind_address = Some(address);
+    /// The users of SOCKS5 are these, in the form of a users file, and stay as they are.
+    /// \[nobody can log in\]
+    ///
+    /// Of this and [`users_file`](Builder::users_file), the last call counts.
+    pub fn users(mut self, text: impl Into<Vec<u8>>) -> Builder {
+        self.users = UserSource::Text(text.into());
+        self
+    }
+
+    /// Source address of outgoing connections of its family, and the address that BIND listens on.
+    /// May be called once for each family. \[chosen by the kernel\]
+    pub fn outbound(mut self, address: IpAddr) -> Builder {
+        self.config.outbound.set(address.to_canonical());
+        self
+    }
+
+    /// Address reported to BIND clients when they are waiting for a peer of its family, for a
+    /// gateway behind NAT. May be called once for each family. \[the address listened on\]
+    pub fn bind_address(mut self, address: IpAddr) -> Builder {
+        self.config.bind_address.set(address.to_canonical());
         self
     }
 
@@ -167,7 +188,7 @@ impl Builder {
         self
     }
 
-    /// Reads the rules and listens. Clients may connect from then on; they are served by
+    /// Reads the rules and the users, and listens. Clients may connect from then on; they are served by
     /// [`Server::run`].
     ///
     /// It raises the process's limit of open files as far as it goes.
@@ -181,7 +202,7 @@ impl Builder {
             self.config.listen = self.listen;
         }
         self.config.check()?;
-        Server::start(&self.config, self.rules)
+        Server::start(&self.config, self.rules, self.users)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::config::SettingError;
 use std::error;
 use std::fmt;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// Why a server did not start, or stopped running.
 ///
@@ -17,11 +17,13 @@ pub enum Error {
     Setting(SettingError),
     /// The rules cannot be read, or are wrong.
     Rules(RulesError),
+    /// The users cannot be read, or are wrong.
+    Users(UsersError),
     /// An address cannot be listened on.
     #[non_exhaustive]
     Listen {
         /// The address, as it was given.
-        address: SocketAddrV4,
+        address: SocketAddr,
         /// The system's error.
         source: io::Error,
     },
@@ -54,6 +56,17 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RulesError(String);
 
+/// Users that cannot be read, or are wrong. The text that `Display` gives is one line with the file,
+/// the line where there is one, and what was found and expected. It shows no password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsersError(String);
+
+impl UsersError {
+    pub(super) fn new(message: String) -> UsersError {
+        UsersError(message)
+    }
+}
+
 impl RulesError {
     pub(super) fn new(message: String) -> RulesError {
         RulesError(message)
@@ -74,6 +87,7 @@ impl fmt::Display for Error {
         match self {
             Error::Setting(error) => error.fmt(f),
             Error::Rules(error) => error.fmt(f),
+            Error::Users(error) => error.fmt(f),
             Error::Listen { address, .. } => write!(f, "--listen {address}"),
             Error::Step { step, .. } => step.fmt(f),
         }
@@ -83,7 +97,7 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Error::Setting(_) | Error::Rules(_) => None,
+            Error::Setting(_) | Error::Rules(_) | Error::Users(_) => None,
             Error::Listen { source, .. } => Some(source),
             Error::Step { source, .. } => Some(source.as_ref()),
         }
@@ -99,6 +113,12 @@ impl From<SettingError> for Error {
 impl From<RulesError> for Error {
     fn from(error: RulesError) -> Error {
         Error::Rules(error)
+    }
+}
+
+impl From<UsersError> for Error {
+    fn from(error: UsersError) -> Error {
+        Error::Users(error)
     }
 }
 
@@ -120,3 +140,11 @@ impl fmt::Display for RulesError {
 }
 
 impl error::Error for RulesError {}
+
+impl fmt::Display for UsersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl error::Error for UsersError {}

@@ -37,8 +37,9 @@ impl Handle {
         self.wake();
     }
 
-    /// Reads the rule file, /etc/hosts and /etc/resolv.conf again, as HUP does for the program. An
-    /// error in one of them is logged, and its old content stays in force. Sessions go on.
+    /// Reads the rule file, the users file, /etc/hosts and /etc/resolv.conf again, as HUP does for
+    /// the program. An error in one of them is logged, and its old content stays in force. Sessions
+    /// go on.
     pub fn reload(&self) {
         self.0.reload.store(true, Ordering::Release);
         self.wake();

@@ -54,7 +54,7 @@ impl RuleSource {
         if let RuleSource::File(path) = self
             && let Err(error) = reload::open_rules(path)
         {
-            warn!("{error}; changes will not be read as --user");
+            warn!("{error}; --user may not read it, so changes will not take effect");
         }
     }
 }

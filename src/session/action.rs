@@ -1,8 +1,8 @@
 //! The work that a session asks its connection to do.
 
 use crate::name::Name;
-use crate::wire::Reply;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use crate::wire::Answer;
+use std::net::{IpAddr, SocketAddr};
 
 /// Work to be done for a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,21 +23,21 @@ pub enum Action {
         /// The number of the attempt, from 0.
         attempt: usize,
         /// The address.
-        target: SocketAddrV4,
+        target: SocketAddr,
         /// Close the oldest of those attempts first.
         replaces_oldest: bool,
     },
     /// Listen for the peer of a BIND and report.
     Listen(ListenFor),
     /// Send this to the client.
-    Send(Reply),
+    Send(Answer),
 }
 
 /// The peer that a BIND listens for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenFor {
     /// A peer at this address.
-    Peer(Ipv4Addr),
+    Peer(IpAddr),
     /// Any peer, from any network.
     AnyPeer,
 }

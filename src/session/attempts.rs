@@ -1,10 +1,11 @@
-//! The attempts to reach a target that has several addresses (RFC 8305, for one family).
+//! The attempts to reach a target that has several addresses (RFC 8305).
 //!
 //! They start at intervals, or at once when an earlier one fails, so an address that does not
 //! answer delays the next by one interval. The first to connect wins. Few are under way at a time:
 //! once they are, each further one replaces the oldest, after a longer interval.
 
 use super::candidates::{Candidate, Candidates};
+use crate::reason::CloseReason;
 use crate::time::Millis;
 
 /// Most attempts under way at a time.
@@ -21,6 +22,8 @@ pub struct Attempts {
     failed: u8,
     /// An attempt lacked resources: no more of them than there are now.
     is_short: bool,
+    /// The failure that says most so far, and its attempt.
+    failure: Option<(u8, CloseReason)>,
     /// When the next one starts in parallel with those under way, counted from the first. 32 bits,
     /// since every session has room for it.
     next_after_ms: u32,
@@ -40,7 +43,14 @@ pub struct Start {
 impl Attempts {
     /// Attempts of which none has started yet.
     pub fn new(candidates: Candidates) -> Attempts {
-        Attempts { candidates, started: 0, failed: 0, is_short: false, next_after_ms: 0 }
+        Attempts {
+            candidates,
+            started: 0,
+            failed: 0,
+            is_short: false,
+            failure: None,
+            next_after_ms: 0,
+        }
     }
 
     /// The candidate with this number, from 0.
@@ -85,10 +95,17 @@ impl Attempts {
         Some(Start { number, candidate, replaces_oldest })
     }
 
-    /// An attempt has failed. Returns whether it was the last.
-    pub fn fail_one(&mut self) -> bool {
+    /// An attempt has failed. Once it was the last, returns the failure that says most, and its
+    /// attempt: the latest, but that this host lacks a family says less than how a target answered.
+    pub fn fail(&mut self, number: usize, reason: CloseReason) -> Option<(usize, CloseReason)> {
+        use CloseReason::{ConnectFailed, NetworkUnreachable};
+        let says_little = |reason| matches!(reason, ConnectFailed | NetworkUnreachable);
         self.failed += 1;
-        self.under_way() == 0 && !self.has_next()
+        if !says_little(reason) || self.failure.is_none_or(|(_, before)| says_little(before)) {
+            self.failure = Some((number as u8, reason));
+        }
+        let is_last = self.under_way() == 0 && !self.has_next();
+        self.failure.filter(|_| is_last).map(|(number, reason)| (number.into(), reason))
     }
 
     /// An attempt lacked resources. If it is the latest, and others are under way, it is retried

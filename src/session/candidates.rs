@@ -1,13 +1,13 @@
 //! Addresses that the rules permit.
 
 use crate::rules::Ident;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// An address that the rules permit, and the rule that does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Line of the rule.
     pub line: u32,
     /// Whether the rule requires the client's identd.

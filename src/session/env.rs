@@ -1,10 +1,12 @@
 //! The parts of the proxy that a session depends on.
 
+use crate::address::IpPort;
 use crate::name::Name;
 use crate::rules::RuleSet;
 use crate::time::Millis;
+use crate::users::Users;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
 
 /// The state of the proxy that a session depends on.
 pub struct Env<'a> {
@@ -14,6 +16,8 @@ pub struct Env<'a> {
     pub attempt_delay_ms: Millis,
     /// The rules in force.
     pub rules: &'a RuleSet,
+    /// Those who may prove who they are; `None` without --users.
+    pub users: Option<&'a Users>,
     /// Information from the proxy's sockets and files.
     pub surroundings: &'a dyn Surroundings,
 }
@@ -22,7 +26,10 @@ pub struct Env<'a> {
 pub trait Surroundings {
     /// Whether an address is one of the proxy's own listening sockets. An error means that the
     /// system lacks the resources to find out.
-    fn is_own(&self, target: SocketAddrV4) -> io::Result<bool>;
+    fn is_own(&self, target: IpPort) -> io::Result<bool>;
+
+    /// Whether this client may try a password now.
+    fn may_log_in(&self, client: IpAddr) -> bool;
 
     /// The names that a requested name may stand for: itself, or completed from the search list.
     fn possible_names(&self, name: &Name) -> Vec<Name>;

@@ -2,11 +2,12 @@
 
 use super::candidates::{Candidate, Candidates};
 use super::env::Env;
+use crate::address::IpPort;
 use crate::name::Name;
 use crate::reason::CloseReason;
-use crate::rules::{AccessRequest, Ident, NoPermit, RuleSet, Verdict};
+use crate::rules::{Ident, NoPermit, PartialRequest, RuleSet, Verdict};
 use crate::wire::Command;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::IpAddr;
 
 /// Why nothing is permitted, and the line of the rule that decided, if one did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +37,9 @@ impl From<NoPermit> for Rejection {
     }
 }
 
-/// Evaluates one request: all that the rules look at, besides an address and its name.
+/// Evaluates one request, of which an address and its name are given.
 #[derive(Clone, Copy)]
-pub struct Evaluator<'a> {
-    pub command: Command,
-    pub port: u16,
-    pub client: Ipv4Addr,
-    pub user: &'a [u8],
-}
+pub struct Evaluator<'a>(pub PartialRequest<'a>);
 
 impl Evaluator<'_> {
     /// Whether an address of a name may be permitted, and whether identd will then be queried. Each
@@ -60,8 +56,7 @@ impl Evaluator<'_> {
     }
 
     fn could_permit(&self, name: Option<&Name>, rules: &RuleSet) -> Result<Ident, NoPermit> {
-        let name = name.map(|name| name.as_str().as_bytes());
-        rules.could_permit(self.command, name, self.port, self.client, self.user)
+        rules.could_permit(&self.0, name.map(|name| name.as_str().as_bytes()))
     }
 
     /// The permitted addresses, each evaluated on its own with the name that has it; or why the
@@ -69,10 +64,10 @@ impl Evaluator<'_> {
     pub fn evaluate_all(
         &self,
         name: Option<&Name>,
-        addresses: &[Ipv4Addr],
+        addresses: impl IntoIterator<Item = IpAddr>,
         env: &Env<'_>,
     ) -> Result<Candidates, Rejection> {
-        let evaluated = addresses.iter().map(|&address| self.evaluate(name, address, env));
+        let evaluated = addresses.into_iter().map(|address| self.evaluate(name, address, env));
         permitted(evaluated, Rejection::without_rule(CloseReason::NameWithoutAddress))
     }
 
@@ -80,25 +75,20 @@ impl Evaluator<'_> {
     pub fn evaluate(
         &self,
         name: Option<&Name>,
-        address: Ipv4Addr,
+        address: IpAddr,
         env: &Env<'_>,
     ) -> Result<Candidate, Rejection> {
-        let target = SocketAddrV4::new(address, self.port);
-        if self.command == Command::Connect {
+        let Evaluator(request) = *self;
+        let target = IpPort::new(address, request.port);
+        if request.command == Command::Connect {
             match env.surroundings.is_own(target) {
                 Ok(false) => {}
                 Ok(true) => return Err(Rejection::without_rule(CloseReason::Loop)),
                 Err(_) => return Err(Rejection::without_rule(CloseReason::NoResources)),
             }
         }
-        let verdict = env.rules.decide(&AccessRequest {
-            command: self.command,
-            name: name.map(|name| name.as_str().as_bytes()),
-            address,
-            port: self.port,
-            client: self.client,
-            user: self.user,
-        });
+        let name = name.map(|name| name.as_str().as_bytes());
+        let verdict = env.rules.decide(&request.with_address(name, address));
         match verdict {
             Verdict::Permit { line, ident } => Ok(Candidate { address, line, ident }),
             Verdict::Deny { line } => Err(Rejection::by_rule(line)),

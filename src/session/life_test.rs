@@ -1,33 +1,43 @@
-//! Random sequences of events: each session gets its replies and an end.
+//! Random sequences of events: each session gets its replies and an end, in either protocol.
 
+use super::socks5::request5;
 use super::*;
+use crate::users::Users;
+use crate::wire::{Method, Status};
 use proptest::prelude::*;
 
 /// A session, its inputs, and the actions it has returned.
 struct Life {
     session: Session,
     rules: RuleSet,
+    users: Option<Users>,
+    /// What the client has sent and nobody has taken.
+    held: Vec<u8>,
     now: Millis,
     asked: bool,
     listens: bool,
     /// Attempts that were started.
     attempts: usize,
-    sent: Vec<Code>,
+    sent: Vec<Answer>,
 }
 
-const TEXTS: [&str; 5] = [
+const TEXTS: [&str; 6] = [
     "permit cb *.*.*.*",
     "deny cb 10.3.*.*\npermit cb *.*.*.* ident-lax",
     "permit cb *.*.*.* ident",
     "permit c *.example\npermit b 10.2.*.*",
     "permit c *.example ident\npermit cb 10.2.*.*",
+    "permit cb * user bob auth",
 ];
 
 impl Life {
     fn new(text: &str) -> Life {
+        let users = text.contains("auth").then(|| Users::parse(b"bob:secret\n").unwrap());
         Life {
             session: Session::new(1, CLIENT, 0),
             rules: rules(text),
+            users,
+            held: Vec::new(),
             now: 0,
             asked: false,
             listens: false,
@@ -43,11 +53,15 @@ impl Life {
             return;
         }
         self.now += Millis::from(which);
-        let peer = SocketAddrV4::new([GOOD, BAD, Ipv4Addr::LOCALHOST][usize::from(which) % 3], 20);
-        let (env, now) = (env_at(&self.rules, self.now), self.now);
+        let peer = SocketAddr::new([GOOD, BAD, LOCALHOST][usize::from(which) % 3], 20);
+        let env = Env { users: self.users.as_ref(), ..env_at(&self.rules, self.now) };
+        let now = self.now;
         let attempt = usize::from(which) % self.attempts.max(1);
         let session = &mut self.session;
-        let reading = before == State::ReadingRequest;
+        let stage = match before {
+            State::ReadingRequest { stage, .. } => Some(stage),
+            _ => None,
+        };
         let action = match what % 10 {
             0 => return self.expire(),
             1 if which.is_multiple_of(8) && !matches!(before, State::Rejecting(_)) => {
@@ -56,12 +70,14 @@ impl Life {
             2 if which.is_multiple_of(8) && before.is_waiting() => {
                 session.reject(CloseReason::ClientLeft, now)
             }
-            _ if reading => {
-                let name = ["", "www.example", "10.2.0.1", "a..b"][usize::from(which / 16) % 4];
-                let address = [GOOD, BAD, Ipv4Addr::UNSPECIFIED][usize::from(what) % 3];
-                let bytes = request(1 + which % 2, address, u16::from(which % 16), name);
-                let whole = bytes.len() * usize::from(which % 5).min(4) / 4;
-                session.handle_request(&bytes[..whole], &env).1
+            _ if stage.is_some() => {
+                if self.held.is_empty() {
+                    self.held = message(stage, what, which);
+                }
+                let length = self.held.len() * usize::from(which % 5).min(4) / 4;
+                let (taken, action) = session.handle_bytes(&self.held[..length], &env);
+                self.held.drain(..taken);
+                action
             }
             3 if self.asked => {
                 self.asked = false;
@@ -73,7 +89,7 @@ impl Life {
                 session.handle_ident(result, &env)
             }
             4 => {
-                let lists = [&[GOOD][..], &[BAD, GOOD], &[Ipv4Addr::LOCALHOST, GOOD, GOOD, BAD]];
+                let lists = [&[GOOD][..], &[BAD, GOOD], &[LOCALHOST, GOOD, GOOD, BAD]];
                 let found = lists.get(usize::from(which % 4)).map(|l| resolved("www.example", l));
                 session.handle_resolved(&found.ok_or(DnsError::NoData), &env)
             }
@@ -124,34 +140,48 @@ impl Life {
                 self.attempts += 1;
             }
             Action::Listen(_) => assert_eq!(state.to_string(), "awaiting-bind"),
-            Action::Send(reply) => self.check_reply(before, reply.code),
+            Action::Send(answer) => self.check_answer(before, answer),
         }
-        assert_eq!(self.session.reply(), self.sent.last().copied());
+        let counts = |answer: &&Answer| matches!(answer, Answer::Reply(_)) || is_rejection(answer);
+        let last = self.sent.iter().rev().find(counts);
+        let code = last.map(|answer| answer.code(self.session.protocol()));
+        assert_eq!(self.session.reply(), code);
     }
 
-    /// CONNECT has one reply, BIND one or two; nothing follows a rejection.
-    fn check_reply(&mut self, before: &State, code: Code) {
-        assert!(self.sent.iter().all(|&code| code == Code::Granted), "a reply after a rejection");
-        self.sent.push(code);
-        let expected = match self.session.state() {
-            State::Rejecting(CloseReason::NoIdent) => Code::NoIdent,
-            State::Rejecting(CloseReason::OtherUser) => Code::OtherUser,
-            State::Rejecting(_) => Code::Rejected,
+    /// CONNECT has one reply, BIND one or two; nothing follows a rejection. SOCKS5 has an answer
+    /// before for each message.
+    fn check_answer(&mut self, before: &State, answer: Answer) {
+        assert!(!self.sent.iter().any(is_rejection), "an answer after a rejection");
+        self.sent.push(answer);
+        match self.session.state() {
+            State::Rejecting(reason) => {
+                assert!(is_rejection(&answer));
+                if let Answer::Reply(reply) = answer {
+                    assert_eq!(reply.status, reason.status());
+                }
+            }
             State::Relaying => {
                 assert!(matches!(before, State::Connecting(_) | State::AwaitingBind(_)));
-                Code::Granted
+                assert!(!is_rejection(&answer));
+            }
+            State::ReadingRequest { stage, .. } => {
+                let is_expected = match answer {
+                    Answer::Method(Some(Method::Password)) => *stage == Stage::Password,
+                    Answer::Method(Some(Method::None)) => *stage == Stage::Request,
+                    Answer::Password { accepted } => accepted && *stage == Stage::Request,
+                    _ => false,
+                };
+                assert!(is_expected, "{answer:?} before {stage:?}");
             }
             state => {
-                assert!(matches!(
-                    (state, before),
-                    (State::AwaitingBind(_), State::AwaitingBind(_))
-                ));
-                Code::Granted
+                let awaits = (state, before);
+                assert!(matches!(awaits, (State::AwaitingBind(_), State::AwaitingBind(_))));
+                assert!(!is_rejection(&answer));
             }
-        };
-        assert_eq!(code, expected);
+        }
+        let replies = self.sent.iter().filter(|answer| matches!(answer, Answer::Reply(_)));
         let bind = self.session.request().command == Some(Command::Bind);
-        assert!(self.sent.len() <= if bind { 2 } else { 1 }, "{:?}", self.sent);
+        assert!(replies.count() <= if bind { 2 } else { 1 }, "{:?}", self.sent);
     }
 
     /// With no other events, the deadlines end it, or it relays.
@@ -165,6 +195,31 @@ impl Life {
         };
         let silent = matches!(reason, CloseReason::BadVersion | CloseReason::ClientReset);
         assert!(silent || !self.sent.is_empty(), "closed for {reason} without a reply");
+    }
+}
+
+fn is_rejection(answer: &Answer) -> bool {
+    match answer {
+        Answer::Method(method) => method.is_none(),
+        Answer::Password { accepted } => !accepted,
+        Answer::Reply(reply) => reply.status != Status::Granted,
+    }
+}
+
+/// A message that a client may send at this stage, or sends by mistake.
+fn message(stage: Option<Stage>, what: u8, which: u8) -> Vec<u8> {
+    let name = ["", "www.example", "10.2.0.1", "a..b"][usize::from(which / 16) % 4];
+    let address = [GOOD, BAD, ZERO][usize::from(what) % 3];
+    let (command, port) = (1 + which % 2, u16::from(which % 16));
+    match (stage, which % 3) {
+        (Some(Stage::First), 0) => request(command, address, port, name),
+        (Some(Stage::First), _) => {
+            [&b"\x05\x02\0\x02"[..], b"\x05\x01\x02"][usize::from(which % 2)].into()
+        }
+        (Some(Stage::Password), 0) => b"\x01\x03bob\x05wrong".into(),
+        (Some(Stage::Password), _) => b"\x01\x03bob\x06secret".into(),
+        _ if name.is_empty() => request5(command, &address.to_string(), port),
+        _ => request5(command, name, port),
     }
 }
 

@@ -1,41 +1,103 @@
 //! The request of a client, kept to the end of its session for the log.
 
-use crate::wire::Command;
+use crate::wire::{Command, Host, Protocol};
 use smallvec::SmallVec;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-/// A USERID and a name of this many bytes together need no allocation.
-const TEXT_BYTES: usize = 32;
+/// A user and a host of this many bytes together need no allocation.
+const TEXT_BYTES: usize = 16;
 
-/// The request, once it has been read.
+/// The request, as far as it has been read.
 #[derive(Default)]
 pub struct RequestRecord {
+    /// The protocol, once the first byte has told it.
+    pub protocol: Option<Protocol>,
     /// CONNECT or BIND.
     pub command: Option<Command>,
     /// DSTPORT.
     pub port: u16,
-    /// DSTIP, when the request gave an address.
-    pub host: Option<Ipv4Addr>,
+    /// The user has proved who he is, with the password of SOCKS5.
+    pub is_proven: bool,
+    host: HostForm,
     user_bytes: u16,
-    /// USERID, and after it the name of a SOCKS4A request.
+    /// The user, and after it the host as bytes of its form.
     text: SmallVec<[u8; TEXT_BYTES]>,
 }
 
+/// How a host is kept.
+#[derive(Clone, Copy, Default)]
+enum HostForm {
+    #[default]
+    Unknown,
+    V4,
+    V6,
+    Name,
+}
+
 impl RequestRecord {
-    /// Stores the USERID and the name, which is empty when there is none.
-    pub fn set_text(&mut self, user: &[u8], name: &[u8]) {
+    /// Stores USERID, or the user of SOCKS5; before the host.
+    pub fn set_user(&mut self, user: &[u8]) {
         self.user_bytes = user.len() as u16;
         self.text = SmallVec::from_slice(user);
-        self.text.extend_from_slice(name);
     }
 
-    /// USERID.
+    /// Stores the host.
+    pub fn set_host(&mut self, host: Host<'_>) {
+        self.text.truncate(usize::from(self.user_bytes));
+        self.host = match host {
+            Host::Address(IpAddr::V4(address)) => {
+                self.text.extend_from_slice(&address.octets());
+                HostForm::V4
+            }
+            Host::Address(IpAddr::V6(address)) => {
+                self.text.extend_from_slice(&address.octets());
+                HostForm::V6
+            }
+            Host::Name(name) => {
+                self.text.extend_from_slice(name);
+                HostForm::Name
+            }
+        };
+    }
+
+    /// USERID, or the user of SOCKS5.
     pub fn user(&self) -> &[u8] {
         &self.text[..usize::from(self.user_bytes)]
     }
 
-    /// The name of a SOCKS4A request, as the client sent it.
-    pub fn name(&self) -> Option<&[u8]> {
-        Some(&self.text[usize::from(self.user_bytes)..]).filter(|name| !name.is_empty())
+    /// The host, as the client sent it.
+    pub fn host(&self) -> Option<Host<'_>> {
+        let bytes = &self.text[usize::from(self.user_bytes)..];
+        Some(match self.host {
+            HostForm::Unknown => return None,
+            HostForm::V4 => Host::Address(<[u8; 4]>::try_from(bytes).ok()?.into()),
+            HostForm::V6 => Host::Address(<[u8; 16]>::try_from(bytes).ok()?.into()),
+            HostForm::Name => Host::Name(bytes),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::USER_BYTES_MAX;
+
+    #[test]
+    fn user_and_host_are_given_back_as_they_came() {
+        let longest = [b'u'; USER_BYTES_MAX];
+        for user in [&b""[..], b"bob", b"a user longer than what has room inside", &longest] {
+            for host in [
+                Host::Address("192.0.2.1".parse().unwrap()),
+                Host::Address("2001:db8::1".parse().unwrap()),
+                Host::Name(b"www.example.com"),
+                Host::Name(b""),
+            ] {
+                let mut record = RequestRecord::default();
+                record.set_user(user);
+                assert_eq!((record.user(), record.host()), (user, None));
+                record.set_host(host);
+                assert_eq!((record.user(), record.host()), (user, Some(host)));
+            }
+        }
     }
 }

@@ -3,14 +3,19 @@
 use super::attempts::Attempts;
 use super::candidates::{Peers, Plan};
 use crate::reason::CloseReason;
-use crate::wire::Command;
+use crate::wire::{Command, Stage};
 use std::fmt;
 
 /// The state of a session, with the data of that state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// The request is being read.
-    ReadingRequest,
+    /// The request is being read, or a message before it.
+    ReadingRequest {
+        /// The message that comes next.
+        stage: Stage,
+        /// Otherwise the client is rejected as soon as its first byte tells in which protocol.
+        is_welcome: bool,
+    },
     /// The name is being resolved.
     Resolving {
         /// What its addresses are for.
@@ -42,10 +47,11 @@ impl State {
             (_, Closed(_)) => true,
             (Relaying | Rejecting(_), _) => false,
             (_, Rejecting(_)) => true,
-            (ReadingRequest, Resolving { .. } | Identifying(_)) => true,
+            (ReadingRequest { .. }, ReadingRequest { .. }) => true,
+            (ReadingRequest { .. }, Resolving { .. } | Identifying(_)) => true,
             (Resolving { .. }, Identifying(_)) => true,
-            (ReadingRequest | Resolving { .. } | Identifying(_), Connecting(_)) => true,
-            (ReadingRequest | Resolving { .. } | Identifying(_), AwaitingBind(_)) => true,
+            (ReadingRequest { .. } | Resolving { .. } | Identifying(_), Connecting(_)) => true,
+            (ReadingRequest { .. } | Resolving { .. } | Identifying(_), AwaitingBind(_)) => true,
             (Connecting(_) | AwaitingBind(_), Relaying) => true,
             _ => false,
         }
@@ -69,7 +75,11 @@ impl State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            State::ReadingRequest => f.write_str("reading-request"),
+            State::ReadingRequest { stage: Stage::First, .. } => f.write_str("reading-request"),
+            State::ReadingRequest { stage: Stage::Password, .. } => f.write_str("reading-password"),
+            State::ReadingRequest { stage: Stage::Request, .. } => {
+                f.write_str("reading-socks5-request")
+            }
             State::Resolving { .. } => f.write_str("resolving"),
             State::Identifying(_) => f.write_str("identifying"),
             State::Connecting(_) => f.write_str("connecting"),

@@ -154,7 +154,27 @@ def failures_are_told_in_their_columns(browser, url, proxy_port, root):
     wait_state(browser, 1, "failed")
     wait_state(browser, 0)
     check_columns(browser, shells[:1])
-    assert "refused" in browser.text("#s1 em")
+    assert "rejected" in browser.text("#s1 em")
+
+
+def the_panel_remembers_everything_but_the_password(browser, url, proxy_port, root):
+    shells = [plain("one")]
+    write_scripts(root, shells)
+    panel(browser, url)
+    browser.run("for (const field of document.querySelectorAll('tbody input')) field.value = ''")
+    fill(browser, shells, proxy_port)
+    browser.run("document.querySelector('[name=sv]').value = '5'")
+    browser.type("[name=su]", "bob")
+    browser.type("[name=sw]", " s&cret")
+    submit(browser, 1)
+    parts.wait_for("the end", lambda: browser.text("#e0") in ("closed", "failed"))
+    assert browser.run("return new URLSearchParams(location.search).get('sw')") == " s&cret"
+    proxy = "return ['sv', 'su', 'sw'].map((name) => document.querySelector(`[name=${name}]`).value)"
+    assert browser.run(proxy) == ["5", "bob", " s&cret"], "for Run again"
+    panel(browser, url)
+    assert browser.run(proxy) == ["5", "bob", ""]
+    assert "cret" not in browser.run("return JSON.stringify({ ...localStorage })")
+    browser.run("localStorage.clear()")
 
 
 def everything_ends_when_the_browser_leaves(browser, url, proxy_port, root):
@@ -181,6 +201,7 @@ CHECKS = [
     a_hostile_shell_stays_in_its_column,
     every_column_has_its_head_and_its_place,
     failures_are_told_in_their_columns,
+    the_panel_remembers_everything_but_the_password,
     everything_ends_when_the_browser_leaves,
     *following.CHECKS,
     *origins.CHECKS,

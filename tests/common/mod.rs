@@ -6,6 +6,7 @@
 pub mod machine;
 pub mod namespace;
 pub mod servers;
+pub mod socks5;
 pub mod stalled;
 pub mod tools;
 pub mod traffic;

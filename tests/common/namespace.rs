@@ -17,7 +17,7 @@ const CLOSED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 2), 1);
 const PROGRAMS: [&str; 7] = ["ip", "unshare", "nsenter", "sysctl", "sleep", "bash", "python3"];
 
 /// Runs the test of this name again in its own namespace, where `body` is called.
-pub fn in_namespace(test: &str, body: fn()) {
+pub fn in_namespace(test: &str, body: impl FnOnce()) {
     if let Some(outside) = std::env::var_os(INSIDE) {
         assert_ne!(namespace_of("self"), outside, "this would change the machine's own network");
         ip("link set lo up");

@@ -3,7 +3,7 @@
 
 use super::{dial_from, request, request_4a};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -22,10 +22,22 @@ pub fn is_root() -> bool {
 pub struct Question {
     pub bytes: Vec<u8>,
     pub name: String,
+    /// Whether it asks for IPv6 addresses, and not for IPv4.
+    pub is_aaaa: bool,
     pub tcp: bool,
     pub from: SocketAddr,
     /// How many came before it.
     pub number: usize,
+}
+
+impl Question {
+    pub fn read(bytes: &[u8], tcp: bool, from: SocketAddr, number: usize) -> Question {
+        let name = name_in(bytes);
+        let kind = &bytes[12 + wire(&name).len()..][..2];
+        assert!(matches!(kind, [0, 1 | 28]), "neither A nor AAAA: {kind:?}");
+        let (is_aaaa, bytes) = (kind == [0, 28], bytes.to_vec());
+        Question { bytes, name, is_aaaa, tcp, from, number }
+    }
 }
 
 /// A name server on a loopback port, UDP and TCP.
@@ -35,14 +47,37 @@ pub struct NameServer {
 }
 
 impl NameServer {
-    /// Answers each query with the messages that `answer` returns. Over TCP it then closes the
-    /// connection.
+    /// Answers each query for IPv4 addresses with the messages that `answer` returns. Over TCP it
+    /// then closes the connection. No name has an IPv6 address, and queries for these are not
+    /// counted.
     pub fn start(answer: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static) -> NameServer {
         NameServer::start_at(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), answer)
     }
 
     pub fn start_at(
         at: SocketAddrV4,
+        answer: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> NameServer {
+        NameServer::start_counting(
+            at,
+            |question| !question.is_aaaa,
+            move |question| {
+                if question.is_aaaa { no_address(question) } else { answer(question) }
+            },
+        )
+    }
+
+    /// Answers, and counts, the queries for addresses of both families.
+    pub fn start_both(
+        answer: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> NameServer {
+        NameServer::start_counting(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), |_| true, answer)
+    }
+
+    /// Answers each query, and counts those that `counts` tells.
+    pub fn start_counting(
+        at: SocketAddrV4,
+        counts: fn(&Question) -> bool,
         answer: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static,
     ) -> NameServer {
         let (tcp, udp) = bind_both(at);
@@ -52,10 +87,8 @@ impl NameServer {
             let seen = seen.clone();
             move |bytes: &[u8], tcp, from| {
                 let mut seen = seen.lock().unwrap();
-                let number = seen.len();
-                let question =
-                    Question { bytes: bytes.to_vec(), name: name_in(bytes), tcp, from, number };
-                seen.push(question.clone());
+                let question = Question::read(bytes, tcp, from, seen.len());
+                seen.extend(Some(question.clone()).filter(counts));
                 question
             }
         };
@@ -147,6 +180,10 @@ pub fn a(owner: &str, address: [u8; 4]) -> Vec<u8> {
     record(owner, 1, &address)
 }
 
+pub fn aaaa(owner: &str, address: Ipv6Addr) -> Vec<u8> {
+    record(owner, 28, &address.octets())
+}
+
 pub fn cname(owner: &str, target: &str) -> Vec<u8> {
     record(owner, 5, &wire(target))
 }
@@ -158,7 +195,7 @@ pub fn reply(question: &Question, flags: u16, records: &[Vec<u8>]) -> Vec<u8> {
         bytes.extend(number.to_be_bytes());
     }
     bytes.extend(wire(&question.name));
-    bytes.extend([0, 1, 0, 1]);
+    bytes.extend([0, if question.is_aaaa { 28 } else { 1 }, 0, 1]);
     bytes.extend(records.concat());
     bytes
 }
@@ -167,6 +204,16 @@ pub fn reply(question: &Question, flags: u16, records: &[Vec<u8>]) -> Vec<u8> {
 pub fn addresses(question: &Question, list: &[[u8; 4]]) -> Vec<Vec<u8>> {
     let records: Vec<_> = list.iter().map(|address| a("&", *address)).collect();
     vec![reply(question, 0, &records)]
+}
+
+/// An answer that the name has no address of this family, and will have none for a minute.
+pub fn no_address(question: &Question) -> Vec<Vec<u8>> {
+    let mut message = reply(question, 0, &[]);
+    // One record in the authority section.
+    message[9] = 1;
+    let numbers = [1u32, 3600, 600, 86400, 60].map(u32::to_be_bytes).concat();
+    message.extend(record("&", 6, &[wire("ns.test"), wire("root.test"), numbers].concat()));
+    vec![message]
 }
 
 /// Sends a CONNECT by name on a new connection.

@@ -4,13 +4,22 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 # Set in the program that runs inside, to the namespace it came from.
 INSIDE = "SOCKU_LAB_INSIDE"
+# The map of user ids where every id is itself.
+ALL_USERS = ["0", "0", "4294967295"]
 
 
 def _own():
     return os.readlink("/proc/self/ns/net")
+
+
+def has_all_users():
+    """Whether this is root of the whole machine, who can become every user; not one of a user
+    namespace, as `isolate` makes for others."""
+    return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split() == ALL_USERS
 
 
 def isolate():

@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1, and what the kernel's table says of them.
+"""Ports of loopback, and what the kernel's table says of them.
 
 A program is best told port 0 and asked for the port that it got. For one that cannot do that,
 `reserved` holds a port: to find a free one, let go of it and name it leaves others time to take it.
@@ -16,13 +16,13 @@ LISTEN = "0A"
 
 
 @contextlib.contextmanager
-def reserved(port=0):
+def reserved(port=0, host="127.0.0.1"):
     """A port (this one, or any that is free) for as long as the block runs. The kernel gives it to
     nobody by itself, and a program that names it and sets SO_REUSEADDR, as servers do, can listen
     on it. Until one does, it is a closed port."""
-    with socket.socket() as holder:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", port))
+        holder.bind((host, port))
         yield holder.getsockname()[1]
 
 
@@ -37,9 +37,11 @@ def inodes(pid):
 
 
 def table(pid="self"):
-    """The rows of the TCP table in a process's network namespace, each as its fields; `proc(5)`
+    """The rows of the TCP tables in a process's network namespace, each as its fields; `proc(5)`
     describes them."""
-    return [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    # A kernel without IPv6 has only one of them.
+    tables = [file for file in Path(f"/proc/{pid}/net").glob("tcp*") if file.name in ("tcp", "tcp6")]
+    return [row.split() for file in tables for row in file.read_text().splitlines()[1:]]
 
 
 def listening(pid):

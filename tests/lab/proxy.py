@@ -11,6 +11,18 @@ from .wait import wait_for
 RULES = "permit cb 127.*.*.* from 127.*.*.*\n"
 # A closed port of loopback: nobody's name server is asked.
 NO_NAMESERVER = "127.0.0.1:1"
+# Flags that make it listen on a free port of ::1 as well.
+LISTEN_IPV6 = ("-l", "[::1]:0")
+# The SOCKS5 user of `users_file`.
+USER, PASSWORD = "alice", "secret"
+
+
+def users_file(directory):
+    """Writes a users file with one user, which only its owner may read; its path."""
+    file = Path(directory) / "users"
+    file.touch(mode=0o600)
+    file.write_text(f"{USER}:{PASSWORD}\n")
+    return file
 
 
 class Proxy(Process):
@@ -25,6 +37,10 @@ class Proxy(Process):
         self.address = self.wait_line(r"listening on (\S+)").group(1)
         self.port = int(self.address.rpartition(":")[2])
         self._told = 0
+
+    def ipv6_address(self):
+        """Its address of ::1, for one with the flags `LISTEN_IPV6`."""
+        return self.wait_line(r"listening on (\[::1\]:\d+)").group(1)
 
     def sessions(self, count):
         """The next `count` access lines, each as a dictionary of its fields."""

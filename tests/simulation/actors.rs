@@ -1,23 +1,29 @@
 //! Who is at the far ends: clients, targets, identds. They wake now and then and do something.
 
+use crate::addresses::{host_of, own_facing};
 use crate::attempts::Attempts;
 use crate::calls::IDENT_PORT;
 use crate::dns::DNS_PORT;
+use crate::flow::Flow;
 use crate::kernel::{Happening, Kernel, Listener};
+use crate::login::Login;
 use crate::name_server::NameServer;
 use crate::plan::{Ending, Identd, Peer, Plan};
 use crate::random::pattern;
 use crate::reloads::Basis;
+use crate::replies::hear;
 use crate::tcp::{FAR, NEAR};
 use rustix::io::Errno;
+use socku::internals::address::PerFamily;
 use socku::internals::settings::Durations;
-use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// All that was planned, and what has become of each client.
 pub struct Cast {
     pub clients: Vec<Client>,
-    pub entrances: [SocketAddrV4; 2],
+    pub entrances: Vec<SocketAddr>,
+    /// Source addresses of connections to targets.
+    pub outbound: PerFamily,
     pub max_sessions: usize,
     pub max_per_source: Option<u32>,
     /// Few ports for BIND.
@@ -44,7 +50,7 @@ pub enum Role {
 /// One client, its session and the target of that.
 pub struct Client {
     pub plan: Plan,
-    pub address: Option<SocketAddrV4>,
+    pub address: Option<SocketAddr>,
     pub conn: Option<usize>,
     pub flow: Flow,
     /// The connection that the proxy made or took for it last.
@@ -57,11 +63,22 @@ pub struct Client {
     pub peer_by: Option<usize>,
     /// The client's identd was connected to.
     pub asked_ident: bool,
-    /// What the proxy has sent of replies.
+    /// How many answers to those it has heard, and since when.
+    pub heard: (usize, u64),
+    /// When the proxy has taken it.
+    pub accepted_at: u64,
+    /// What its messages before the request come to.
+    pub login: Login,
+    /// What the proxy has sent of answers, and where the reply begins that is sent last.
     pub replies: Vec<u8>,
+    pub reply_at: usize,
+    /// Its BIND has been granted.
+    pub listens: bool,
     /// The last reply is granted: the relay has begun.
     pub granted: bool,
     pub refused: bool,
+    /// The code of that.
+    pub refusal: Option<u8>,
     /// How many of its bytes had been read when the last reply began.
     pub taken_at_reply: u64,
     /// When something was last done for it, and when a byte was last delivered.
@@ -82,7 +99,10 @@ pub struct Client {
 impl Client {
     pub fn new(plan: Plan, place: usize) -> Client {
         let key = 2 * place as u64;
-        let hold = plan.request.len() as u64 + plan.early;
+        let hold = match plan.is_in_turn {
+            true => 0,
+            false => plan.request.len() as u64 + plan.early,
+        };
         let mut flow = Flow::new(key, plan.request.clone(), hold, plan.up, plan.end, plan.reads);
         flow.urgent = plan.urgent.iter().copied().collect();
         Client {
@@ -96,9 +116,15 @@ impl Client {
             acted_by: None,
             peer_by: None,
             asked_ident: false,
+            heard: (0, 0),
+            accepted_at: 0,
+            login: Login::new(),
             replies: Vec::new(),
+            reply_at: 0,
+            listens: false,
             granted: false,
             refused: false,
+            refusal: None,
             taken_at_reply: 0,
             moved_at: 0,
             delivered_at: 0,
@@ -109,150 +135,28 @@ impl Client {
             reason: None,
         }
     }
-}
 
-/// What one far end sends, reads, and how it ends.
-pub struct Flow {
-    key: u64,
-    head: Vec<u8>,
-    /// No more than this before the relay has begun.
-    hold: u64,
-    total: u64,
-    end: (Ending, u64),
-    reads: u64,
-    /// Which bytes are urgent that have not been sent.
-    urgent: VecDeque<u64>,
-    pub sent: u64,
-    pub got: u64,
-    pub first: Vec<u8>,
-    pub heard_fin: bool,
-    pub heard_reset: bool,
-    pub ended: Option<Ending>,
-    /// It went away by itself, and may have missed what came then.
-    pub left: bool,
-    patience: u64,
-}
+    /// The user by whose name it is judged.
+    pub fn user(&self) -> &'static str {
+        if self.plan.is_socks5 { self.login.user } else { self.plan.user }
+    }
 
-impl Flow {
-    fn new(key: u64, head: Vec<u8>, hold: u64, total: u64, end: (Ending, u64), reads: u64) -> Flow {
-        Flow {
-            key,
-            total: total + head.len() as u64,
-            head,
-            hold,
-            end,
-            reads,
-            urgent: VecDeque::new(),
-            sent: 0,
-            got: 0,
-            first: Vec::new(),
-            heard_fin: false,
-            heard_reset: false,
-            ended: None,
-            left: false,
-            patience: 0,
+    /// How its identd answers. RFC 1413 knows no empty user, so it cannot name that.
+    pub fn identd(&self) -> Identd {
+        match self.plan.identd {
+            Identd::Right if self.user().is_empty() => Identd::Error,
+            other => other,
         }
     }
 
-    /// Reads some, writes some, ends; after how long to go on, if at all.
-    fn wake(&mut self, kernel: &mut Kernel, conn: usize, may_go: bool) -> Option<u64> {
-        let before = (self.sent, self.got, self.ended, self.heard_fin);
-        self.read(kernel, conn);
-        let limit = if may_go { self.total } else { self.total.min(self.hold) };
-        let limit = limit.min(self.end.1);
-        if self.ended.is_none() && !self.heard_reset {
-            let before = self.urgent.len();
-            self.write(kernel, conn, limit);
-            // What comes before and after an urgent byte often goes out with it.
-            if self.urgent.front() == Some(&self.sent) || self.urgent.len() < before {
-                self.write(kernel, conn, limit);
-                self.write(kernel, conn, limit);
-            }
-        }
-        // Whoever has heard FIN has no reason to wait for more than its own end.
-        let done = self.sent >= self.total || (self.heard_fin && !may_go);
-        if self.ended.is_none() && (self.sent >= self.end.1 || done) {
-            self.finish(
-                kernel,
-                conn,
-                if self.sent >= self.end.1 { self.end.0 } else { Ending::Fin },
-            );
-        }
-        if self.heard_reset || (self.heard_fin && self.ended == Some(Ending::Fin)) {
-            kernel.close(conn, FAR);
-            self.ended = Some(Ending::Close);
-        }
-        if matches!(self.ended, Some(Ending::Close | Ending::Reset | Ending::Vanish)) {
-            return None;
-        }
-        let changed = before != (self.sent, self.got, self.ended, self.heard_fin);
-        self.patience = if changed { 0 } else { self.patience + 1 };
-        let most = 1 + (5 << self.patience.min(8));
-        (self.patience < 40).then(|| kernel.random.within(1, most))
+    /// Nothing has been sent of a reply to its request.
+    pub fn awaits_reply(&self) -> bool {
+        self.replies.len() <= self.login.answers.len()
     }
 
-    fn read(&mut self, kernel: &mut Kernel, conn: usize) {
-        for _ in 0..4 {
-            let most = kernel.random.pick(&[5_000, 100_000]);
-            let most = kernel.random.within(1, most).min(self.reads - self.got.min(self.reads));
-            if most == 0 || self.heard_fin || self.heard_reset {
-                return;
-            }
-            let mut bytes = Vec::new();
-            match kernel.read(conn, FAR, &mut bytes, most as usize) {
-                Ok(0) => self.heard_fin = true,
-                Ok(n) => {
-                    self.got += n as u64;
-                    let wanted = bytes.len().min(16 - self.first.len());
-                    self.first.extend_from_slice(&bytes[..wanted]);
-                }
-                Err(Errno::AGAIN) => return,
-                Err(_) => self.heard_reset = true,
-            }
-        }
-    }
-
-    fn write(&mut self, kernel: &mut Kernel, conn: usize, limit: u64) {
-        let mosts = if kernel.mood.is_wide { [200_000; 3] } else { [10, 8_000, 200_000] };
-        let most = kernel.random.pick(&mosts);
-        let most = kernel.random.within(1, most).min(limit.saturating_sub(self.sent));
-        if most == 0 {
-            return;
-        }
-        // An urgent byte goes out alone.
-        let is_urgent = self.urgent.front() == Some(&self.sent);
-        let before_next = self.urgent.front().map_or(u64::MAX, |next| next - self.sent);
-        let most = if is_urgent { 1 } else { most.min(before_next) };
-        let head = self.head.get(self.sent as usize..).unwrap_or_default();
-        let mut bytes = head[..head.len().min(most as usize)].to_vec();
-        if (bytes.len() as u64) < most {
-            let at = self.sent + bytes.len() as u64 - self.head.len() as u64;
-            bytes.extend(pattern(self.key, at, most as usize - bytes.len()));
-        }
-        match kernel.write(conn, FAR, &bytes, bytes.len()) {
-            Ok(n) => {
-                self.sent += n as u64;
-                if is_urgent {
-                    self.urgent.pop_front();
-                    kernel.mark(conn, FAR);
-                }
-            }
-            Err(Errno::AGAIN) => {}
-            Err(_) => self.heard_reset = true,
-        }
-    }
-
-    fn finish(&mut self, kernel: &mut Kernel, conn: usize, ending: Ending) {
-        kernel.say(|| format!("far end of {conn}: {ending:?} after {} bytes", self.sent));
-        match ending {
-            Ending::Fin => kernel.finish(conn, FAR),
-            Ending::Close => kernel.close(conn, FAR),
-            Ending::Reset => kernel.reset(conn, FAR),
-            Ending::Hold => {}
-            Ending::Vanish => kernel.vanish(conn),
-        }
-        self.left = matches!(ending, Ending::Close | Ending::Reset | Ending::Vanish);
-        self.ended = Some(ending);
+    /// Part of a reply has been sent.
+    pub fn has_half_a_reply(&self) -> bool {
+        self.replies.len() > self.reply_at.max(self.login.answers.len())
     }
 }
 
@@ -263,7 +167,7 @@ pub enum Actor {
     /// The target of a client's CONNECT, or the peer of its BIND: connection and flow.
     Target(usize, Option<Flow>),
     /// Dials the listener of a client's BIND.
-    Dialler(usize, Ipv4Addr, SocketAddrV4),
+    Dialler(usize, IpAddr, SocketAddr),
     Identd(usize, Vec<u8>),
     NameServer(NameServer),
 }
@@ -288,7 +192,7 @@ impl Actor {
             }
             Actor::Dialler(client, from, to) => {
                 let (client, from, to) =
-                    (*client, SocketAddrV4::new(*from, kernel.fresh_port()), *to);
+                    (*client, SocketAddr::new(*from, kernel.fresh_port()), *to);
                 // Another BIND may have got the port since.
                 let waits = |l: &Listener| l.is_at(to) && l.client == Some(client);
                 if kernel.listeners.values().any(waits)
@@ -310,46 +214,73 @@ impl Actor {
 
 fn wake_client(kernel: &mut Kernel, place: usize) -> Option<u64> {
     let Some(conn) = kernel.cast.clients[place].conn else {
-        let from = SocketAddrV4::new(kernel.cast.clients[place].plan.from, kernel.fresh_port());
-        let to = kernel.cast.entrances[kernel.cast.clients[place].plan.entrance];
+        let plan = &kernel.cast.clients[place].plan;
+        let (from, mut to) = (plan.from, kernel.cast.entrances[plan.entrance]);
+        if to.ip().is_unspecified() {
+            to.set_ip(own_facing(from));
+        }
+        let from = SocketAddr::new(from, kernel.fresh_port());
         let conn = kernel.dial(from, to, place)?;
         kernel.conns[conn].role = Some(Role::Client(place));
         let now = kernel.now;
         let client = &mut kernel.cast.clients[place];
         (client.conn, client.address) = (Some(conn), Some(from));
-        client.moved_at = now;
+        (client.moved_at, client.heard.1) = (now, now);
         return Some(0);
     };
-    let granted = {
-        let client = &kernel.cast.clients[place];
-        let second = if client.plan.command == 2 { client.flow.first.get(9) } else { None };
-        second.or(client.flow.first.get(1).filter(|_| client.plan.command == 1)) == Some(&90)
-    };
-    let told = kernel.cast.clients[place].flow.first.len() >= 8;
-    let mut flow = std::mem::replace(
-        &mut kernel.cast.clients[place].flow,
-        Flow::new(0, Vec::new(), 0, 0, (Ending::Hold, 0), 0),
-    );
+    let now = kernel.now;
+    let client = &mut kernel.cast.clients[place];
+    let is_bind = client.plan.command == 2;
+    let (is_socks5, replies) = (client.plan.is_socks5, 1 + usize::from(is_bind));
+    let before = hear(is_socks5, replies, &client.flow.first);
+    let is_last = before.replies.len() == replies;
+    let granted = is_last && before.replies.iter().all(|reply| reply.is_granted);
+    client.proceed(now, before.answers, before.wants_password);
+    let nothing = Flow::new(0, Vec::new(), 0, 0, (Ending::Hold, 0), 0);
+    let mut flow = std::mem::replace(&mut client.flow, nothing);
     let again = flow.wake(kernel, conn, granted);
-    let listens = !told && flow.first.len() >= 8 && flow.first[1] == 90;
-    let told_at = flow.first.get(..8).map(|reply| {
-        let port = u16::from_be_bytes([reply[2], reply[3]]);
-        SocketAddrV4::new(Ipv4Addr::new(reply[4], reply[5], reply[6], reply[7]), port)
-    });
+    let after = hear(is_socks5, replies, &flow.first);
     kernel.cast.clients[place].flow = flow;
-    if let Some(address) = told_at
-        && listens
-        && kernel.cast.clients[place].plan.command == 2
+    if let Some(reply) = after.replies.first()
+        && before.replies.is_empty()
+        && is_bind
+        && reply.is_granted
     {
-        send_peers(kernel, place, address);
+        send_peers(kernel, place, reply.address);
     }
     again
 }
 
+impl Client {
+    /// So many messages have been answered: a client that waits for that sends the next one.
+    fn proceed(&mut self, now: u64, answers: usize, wants_password: bool) {
+        if self.heard.0 != answers {
+            self.heard = (answers, now);
+        }
+        if !self.plan.is_in_turn || now < self.heard.1 + self.plan.delay_ms {
+            return;
+        }
+        let is_unwanted = answers == 1 && !wants_password && self.plan.login.is_some();
+        if is_unwanted && self.flow.sent == self.plan.ends[0] as u64 {
+            let range = self.plan.leave_out_password();
+            self.flow.leave_out(range);
+        }
+        let last = self.plan.ends.len() - 1;
+        let early = if answers >= last { self.plan.early } else { 0 };
+        self.flow.hold = self.plan.ends[answers.min(last)] as u64 + early;
+    }
+}
+
 /// The client has told somebody where its BIND listens.
-fn send_peers(kernel: &mut Kernel, place: usize, address: SocketAddrV4) {
-    let (right, wrong) = (kernel.cast.clients[place].plan.right_peer(), Ipv4Addr::new(10, 9, 9, 9));
-    let peers: &[Ipv4Addr] = match kernel.cast.clients[place].plan.peer {
+fn send_peers(kernel: &mut Kernel, place: usize, address: SocketAddr) {
+    let plan = &kernel.cast.clients[place].plan;
+    // Where SOCKS4 has no address, the client tells that of the family of its peer.
+    let (is_v6, is_told) = (address.is_ipv6(), !address.ip().is_unspecified());
+    let right = plan.right_peer(is_v6);
+    let told = if is_told { address.ip() } else { own_facing(right) };
+    let address = SocketAddr::new(told, address.port());
+    let wrong = crate::addresses::address(told.is_ipv6(), 9, 9, 9);
+    let peers: &[IpAddr] = match plan.peer {
         Peer::Right => &[right],
         Peer::Wrong => &[wrong],
         Peer::Both => &[right, wrong],
@@ -378,12 +309,13 @@ fn wake_identd(
         _ => {}
     }
     let ports = String::from_utf8_lossy(&question[..question.len() - 2]).into_owned();
+    let (user, identd) = (kernel.client(client).user(), kernel.client(client).identd());
     let plan = &kernel.cast.clients[client].plan;
     let expected = kernel.cast.clients[client].address.map_or(0, |address| address.port());
     let entrance = kernel.cast.entrances[plan.entrance];
     assert_eq!(ports, format!("{expected} , {}", entrance.port()), "the question");
-    let answer = match plan.identd {
-        Identd::Right => format!("{ports} : USERID : UNIX : {}\r\n", plan.user),
+    let answer = match identd {
+        Identd::Right => format!("{ports} : USERID : UNIX : {user}\r\n"),
         Identd::Other => format!("{ports} : USERID : UNIX : mallory\r\n"),
         Identd::Error => format!("{ports} : ERROR : HIDDEN-USER\r\n"),
         Identd::Junk => "x".repeat(1500),
@@ -409,7 +341,7 @@ impl Kernel {
         &mut self,
         conn: usize,
         client: Option<usize>,
-        target: SocketAddrV4,
+        target: SocketAddr,
     ) -> Result<(), Errno> {
         if target.port() == DNS_PORT {
             return self.call_name_server(conn, target);
@@ -418,7 +350,7 @@ impl Kernel {
         let mut delay = self.random.within(0, 60);
         let actor = if target.port() == IDENT_PORT {
             self.conns[conn].role = Some(Role::Identd(client));
-            match self.cast.clients[client].plan.identd {
+            match self.client(client).identd() {
                 Identd::Refuses => return self.refuse(conn, delay, Errno::CONNREFUSED),
                 Identd::Stalls => return Ok(()),
                 _ => Actor::Identd(client, Vec::new()),
@@ -426,7 +358,8 @@ impl Kernel {
         } else {
             self.conns[conn].role = Some(Role::Target(client));
             self.cast.clients[client].target = Some(conn);
-            match target.ip().octets()[3] {
+            self.mood.lack.route_to(target.ip())?;
+            match host_of(target.ip()) {
                 5 => return self.refuse(conn, delay, Errno::CONNREFUSED),
                 6 => return Ok(()),
                 7 => return self.refuse(conn, delay, Errno::HOSTUNREACH),

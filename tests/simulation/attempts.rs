@@ -1,24 +1,54 @@
 //! The attempts to reach a target that has several addresses, and what must hold of them
-//! (RFC 8305, for one family).
+//! (RFC 8305).
 
 use crate::actors::Role;
 use crate::checks::SLACK_MS;
 use crate::kernel::Kernel;
 use crate::rules::CONNECT;
+use rustix::io::Errno;
 use socku::internals::session::{ATTEMPTS_MAX, REPLACE_INTERVALS};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// How far the attempts of one session have come, by what the kernel sees of them.
 #[derive(Default)]
 pub struct Attempts {
     /// The addresses that were tried, in order.
-    tried: Vec<Ipv4Addr>,
+    tried: Vec<IpAddr>,
     /// When the last one started, by the proxy's clock.
     started_at: u64,
     /// The proxy has been told that one has failed since.
     has_failed: bool,
+    /// What it has been told of all that have failed: whether it was IPv6, and the error.
+    failures: Vec<(bool, Errno)>,
     /// The connection that the session relays to.
     pub winner: Option<usize>,
+}
+
+impl Attempts {
+    /// An attempt of this family has failed.
+    pub fn has_failed_in(&self, is_v6: bool) -> bool {
+        self.failures.iter().any(|(other, _)| *other == is_v6)
+    }
+
+    /// Both families were tried.
+    pub fn are_mixed(&self) -> bool {
+        let is_v6 = |address: &IpAddr| address.is_ipv6();
+        self.tried.iter().any(is_v6) && !self.tried.iter().all(is_v6)
+    }
+
+    /// No target has answered that it could be reached, or how not: all that failed found no
+    /// network, or lacked something.
+    pub fn know_no_network_only(&self) -> bool {
+        let expected = [
+            Errno::NETUNREACH,
+            Errno::AFNOSUPPORT,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::NFILE,
+            Errno::MFILE,
+        ];
+        self.failures.iter().all(|(_, error)| expected.contains(error))
+    }
 }
 
 impl Kernel {
@@ -29,11 +59,11 @@ impl Kernel {
     }
 
     /// The proxy starts an attempt.
-    pub fn note_attempt(&mut self, place: usize, address: Ipv4Addr) {
+    pub fn note_attempt(&mut self, place: usize, address: IpAddr) {
         let in_flight = self.targets(place).count();
         let delay_ms = self.cast.durations.attempt_delay_ms;
         let (now, wanted) = (self.turn_at, self.wanted);
-        let truths = self.truths(place);
+        let orders = self.orders(place);
         let attempts = &mut self.cast.clients[place].attempts;
         assert_eq!(attempts.winner, None, "client {place}: an attempt after one has won");
         assert!(in_flight < ATTEMPTS_MAX, "client {place}: too many attempts in flight");
@@ -41,7 +71,7 @@ impl Kernel {
             let is_due = now >= attempts.started_at + delay_ms || attempts.has_failed;
             assert!(is_due, "client {place}: an attempt starts too early");
             // One that could not be made for want of something is made again.
-            let is_next = truths.iter().flatten().any(|all| {
+            let is_next = orders.iter().any(|all| {
                 let after = all.iter().skip_while(|tried| *tried != last).skip(1);
                 after.copied().any(|next| next == address)
             });
@@ -52,8 +82,10 @@ impl Kernel {
     }
 
     /// The proxy is told that an attempt has failed.
-    pub fn note_attempt_failed(&mut self, place: usize) {
-        self.cast.clients[place].attempts.has_failed = true;
+    pub fn note_attempt_failed(&mut self, place: usize, is_v6: bool, error: Errno) {
+        let attempts = &mut self.cast.clients[place].attempts;
+        attempts.has_failed = true;
+        attempts.failures.push((is_v6, error));
     }
 
     /// The proxy asks which address a connection has, as it does once it relays to it.
@@ -79,13 +111,15 @@ impl Kernel {
     pub fn check_next_attempt(&self, place: usize) {
         let client = self.client(place);
         let attempts = &client.attempts;
-        let is_connecting = attempts.winner.is_none() && client.replies.is_empty();
+        let is_connecting = attempts.winner.is_none() && client.awaits_reply();
         if client.plan.command != CONNECT || !is_connecting || attempts.tried.is_empty() {
             return;
         }
-        let Some(permitted) = self.permitted(place) else { return };
-        assert!(permitted.starts_with(&attempts.tried), "client {place}: an address is left out");
-        if attempts.tried.len() < permitted.len() {
+        let Some(orders) = self.permitted(place) else { return };
+        let mut orders = orders.iter().filter(|order| order.starts_with(&attempts.tried));
+        let shortest = orders.clone().map(Vec::len).min();
+        assert!(orders.next().is_some(), "client {place}: an address is left out");
+        if shortest.is_some_and(|shortest| attempts.tried.len() < shortest) {
             assert!(!attempts.has_failed, "client {place}: a failure starts no attempt");
             let is_full = self.targets(place).count() == ATTEMPTS_MAX;
             let intervals = if is_full { REPLACE_INTERVALS } else { 1 };
@@ -94,14 +128,16 @@ impl Kernel {
         }
     }
 
-    /// The addresses that are tried, in order, if nothing but the rules decides that.
-    fn permitted(&self, place: usize) -> Option<Vec<Ipv4Addr>> {
+    /// The orders in which the addresses may be tried, if nothing but the rules and the name
+    /// servers decides that.
+    fn permitted(&self, place: usize) -> Option<Vec<Vec<IpAddr>>> {
         let client = self.client(place);
         if client.asked_ident || self.wanted || self.jumped.is_some() {
             return None;
         }
-        let [Some(addresses)] = &self.truths(place)[..] else { return None };
-        let is_allowed = |address: &&Ipv4Addr| self.allows(place, **address);
-        Some(addresses.iter().filter(is_allowed).copied().collect())
+        let [Some(_)] = &self.truths(place)[..] else { return None };
+        let is_allowed = |address: &IpAddr| self.allows(place, *address);
+        let permitted = |order: Vec<IpAddr>| order.into_iter().filter(is_allowed).collect();
+        Some(self.orders(place).into_iter().map(permitted).collect())
     }
 }

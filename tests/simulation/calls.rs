@@ -1,17 +1,19 @@
 //! The system calls as the kernel performs them for the proxy, and what must hold at each.
 
 use crate::actors::Role;
+use crate::addresses::own_facing;
 use crate::kernel::{Conn, Kernel, Listener};
-use crate::sim_net::PROXY;
 use crate::tcp::NEAR;
 use rustix::io::Errno;
 use socku::internals::net::Event;
 use socku::internals::token::{CLIENT, FIRST_USER_TOKEN, LISTENERS_MAX, Token};
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// Where identd listens.
 pub const IDENT_PORT: u16 = 113;
+/// Whatever goes on out there, the loop is told of something, or has a deadline.
+const WAITS_MAX: u32 = 10_000;
 /// Pieces that a pipe holds, whatever their size.
 const PIECES_MAX: usize = 16;
 
@@ -43,7 +45,8 @@ impl Kernel {
         if self.is_interrupted() {
             until = Some(self.now);
         }
-        loop {
+        for waits in 0.. {
+            assert!(waits < WAITS_MAX, "the loop waits for ever");
             self.step();
             self.tell(events);
             if !events.is_empty() {
@@ -130,22 +133,22 @@ impl Kernel {
         }
     }
 
-    pub fn listen(&mut self, at: SocketAddrV4, token: usize) -> Result<usize, Errno> {
+    pub fn listen(&mut self, at: SocketAddr, token: usize) -> Result<usize, Errno> {
         let client = self.client_of_target(token);
         client.inspect(|&place| self.note_act(place));
         if token >= LISTENERS_MAX {
             self.lacks(1)?;
         }
         let port = if at.port() == 0 { self.fresh_port() } else { at.port() };
-        let address = SocketAddrV4::new(*at.ip(), port);
-        if self
-            .listeners
-            .values()
-            .any(|l| l.is_at(address) || (l.address.port() == port && at.ip().is_unspecified()))
-        {
+        let address = SocketAddr::new(at.ip(), port);
+        let is_everywhere = |l: &Listener| {
+            let is_alike = l.address.is_ipv6() == at.is_ipv6();
+            l.address.port() == port && is_alike && at.ip().is_unspecified()
+        };
+        if self.listeners.values().any(|l| l.is_at(address) || is_everywhere(l)) {
             return Err(Errno::ADDRINUSE);
         }
-        self.check_listening(client);
+        self.check_listening(client, at.ip());
         let id = self.fresh_id();
         let queue = Default::default();
         let (edge, passed_over) = (false, 0);
@@ -215,35 +218,36 @@ impl Kernel {
 
     pub fn connect(
         &mut self,
-        target: SocketAddrV4,
-        source: Option<Ipv4Addr>,
+        target: SocketAddr,
+        source: Option<IpAddr>,
         token: usize,
     ) -> Result<usize, Errno> {
         let client = self.client_of_target(token);
         let place = client.filter(|_| target.port() != IDENT_PORT);
         if let Some(place) = place {
             self.note_act(place);
-            self.note_attempt(place, *target.ip());
+            self.note_attempt(place, target.ip());
         }
         let made = self.start_connecting(target, source, token, client);
-        if let (Some(place), Err(_)) = (place, made) {
-            self.note_attempt_failed(place);
+        if let (Some(place), Err(error)) = (place, made) {
+            self.note_attempt_failed(place, target.is_ipv6(), error);
         }
         made
     }
 
     fn start_connecting(
         &mut self,
-        target: SocketAddrV4,
-        source: Option<Ipv4Addr>,
+        target: SocketAddr,
+        source: Option<IpAddr>,
         token: usize,
         client: Option<usize>,
     ) -> Result<usize, Errno> {
         self.lacks(1)?;
-        let from =
-            source.unwrap_or(if target.ip().is_loopback() { Ipv4Addr::LOCALHOST } else { PROXY });
+        let from = source.unwrap_or(own_facing(target.ip()));
+        assert_eq!(from.is_ipv6(), target.is_ipv6(), "a source of another family");
+        self.check_source(target, source);
         let port = self.fresh_port();
-        let conn = self.new_conn(SocketAddrV4::new(from, port), target);
+        let conn = self.new_conn(SocketAddr::new(from, port), target);
         self.check_connecting(client, target);
         self.call_out(conn, client, target)?;
         self.held.insert(conn);
@@ -297,9 +301,9 @@ impl Kernel {
             self.note_move(conn);
         }
         if let Some(Role::Client(place)) = self.conns[conn].role
-            && self.conns[conn].ends[NEAR].taken >= self.client(place).plan.request.len() as u64
+            && read.is_ok_and(|n| n > 0)
         {
-            self.note_request(place);
+            self.note_read(place, conn);
         }
         self.say(|| format!("  recv on {conn}: {read:?} of {}", into.len()));
         read
@@ -320,7 +324,10 @@ impl Kernel {
     fn send_as(&mut self, conn: usize, bytes: &[u8], is_urgent: bool) -> Result<usize, Errno> {
         assert!(!bytes.is_empty(), "a write of nothing");
         if let Some(Role::Client(place)) = self.conns[conn].role {
-            self.note_act(place);
+            let end = self.conns[conn].ends[NEAR].given + bytes.len() as u64;
+            if end > self.client(place).login.answers.len() as u64 {
+                self.note_act(place);
+            }
         }
         if self.is_interrupted() {
             return Err(Errno::INTR);
@@ -437,6 +444,7 @@ impl Kernel {
     pub fn abort(&mut self, conn: usize) {
         self.say(|| format!("  abort {conn}"));
         self.progress += 1;
+        self.check_shed(conn);
         self.note_abort(conn);
         self.held.remove(&conn);
         self.reset(conn, NEAR);
@@ -463,7 +471,7 @@ impl Kernel {
     }
 
     /// The proxy asks which address a connection has, as it does of a target that is connected.
-    pub fn local_addr(&mut self, conn: usize) -> SocketAddrV4 {
+    pub fn local_addr(&mut self, conn: usize) -> SocketAddr {
         if let (Some(Role::Target(place)), true) =
             (self.conns[conn].role, self.conns[conn].established)
         {
@@ -474,10 +482,10 @@ impl Kernel {
     }
 
     pub fn take_error(&mut self, conn: usize) -> Option<Errno> {
-        let Conn { role, established, .. } = self.conns[conn];
+        let Conn { role, established, peer, .. } = self.conns[conn];
         let error = self.conns[conn].ends[NEAR].error.take();
-        if let (Some(Role::Target(place)), false, Some(_)) = (role, established, error) {
-            self.note_attempt_failed(place);
+        if let (Some(Role::Target(place)), false, Some(error)) = (role, established, error) {
+            self.note_attempt_failed(place, peer.is_ipv6(), error);
         }
         error
     }

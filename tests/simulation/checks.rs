@@ -2,14 +2,15 @@
 //! for each access line.
 
 use crate::actors::{Client, Role};
+use crate::addresses::{own_facing, unspecified};
 use crate::calls::IDENT_PORT;
 use crate::dns::DNS_PORT;
-use crate::kernel::{Conn, Kernel};
+use crate::kernel::{Conn, Kernel, is_reached_at};
 use crate::plan::Identd;
 use crate::random::is_pattern;
 use crate::rules::{self, Asks, BIND, CONNECT, Case};
 use crate::tcp::{End, NEAR};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 /// The loop reads the clock once a turn, and time passes meanwhile.
@@ -31,6 +32,8 @@ pub struct Checks {
     pub acceptable_since: Option<u64>,
     /// The loop was told to stop.
     pub stopped: bool,
+    /// When a wrong password was compared, and of whom.
+    pub failed_logins: Vec<(u64, IpAddr)>,
 }
 
 /// A byte that was urgent when it was read goes out as such. One that came since the last event and
@@ -136,9 +139,8 @@ impl Kernel {
                 let mut at = at;
                 while !bytes.is_empty() && !self.client(place).granted {
                     assert!(!self.client(place).refused, "bytes behind a refusal");
-                    self.cast.clients[place].replies.push(bytes[0]);
+                    self.note_answer(place, bytes[0]);
                     (at, bytes) = (at + 1, &bytes[1..]);
-                    self.check_replies(place);
                 }
                 if !bytes.is_empty() {
                     self.note_delivery(place);
@@ -157,59 +159,13 @@ impl Kernel {
         }
     }
 
-    fn check_replies(&mut self, place: usize) {
-        if self.client(place).replies.len() % 8 == 1 {
-            let conn = self.client(place).conn.expect("a client");
-            self.cast.clients[place].taken_at_reply = self.conns[conn].ends[NEAR].taken;
-        }
-        let client = &self.cast.clients[place];
-        let replies = &client.replies;
-        if replies.len() == 2 && client.plan.command == BIND && replies[1] == 90 {
-            let listens = self.listeners.values().any(|l| l.client == Some(place));
-            // Or it does no more, since the client has left before its grant was out.
-            let has_left = client.conn.is_some_and(|conn| self.conns[conn].ends[NEAR].fin_arrived);
-            assert!(listens || has_left, "BIND granted before it listens");
-        }
-        if !replies.len().is_multiple_of(8) {
-            return;
-        }
-        let (reply, first) = (&replies[replies.len() - 8..], replies.len() == 8);
-        let address = SocketAddrV4::new(
-            Ipv4Addr::new(reply[4], reply[5], reply[6], reply[7]),
-            u16::from_be_bytes([reply[2], reply[3]]),
-        );
-        assert_eq!(reply[0], 0, "VN of a reply");
-        let listens = client.plan.command == BIND && first && reply[1] == 90;
-        if listens {
-            let listener = self.listeners.values().find(|l| l.client == Some(place));
-            // It may have ended while the last bytes of the reply were held.
-            let told = listener.is_none_or(|listener| listener.is_at(address));
-            assert!(told, "another address than the BIND's");
-        } else if reply[1] == 90 {
-            let target = client.target.map(|conn| &self.conns[conn]);
-            let target = target.expect("granted without target");
-            assert!(target.established, "granted before connected");
-            let own = if client.plan.command == BIND { target.peer } else { target.local };
-            assert_eq!(own, address, "the address of a grant");
-            if client.plan.command == BIND {
-                assert!(self.allows_peer(place, *target.peer.ip()), "a stranger at a BIND");
-            }
-        } else {
-            assert!((91..=93).contains(&reply[1]), "code {}", reply[1]);
-        }
-        let code = reply[1];
-        let client = &mut self.cast.clients[place];
-        client.granted = code == 90 && !listens;
-        client.refused = code != 90;
-    }
-
     /// Whether the rules, the request and the identd allow a connection with this address.
-    pub fn allows(&self, place: usize, address: Ipv4Addr) -> bool {
+    pub fn allows(&self, place: usize, address: IpAddr) -> bool {
         self.deciding_rules(place).any(|rules| self.allows_by(rules, place, address))
     }
 
     /// The same of a peer that has come. BIND for any peer is decided when that is taken.
-    pub fn allows_peer(&self, place: usize, address: Ipv4Addr) -> bool {
+    pub fn allows_peer(&self, place: usize, address: IpAddr) -> bool {
         let by = self.client(place).peer_by.filter(|_| self.client(place).plan.is_open_bind());
         by.map_or_else(
             || self.allows(place, address),
@@ -217,7 +173,7 @@ impl Kernel {
         )
     }
 
-    pub fn allows_by(&self, rules: usize, place: usize, address: Ipv4Addr) -> bool {
+    pub fn allows_by(&self, rules: usize, place: usize, address: IpAddr) -> bool {
         let client = self.client(place);
         let plan = &client.plan;
         let leads_there = || self.truths(place).iter().flatten().any(|all| all.contains(&address));
@@ -228,7 +184,7 @@ impl Kernel {
         // no rule wanted to be asked when a BIND began.
         let is_unasked = plan.is_open_bind() && !client.asked_ident;
         let may_lack = self.wanted || self.jumped.is_some() || is_unasked;
-        self.asks(rules, place, address).is_some_and(|asks| match (asks, plan.identd) {
+        self.asks(rules, place, address).is_some_and(|asks| match (asks, client.identd()) {
             (Asks::Nothing, _) | (_, Identd::Right) => true,
             (_, Identd::Other) => asks == Asks::Lax && may_lack,
             (asks, _) => asks == Asks::Lax,
@@ -236,35 +192,70 @@ impl Kernel {
     }
 
     /// What some rules say of one address.
-    pub fn asks(&self, rules: usize, place: usize, address: Ipv4Addr) -> Option<Asks> {
-        let plan = &self.client(place).plan;
-        let &crate::plan::Plan { command, name, port, from: client, user, .. } = plan;
-        let case = Case { command, name, address, port, client, user };
+    pub fn asks(&self, rules: usize, place: usize, address: IpAddr) -> Option<Asks> {
+        let client = self.client(place);
+        let &crate::plan::Plan { command, name, port, from, .. } = &client.plan;
+        let is_own = self.is_entrance((address, port).into()) && !self.checks.stopped;
+        if command == CONNECT && is_own {
+            return None;
+        }
+        let (user, is_proven) = (client.user(), client.login.is_proven);
+        let case = Case { command, name, address, port, client: from, user, is_proven };
         rules::decide(self.history.rules(rules), &case)
     }
 
-    pub fn check_connecting(&mut self, client: Option<usize>, target: SocketAddrV4) {
+    pub fn check_connecting(&mut self, client: Option<usize>, target: SocketAddr) {
         if target.port() == DNS_PORT {
             return;
         }
         let place = client.expect("every other connection is made for a client");
-        if target.port() == IDENT_PORT && *target.ip() == self.client(place).plan.from {
+        if target.port() == IDENT_PORT && target.ip() == self.client(place).plan.from {
             self.cast.clients[place].asked_ident = true;
             return;
         }
         let client = self.client(place);
         let is_asked = client.plan.command == CONNECT && target.port() == client.plan.port;
-        assert!(is_asked && self.allows(place, *target.ip()), "{target} is not permitted");
-        assert!(!self.cast.entrances.contains(&target), "a loop");
+        assert!(is_asked && self.allows(place, target.ip()), "{target} is not permitted");
+        assert!(self.checks.stopped || !self.is_entrance(target), "a loop");
     }
 
-    pub fn check_listening(&self, client: Option<usize>) {
+    /// Whether clients are awaited there, until the proxy is stopped.
+    pub fn is_entrance(&self, target: SocketAddr) -> bool {
+        self.cast.entrances.iter().any(|entrance| is_reached_at(*entrance, target))
+    }
+
+    /// Connections to targets, and to nobody else, come from --outbound of their family.
+    pub fn check_source(&self, target: SocketAddr, source: Option<IpAddr>) {
+        if ![DNS_PORT, IDENT_PORT].contains(&target.port()) {
+            assert_eq!(source, self.outbound(target.ip()), "the source of {target}");
+        }
+    }
+
+    /// The address of --outbound in the family of another.
+    pub fn outbound(&self, other: IpAddr) -> Option<IpAddr> {
+        match other {
+            IpAddr::V4(_) => self.cast.outbound.v4.map(IpAddr::from),
+            IpAddr::V6(_) => self.cast.outbound.v6.map(IpAddr::from),
+        }
+    }
+
+    pub fn check_listening(&self, client: Option<usize>, at: IpAddr) {
         let Some(place) = client else { return };
         let plan = &self.client(place).plan;
         // Any peer that some rule permits.
         let mut addresses = self.truths(place).into_iter().flatten().flatten();
         let allowed = plan.is_open_bind() || addresses.any(|a| self.allows(place, a));
         assert!(plan.command == BIND && allowed, "a BIND that is not permitted");
+        let own = |peer: IpAddr| self.outbound(peer).unwrap_or(own_facing(peer));
+        if plan.is_open_bind() {
+            let any = self.outbound(at).unwrap_or(unspecified(at.is_ipv6()));
+            return assert_eq!(at, any, "the address of a BIND for any peer");
+        }
+        // It faces the first peer that is expected.
+        let allows = |peer: &IpAddr| self.allows(place, *peer);
+        let firsts = self.orders(place).into_iter().filter_map(|all| all.into_iter().find(allows));
+        let expected: Vec<_> = firsts.map(own).collect();
+        assert!(expected.contains(&at), "a BIND at {at}, expected one of {expected:?}");
     }
 
     /// A FIN goes out only when its direction is complete.
@@ -310,7 +301,7 @@ impl Kernel {
                 let client = self.client(place);
                 let is_excused = near.fin_arrived
                     || self.checks.stopped
-                    || client.plan.flaw == Some("bad-version")
+                    || (client.login.verdict == Some("bad-version") && !client.login.speaks_5())
                     || self.jumped.is_some();
                 assert!(client.refused || is_excused, "closed without a reply");
             }

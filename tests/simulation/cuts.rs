@@ -1,5 +1,6 @@
 //! What can be left out of a scenario, one thing at a time, and how that is written down.
 
+use crate::addresses::Lack;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
 use std::fmt;
@@ -24,7 +25,7 @@ pub enum Cut {
 }
 
 /// How many habits of the kernel can be had off.
-const HABITS: u64 = 7;
+const HABITS: u64 = 8;
 
 impl Cut {
     /// All that could be tried, the largest first. A seed moves on by itself.
@@ -62,7 +63,8 @@ impl Cut {
                     3 => std::mem::take(&mut mood.spurious) > 0,
                     4 => std::mem::take(&mut mood.want) > 0,
                     5 => std::mem::take(&mut mood.latency_ms) > 0,
-                    _ => mood.jump_at.take().is_some(),
+                    6 => mood.jump_at.take().is_some(),
+                    _ => std::mem::replace(&mut mood.lack, Lack::Nothing) != Lack::Nothing,
                 }
             }
             Cut::Shorten(place) => clients.get_mut(place as usize).is_some_and(shorten),
@@ -91,10 +93,12 @@ fn shorten(plan: &mut Plan) -> bool {
 }
 
 fn make_plain(plan: &mut Plan) -> bool {
-    let is_plain = plan.urgent.is_empty()
+    let is_plain = !plan.is_in_turn
+        && plan.urgent.is_empty()
         && plan.target_urgent.is_empty()
         && plan.burst.is_none()
         && (plan.reads, plan.target_reads) == (u64::MAX, u64::MAX);
+    (plan.is_in_turn, plan.delay_ms) = (false, 0);
     plan.urgent.clear();
     plan.target_urgent.clear();
     (plan.burst, plan.reads, plan.target_reads) = (None, u64::MAX, u64::MAX);

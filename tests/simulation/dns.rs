@@ -1,9 +1,10 @@
 //! The name servers: they know the truth, and tell it as often as the seed lets them.
 
+use crate::addresses::sub_of;
 use crate::kernel::{Datagram, Happening, Kernel};
-use crate::plan::addresses_of;
+use crate::names::addresses_of;
 use rustix::io::Errno;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 pub const DNS_PORT: u16 = 53;
 
@@ -12,7 +13,7 @@ const SERVFAIL: u8 = 2;
 
 /// A UDP socket with which a name server is asked.
 impl Kernel {
-    pub fn open_datagram(&mut self, peer: SocketAddrV4, token: usize) -> Result<usize, Errno> {
+    pub fn open_datagram(&mut self, peer: SocketAddr, token: usize) -> Result<usize, Errno> {
         assert_eq!(peer.port(), DNS_PORT, "a question to {peer}");
         self.lacks(1)?;
         let id = self.fresh_id();
@@ -59,10 +60,10 @@ impl Kernel {
 /// What comes back for a question, and when; `None` is an ICMP message.
 fn answers(
     kernel: &mut Kernel,
-    server: SocketAddrV4,
+    server: SocketAddr,
     question: &[u8],
 ) -> Vec<(u64, Option<Vec<u8>>)> {
-    let generation = usize::from(server.ip().octets()[2]);
+    let generation = usize::from(sub_of(server.ip()));
     let answer = |code| answer(question, code, generation);
     let truth = answer(None);
     let delay = kernel.random.within(0, 80);
@@ -102,18 +103,26 @@ pub fn name_in(question: &[u8]) -> String {
     labels.join(".")
 }
 
+/// The answer about the addresses of the family that is asked for.
 pub fn answer(question: &[u8], code: Option<u8>, generation: usize) -> Vec<u8> {
     let name = name_in(question);
     let at = 12 + name.len() + 1;
+    let is_aaaa = question[at + 1..at + 3] == [0, 28];
+    assert!(is_aaaa || question[at + 1..at + 3] == [0, 1], "neither A nor AAAA");
     let addresses = addresses_of(&name, generation);
     let code = code.unwrap_or(if addresses.is_some() { 0 } else { NXDOMAIN });
     let records = addresses.filter(|_| code == 0).unwrap_or_default();
+    let records: Vec<IpAddr> = records.into_iter().filter(|one| one.is_ipv6() == is_aaaa).collect();
     let mut bytes = question[..2].to_vec();
     bytes.extend([0x81, 0x80 | code, 0, 1, 0, records.len() as u8, 0, 0, 0, 0]);
     bytes.extend(&question[12..at + 5]);
     for address in records {
-        bytes.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-        bytes.extend(address.octets());
+        let data = match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        bytes.extend([0xc0, 12, 0, question[at + 2], 0, 1, 0, 0, 0, 60, 0, data.len() as u8]);
+        bytes.extend(data);
     }
     bytes
 }

@@ -1,14 +1,16 @@
 //! What must hold once a session has ended: reason, time, and what the client has been told.
 
+use crate::addresses::host_of;
 use crate::checks::SLACK_MS;
 use crate::kernel::Kernel;
+use crate::login::Stage;
 use crate::plan::{Identd, Peer};
 use crate::rules::{BIND, CONNECT};
 use crate::tcp::{End, NEAR};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Whether a session that ends so was refused, and told that.
-fn is_refusal(reason: &str) -> bool {
+fn is_refusal(reason: &str, speaks_5: bool) -> bool {
     let others = [
         "done",
         "client-reset",
@@ -19,28 +21,31 @@ fn is_refusal(reason: &str) -> bool {
         "idle-timeout",
         "half-close-timeout",
         "stopped",
-        "bad-version",
     ];
-    !others.contains(&reason)
+    !others.contains(&reason) && (speaks_5 || reason != "bad-version")
 }
 
 impl Kernel {
     /// The session of a client has ended for this reason.
-    pub fn check_reason(&self, place: usize, reason: &str, reply: &str) {
+    pub fn check_reason(&self, place: usize, reason: &str) {
         let client = self.client(place);
         let plan = &client.plan;
-        let truths = self.truths(place);
+        let (truths, orders) = (self.truths(place), self.orders(place));
         let mut addresses = truths.iter().flatten().flatten();
-        let mut leads_to = |last: &[u8]| addresses.any(|a| last.contains(&a.octets()[3]));
+        let mut leads_to = |last: &[u8]| addresses.any(|a| last.contains(&host_of(*a)));
         let end = &self.conns[client.conn.expect("a session has a client")].ends[NEAR];
         let target = client.target.map(|conn| &self.conns[conn].ends[NEAR]);
         let late = self.jumped.is_some();
         // Over a slow network, the many pieces of an answer over TCP take their time.
         let is_truncated = self.mood.latency_ms > 0
             && plan.name.is_some_and(|name| self.truncated.contains(&name.to_ascii_lowercase()));
+        let is_own = |address: &IpAddr| {
+            plan.command == CONNECT && self.is_entrance((*address, plan.port).into())
+        };
         let denied_by = |rules| {
-            let denied = |address: &Ipv4Addr| self.asks(rules, place, *address).is_none();
-            truths.iter().any(|truth| truth.iter().flatten().all(denied))
+            let denied =
+                |address: &IpAddr| is_own(address) || self.asks(rules, place, *address).is_none();
+            truths.contains(&None) || orders.iter().any(|order| order.iter().all(denied))
         };
         let holds = match reason {
             "done" => client.granted && end.fin_read && target.is_some_and(|end| end.fin_read),
@@ -49,23 +54,27 @@ impl Kernel {
             "target-reset" => target.is_some_and(|end| end.dead && !end.given_up) && !client.lost,
             "target-lost" => target.is_some_and(|end| end.given_up) && !client.lost,
             "client-left" => end.fin_arrived && self.may_leave(place, end),
-            "request-timeout" => end.taken < plan.request.len() as u64 || late,
+            "request-timeout" => {
+                client.login.verdict == Some("given up") || client.login.stage != Stage::Over
+            }
+            "bad-version" | "no-method" | "bad-password" | "too-many-logins" => {
+                client.login.verdict == Some(reason)
+            }
             "connect-timeout" => leads_to(&[6, 4]) || late,
             "bind-timeout" => plan.command == BIND,
-            "idle-timeout" | "half-close-timeout" => {
-                client.granted || !client.replies.len().is_multiple_of(8)
-            }
+            "idle-timeout" | "half-close-timeout" => client.granted || client.has_half_a_reply(),
             "dns-not-found" => truths.contains(&None),
             "dns-no-data" => truths.contains(&Some(Vec::new())),
             "dns-server-failure" => self.cast.honesty < 100 || self.wanted,
-            "dns-timeout" => self.cast.honesty < 100 || late || is_truncated,
-            "no-rule" | "denied" | "impossible-target" | "loop" => {
+            "dns-timeout" => self.cast.honesty < 100 || late || is_truncated || self.wanted,
+            "loop" => truths.iter().flatten().flatten().any(is_own),
+            "no-rule" | "denied" | "impossible-target" => {
                 let wrong = plan.is_open_bind() && plan.peer != Peer::Nobody;
                 self.deciding_rules(place).any(denied_by) || plan.flaw.is_some() || wrong
             }
             "no-ident" => {
                 matches!(
-                    plan.identd,
+                    client.identd(),
                     Identd::Error
                         | Identd::Junk
                         | Identd::Silent
@@ -78,36 +87,39 @@ impl Kernel {
             }
             "other-user" => plan.identd == Identd::Other,
             "refused" => leads_to(&[5]) && !client.has_burst,
-            "unreachable" => leads_to(&[7, 8]),
+            "unreachable" => leads_to(&[7]),
+            "network-unreachable" => {
+                let lacks = |a: &IpAddr| self.mood.lack.route_to(*a).is_err();
+                let lacks_one = truths.iter().flatten().flatten().any(lacks);
+                (lacks_one || leads_to(&[8])) && client.attempts.know_no_network_only()
+            }
             "prohibited" => leads_to(&[9]),
             "bind-failed" => self.cast.few_ports,
             "wrong-peer" => {
-                let peer = client.target.map(|conn| *self.conns[conn].peer.ip());
+                let peer = client.target.map(|conn| self.conns[conn].peer.ip());
                 let mut rules = self.deciding_rules(place);
-                let is_open = self.truths(place).len() > 1;
+                // Whether its identd has answered is not known for sure.
+                let is_unsure = client.asked_ident && (self.wanted || late);
+                let is_open = self.truths(place).len() > 1 || is_unsure;
                 peer.is_some_and(|peer| {
                     is_open || rules.any(|rules| !self.allows_by(rules, place, peer))
                 })
             }
             "no-resources" => self.wanted,
-            "too-many-from-source" => {
-                self.cast.max_per_source.is_some_and(|most| client.rivals >= most)
-            }
+            "too-many-from-source" => self
+                .cast
+                .max_per_source
+                .is_some_and(|most| (most..2 * most).contains(&client.rivals)),
             "stopped" => self.checks.stopped,
-            flaw => plan.flaw == Some(flaw),
+            flaw => {
+                let verdict = client.login.verdict;
+                plan.flaw == Some(flaw) && (verdict.is_none() || verdict == Some("given up"))
+            }
         };
-        let goes_on = !(client.granted && is_refusal(reason));
+        let speaks_5 = client.login.speaks_5();
+        let goes_on = !(client.granted && is_refusal(reason, speaks_5));
         assert!(goes_on, "client {place} was relayed, and ended with {reason}");
         assert!(holds, "client {place} ended with {reason}: {plan:?}");
-        let code = match reason {
-            "bad-version" | "request-timeout" if reply == "-" => return,
-            "no-ident" => "92",
-            "other-user" => "93",
-            "done" | "idle-timeout" | "half-close-timeout" | "target-reset" | "target-lost" => "90",
-            "client-reset" | "client-lost" | "client-left" | "stopped" | "bad-version" => return,
-            _ => "91",
-        };
-        assert_eq!(reply, code, "the reply for {reason}");
     }
 
     /// A client that has sent its FIN may have half-closed. With a request for a CONNECT that is
@@ -148,7 +160,11 @@ impl Kernel {
         let [near, far] = &self.conns[conn].ends;
         let is_gone = near.dead || client.flow.left;
         // Whoever is stopped, or sleeps for hours in between, may miss it.
-        if is_refusal(reason) && !is_gone && self.jumped.is_none() && !self.checks.stopped {
+        if is_refusal(reason, client.login.speaks_5())
+            && !is_gone
+            && self.jumped.is_none()
+            && !self.checks.stopped
+        {
             assert!(client.refused, "client {place} ({reason}) got no refusal");
             assert_eq!(
                 far.arrived,

@@ -4,15 +4,16 @@
 //! what they do happens while the loop waits.
 
 use crate::actors::{Actor, Cast, Role};
+use crate::addresses::{Lack, is_local};
 use crate::checks::Checks;
 use crate::journal::Journal;
 use crate::random::Random;
 use crate::reloads::History;
-use crate::sim_net::is_local;
+use crate::seen::Seen;
 use crate::tcp::{End, NEAR};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// What happens at a time.
 #[derive(Clone, Debug)]
@@ -53,8 +54,8 @@ pub struct Watch {
 
 pub struct Conn {
     pub ends: [End; 2],
-    pub local: SocketAddrV4,
-    pub peer: SocketAddrV4,
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
     pub established: bool,
     pub watch: Watch,
     /// Who is at the far end.
@@ -63,7 +64,7 @@ pub struct Conn {
 }
 
 pub struct Listener {
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     pub token: usize,
     pub edge: bool,
     /// Connections that wait to be accepted, and since when.
@@ -76,15 +77,21 @@ pub struct Listener {
 
 impl Listener {
     /// Whether it is reached there.
-    pub fn is_at(&self, to: SocketAddrV4) -> bool {
-        let anywhere = self.address.ip().is_unspecified() && is_local(*to.ip());
-        self.address.port() == to.port() && (anywhere || self.address.ip() == to.ip())
+    pub fn is_at(&self, to: SocketAddr) -> bool {
+        is_reached_at(self.address, to)
     }
+}
+
+/// Whether a listener with this address is reached at another.
+pub fn is_reached_at(listener: SocketAddr, to: SocketAddr) -> bool {
+    let is_alike = listener.port() == to.port() && listener.is_ipv6() == to.is_ipv6();
+    let is_everywhere = listener.ip().is_unspecified() && is_local(to.ip());
+    is_alike && (is_everywhere || listener.ip() == to.ip())
 }
 
 pub struct Datagram {
     pub token: usize,
-    pub peer: SocketAddrV4,
+    pub peer: SocketAddr,
     pub inbox: VecDeque<Vec<u8>>,
     pub bounced: bool,
     pub edge: bool,
@@ -104,6 +111,8 @@ pub struct Mood {
     pub want: u64,
     pub latency_ms: u64,
     pub descriptors: usize,
+    /// What there is not of the two families.
+    pub lack: Lack,
     /// Tells every bit that holds, as Linux does, or only those that have changed.
     pub full_masks: bool,
     /// When the machine wakes from a long sleep.
@@ -115,37 +124,6 @@ pub struct Mood {
     pub no_splice: bool,
     /// Largest piece in a pipe.
     pub piece_bytes: u64,
-}
-
-/// What has happened, for a look at whether it was a test.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Seen {
-    /// Urgent bytes that the proxy has sent as such.
-    pub urgent: u64,
-    /// A splice met an urgent byte.
-    pub splices_at_mark: u64,
-    /// The proxy found that a reset had to wait.
-    pub waiting_resets: u64,
-    /// A target was reset as soon as it had accepted, and that was passed on.
-    pub bursts: u64,
-    /// Something was replaced that the proxy goes by.
-    pub reloads: u64,
-    /// Sessions waited for a name when the name servers were replaced.
-    pub lingering: u64,
-    /// Questions went to TCP.
-    pub dns_streams: u64,
-}
-
-impl Seen {
-    pub fn add(&mut self, other: &Seen) {
-        self.urgent += other.urgent;
-        self.splices_at_mark += other.splices_at_mark;
-        self.waiting_resets += other.waiting_resets;
-        self.bursts += other.bursts;
-        self.reloads += other.reloads;
-        self.lingering += other.lingering;
-        self.dns_streams += other.dns_streams;
-    }
 }
 
 pub struct Kernel {
@@ -283,7 +261,7 @@ impl Kernel {
         if self.random.below(1000) < chance { Err(Errno::NOMEM) } else { Ok(()) }
     }
 
-    pub fn new_conn(&mut self, local: SocketAddrV4, peer: SocketAddrV4) -> usize {
+    pub fn new_conn(&mut self, local: SocketAddr, peer: SocketAddr) -> usize {
         let sizes: &[u64] =
             if self.mood.is_wide { &[200_000] } else { &[512, 1000, 4096, 20_000, 200_000] };
         let mut end = || {
@@ -305,7 +283,7 @@ impl Kernel {
     }
 
     /// Somebody out there connects to a listener of the proxy's; `None` if there is none.
-    pub fn dial(&mut self, from: SocketAddrV4, to: SocketAddrV4, actor: usize) -> Option<usize> {
+    pub fn dial(&mut self, from: SocketAddr, to: SocketAddr, actor: usize) -> Option<usize> {
         let key = *self.listeners.iter().find(|(_, listener)| listener.is_at(to))?.0;
         let conn = self.new_conn(to, from);
         self.conns[conn].established = true;

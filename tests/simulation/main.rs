@@ -7,7 +7,9 @@
 
 #![cfg(feature = "server")]
 
+mod access;
 mod actors;
+mod addresses;
 mod attempts;
 mod calls;
 mod checks;
@@ -15,21 +17,28 @@ mod cuts;
 mod dns;
 mod ends;
 mod failure;
+mod flow;
 mod journal;
 mod kernel;
 mod lines;
+mod login;
 mod name_server;
+mod names;
 mod outcome;
 mod plan;
 mod queue;
 mod random;
 mod reloads;
+mod replies;
+mod request;
 mod rules;
 mod scenario;
 mod seeds;
+mod seen;
 mod shrink;
 mod sim_net;
 mod tcp;
+mod users;
 mod wakes;
 mod wire;
 mod world;

@@ -1,12 +1,13 @@
 //! Name servers over TCP, for answers that UDP has truncated: whole, in pieces, or not at all.
 
 use crate::actors::{Actor, Role};
+use crate::addresses::sub_of;
 use crate::dns::{answer, name_in};
 use crate::kernel::{Happening, Kernel};
 use crate::tcp::FAR;
 use rustix::io::Errno;
 use std::collections::VecDeque;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// How a server behaves; an honest one does one of the first two.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +118,7 @@ impl NameServer {
 
 impl Kernel {
     /// The proxy connects to a name server: whether and how that comes to an end.
-    pub fn call_name_server(&mut self, conn: usize, server: SocketAddrV4) -> Result<(), Errno> {
+    pub fn call_name_server(&mut self, conn: usize, server: SocketAddr) -> Result<(), Errno> {
         self.conns[conn].role = Some(Role::NameServer);
         self.seen.dns_streams += 1;
         let delay = self.random.within(0, 40);
@@ -144,7 +145,7 @@ impl Kernel {
                 Conduct::Truncates,
             ]),
         };
-        let generation = usize::from(server.ip().octets()[2]);
+        let generation = usize::from(sub_of(server.ip()));
         let (question, pieces) = Default::default();
         let server = NameServer { generation, conduct, question, pieces, patience: PATIENCE };
         self.actors.push(Actor::NameServer(server));

@@ -1,7 +1,7 @@
 //! What runs came to, for a look at whether they tested anything.
 
-use crate::kernel::Seen;
 use crate::scenario::Mode;
+use crate::seen::Seen;
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
@@ -56,6 +56,12 @@ impl Outcome {
             "bad-version",
             "bad-command",
             "user-too-long",
+            "name-too-long",
+            "bad-address-type",
+            "no-method",
+            "bad-password",
+            "too-many-logins",
+            "loop",
             "empty-name",
             "bad-name",
             "dns-not-found",
@@ -68,6 +74,7 @@ impl Outcome {
             "impossible-target",
             "refused",
             "unreachable",
+            "network-unreachable",
             "prohibited",
             "wrong-peer",
             "no-resources",
@@ -84,6 +91,7 @@ impl Outcome {
             assert!(seen.lingering > 0, "no reload met a question");
             assert!(seen.dns_streams > seeds / 4, "{} questions over TCP", seen.dns_streams);
             assert!(seen.bursts > seeds / 32, "{} early resets", seen.bursts);
+            seen.assert_it_was_a_test(seeds);
         }
         let met = self.seen[Mode::Spliced as usize].splices_at_mark;
         assert!(met > 0, "no splice met an urgent byte");

@@ -1,9 +1,11 @@
 //! What a seed makes of settings, clients and targets.
 
+use crate::addresses::{CLIENTS, TARGETS, address, own_facing, unspecified};
+use crate::names::{HOSTS, addresses_of, hosted};
 use crate::random::Random;
-use crate::reloads::HOSTS;
+use crate::request::{Credentials, credentials};
 use crate::rules::BIND;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -36,21 +38,36 @@ pub enum Peer {
     Nobody,
 }
 
+/// Ports that clients ask for.
+const PORTS: [u16; 10] = [80, 80, 80, 80, 80, 443, 443, 443, 443, 0];
+
 /// Why a request is bad, as the access line will say.
 pub type Flaw = Option<&'static str>;
 
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub start: u64,
-    pub from: Ipv4Addr,
+    pub from: IpAddr,
     /// Which listener it comes to.
     pub entrance: usize,
     pub command: u8,
     pub name: Option<&'static str>,
-    pub host: Ipv4Addr,
+    pub host: IpAddr,
     pub port: u16,
+    pub is_socks5: bool,
+    /// An IPv4 address is written as IPv6.
+    pub is_mapped: bool,
+    /// USERID of SOCKS4.
     pub user: &'static str,
+    /// User and password of SOCKS5, sent after the greeting.
+    pub login: Option<Credentials>,
+    /// All messages up to the request, and where each of them ends.
     pub request: Vec<u8>,
+    pub ends: Vec<usize>,
+    /// Each message is sent when the one before is answered, and not all at once.
+    pub is_in_turn: bool,
+    /// How long such a client takes to send the first and each of the others.
+    pub delay_ms: u64,
     pub flaw: Flaw,
     /// Bytes sent behind the request before it is answered.
     pub early: u64,
@@ -68,60 +85,6 @@ pub struct Plan {
     pub burst: Option<u64>,
     pub identd: Identd,
     pub peer: Peer,
-}
-
-/// The names that clients ask for.
-pub const NAMES: [&str; 11] = [
-    "one.example",
-    "many.example",
-    "slow.example",
-    "long.example",
-    "both.example",
-    "inner.example",
-    "nx.example",
-    "empty.example",
-    "hosted",
-    "10.2.0.2",
-    "ONE.Example",
-];
-
-/// The truth about names, as the name servers of a generation know it: `None` is a name that does
-/// not exist.
-pub fn addresses_of(name: &str, generation: usize) -> Option<Vec<Ipv4Addr>> {
-    let good = |last| Ipv4Addr::new(10, 2, 0, last);
-    let name = name.to_ascii_lowercase();
-    if generation % 2 == 1 {
-        match name.as_str() {
-            "many.example" => return Some(vec![good(5), good(3)]),
-            "slow.example" | "empty.example" => return Some(vec![good(2)]),
-            "both.example" => return None,
-            "nx.example" => return Some(vec![]),
-            _ => {}
-        }
-    }
-    Some(match name.as_str() {
-        "one.example" => vec![good(1 + generation as u8 % 3)],
-        "many.example" => vec![good(6), good(5), good(8), good(2)],
-        "slow.example" => vec![good(4), good(2)],
-        "long.example" => {
-            let dropped = (0..5).map(|net| Ipv4Addr::new(10, 2, net, 6));
-            dropped.chain([good(4), good(1)]).collect()
-        }
-        "both.example" => vec![Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 2, 1, 3), good(1)],
-        "inner.example" => vec![Ipv4Addr::LOCALHOST],
-        "empty.example" => vec![],
-        "10.2.0.2" => vec![good(2)],
-        _ => return None,
-    })
-}
-
-/// The addresses of a name in a hosts file, whose lines have one address and one name each.
-pub fn hosted(file: &[u8], name: &str) -> Option<Vec<Ipv4Addr>> {
-    let text = std::str::from_utf8(file).expect("names in ASCII");
-    let lines = text.lines().filter_map(|line| line.split_once(' '));
-    let listed = lines.filter(|(_, listed)| listed.eq_ignore_ascii_case(name));
-    let addresses: Vec<_> = listed.map(|(one, _)| one.parse().expect("an address")).collect();
-    (!addresses.is_empty()).then_some(addresses)
 }
 
 fn ending(random: &mut Random, most: u64) -> (Ending, u64) {
@@ -165,19 +128,57 @@ fn urgent(random: &mut Random, head: u64, total: u64) -> Vec<u64> {
     all
 }
 
+/// What all clients of a run have in common.
+pub struct Fashion<'a> {
+    pub names: &'a [&'static str],
+    /// Where they may come to.
+    pub entrances: &'a [SocketAddr],
+    /// How likely they speak SOCKS5, and how likely they want to reach IPv6, in per cent.
+    pub socks5: u64,
+    pub v6: u64,
+    /// How likely they have a password, and how likely that is right.
+    pub passwords: u64,
+    pub right: u64,
+    /// Somebody tries passwords at this entrance, from one source and within a second.
+    pub guesses: Option<usize>,
+}
+
+/// The target of a CONNECT or the expected peer of a BIND, of this family.
+fn host(random: &mut Random, command: u8, is_v6: bool) -> IpAddr {
+    match random.below(20) {
+        0 if command == 2 || random.chance(30) => unspecified(is_v6),
+        1 if is_v6 => Ipv6Addr::LOCALHOST.into(),
+        1 => Ipv4Addr::new(127, 0, 0, 2).into(),
+        2 if is_v6 => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into(),
+        2 => Ipv4Addr::new(224, 0, 0, 1).into(),
+        3 => address(is_v6, TARGETS, 1, 3),
+        _ => {
+            let hosts = [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5, 6, 7, 8, 9];
+            address(is_v6, TARGETS, 0, random.pick(&hosts))
+        }
+    }
+}
+
 impl Plan {
-    pub fn random(random: &mut Random, names: &[&'static str]) -> Plan {
+    pub fn random(random: &mut Random, fashion: &Fashion<'_>) -> Plan {
         let command = random.pick(&[1, 1, 1, 2]);
-        let name = random.chance(40).then(|| random.pick(names));
-        let host = match random.below(20) {
-            0 if command == 2 || random.chance(30) => Ipv4Addr::UNSPECIFIED,
-            1 => Ipv4Addr::new(127, 0, 0, 2),
-            2 => Ipv4Addr::new(224, 0, 0, 1),
-            3 => Ipv4Addr::new(10, 2, 1, 3),
-            _ => {
-                Ipv4Addr::new(10, 2, 0, random.pick(&[1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5, 6, 7, 8, 9]))
-            }
+        let entrance = random.below(fashion.entrances.len() as u64) as usize;
+        let (entrance, guesses) = (fashion.guesses.unwrap_or(entrance), fashion.guesses.is_some());
+        let is_v6 = fashion.entrances[entrance].is_ipv6();
+        let number = if guesses { 1 } else { random.within(1, 4) as u8 };
+        let from = match is_v6 {
+            // Several addresses of a network are one source.
+            true => address(is_v6, CLIENTS, number, random.within(1, 2) as u8),
+            false => address(is_v6, CLIENTS, 0, number),
         };
+        let is_socks5 = guesses || random.chance(fashion.socks5);
+        let target_is_v6 = is_socks5 && random.chance(fashion.v6);
+        let name = random.chance(40).then(|| random.pick(fashion.names));
+        let (mut host, mut port) = (host(random, command, target_is_v6), random.pick(&PORTS));
+        if random.chance(2) {
+            // A loop, if it is reached that way.
+            (host, port) = (own_facing(host), random.pick(&[1080, 1082]));
+        }
         let size = |random: &mut Random| match random.below(9) {
             0 | 4 => 0,
             1 => random.below(100),
@@ -187,15 +188,22 @@ impl Plan {
         };
         let (up, down) = (size(random), size(random));
         let mut plan = Plan {
-            start: random.below(4_000),
-            from: Ipv4Addr::new(10, 1, 0, random.within(1, 4) as u8),
-            entrance: random.below(2) as usize,
+            start: random.below(if guesses { 800 } else { 4_000 }),
+            from,
+            entrance,
             command,
             name,
             host,
-            port: random.pick(&[80, 80, 80, 80, 80, 443, 443, 443, 443, 0]),
-            user: random.pick(&["", "bob", "bob", "eve"]),
+            port,
+            is_socks5,
+            is_mapped: random.chance(40),
+            user: if is_socks5 { "" } else { random.pick(&["", "bob", "bob", "eve"]) },
+            login: (is_socks5 && (guesses || random.chance(fashion.passwords)))
+                .then(|| credentials(random, fashion.right)),
             request: Vec::new(),
+            ends: Vec::new(),
+            is_in_turn: random.chance(50),
+            delay_ms: if random.chance(15) { random.below(2_000) } else { 0 },
             flaw: None,
             early: if random.chance(50) { 0 } else { random.below(3_000) },
             up,
@@ -206,7 +214,7 @@ impl Plan {
             target_reads: if random.chance(10) { random.below(3_000) } else { u64::MAX },
             urgent: Vec::new(),
             target_urgent: urgent(random, 0, down),
-            burst: random.chance(4).then(|| random.below(400)),
+            burst: random.chance(6).then(|| random.below(400)),
             identd: random.pick(&[
                 Identd::Right,
                 Identd::Right,
@@ -221,14 +229,13 @@ impl Plan {
             ]),
             peer: random.pick(&[Peer::Right, Peer::Right, Peer::Wrong, Peer::Both, Peer::Nobody]),
         };
-        // RFC 1413 knows no empty user, so its identd cannot name it.
-        if plan.user.is_empty() && plan.identd == Identd::Right {
-            plan.identd = Identd::Error;
-        }
         plan.write_request(random);
         plan.urgent = urgent(random, plan.request.len() as u64, up);
-        plan.end = match random.below(10) {
-            0 => (
+        let head = plan.request.len() as u64;
+        plan.end = match random.below(20) {
+            // It may be half-closed, or leave.
+            0 => (Ending::Fin, head),
+            1 | 2 => (
                 random.pick(&[
                     Ending::Fin,
                     Ending::Close,
@@ -238,7 +245,7 @@ impl Plan {
                 ]),
                 random.within(0, plan.request.len() as u64),
             ),
-            1..=4 => (Ending::Fin, u64::MAX),
+            3..=9 => (Ending::Fin, u64::MAX),
             _ => {
                 let (end, at) = ending(random, up);
                 (end, at.saturating_add(plan.request.len() as u64))
@@ -247,49 +254,19 @@ impl Plan {
         plan
     }
 
-    fn write_request(&mut self, random: &mut Random) {
-        let mut bytes = vec![4, self.command];
-        bytes.extend(self.port.to_be_bytes());
-        let host = if self.name.is_some() { Ipv4Addr::new(0, 0, 0, 7) } else { self.host };
-        bytes.extend(host.octets());
-        bytes.extend(self.user.bytes());
-        bytes.push(0);
-        if let Some(name) = self.name {
-            bytes.extend(name.bytes());
-            bytes.push(0);
-        }
-        if random.chance(15) {
-            let long = |most: usize| vec![b'a'; most + 1];
-            match random.below(6) {
-                0 => (self.flaw, bytes[0]) = (Some("bad-version"), random.pick(&[0, 5, 0x47])),
-                1 => (self.flaw, bytes[1]) = (Some("bad-command"), random.pick(&[0, 3, 255])),
-                2 => {
-                    (self.flaw, bytes) = (Some("user-too-long"), [&bytes[..8], &long(512)].concat())
-                }
-                other => {
-                    bytes.truncate(8);
-                    bytes[4..].copy_from_slice(&[0, 0, 0, 1]);
-                    let name = [&b"\0\0"[..], b"\x00127.1\0", b"\0a..b\0"][other as usize - 3];
-                    bytes.extend(name);
-                    self.flaw = Some(["empty-name", "bad-name", "bad-name"][other as usize - 3]);
-                }
-            }
-        }
-        self.request = bytes;
-    }
-
     /// BIND for any peer.
     pub fn is_open_bind(&self) -> bool {
         self.command == BIND && self.name.is_none() && self.host.is_unspecified()
     }
 
-    /// The peer that the client expects.
-    pub fn right_peer(&self) -> Ipv4Addr {
+    /// The peer that the client expects: any that is told to come to an address of this family.
+    pub fn right_peer(&self, is_v6: bool) -> IpAddr {
         let known = |name| hosted(HOSTS[0], name).or(addresses_of(name, 0)).unwrap_or_default();
         let addresses = self.name.map_or(vec![self.host], known);
-        match addresses.last() {
+        let alike = addresses.iter().rfind(|address| address.is_ipv6() == is_v6);
+        match alike.or(addresses.last()) {
             Some(address) if !address.is_unspecified() => *address,
-            _ => Ipv4Addr::new(10, 2, 0, 1),
+            _ => address(is_v6, TARGETS, 0, 1),
         }
     }
 }

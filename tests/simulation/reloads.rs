@@ -1,17 +1,15 @@
 //! What the proxy goes by and how it is replaced in the course of a run, and what must hold of
 //! decisions before and after.
 
-use crate::kernel::Kernel;
-use crate::plan::{addresses_of, hosted};
+use crate::addresses::{NAME_SERVERS, address, sub_of};
+use crate::kernel::{Conn, Kernel};
+use crate::names::{self, HOSTS, addresses_of, hosted};
 use crate::random::Random;
-use crate::rules::{self, Rule};
+use crate::rules::{self, BIND, Rule};
+use crate::users::USERS;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-
-/// The hosts files that there may be.
-pub const HOSTS: [&[u8]; 3] =
-    [b"10.2.0.3 hosted\n", b"10.2.0.2 hosted\n10.2.0.1 many.example\n", b""];
 
 /// Something that the proxy goes by is replaced.
 #[derive(Clone, Debug)]
@@ -21,14 +19,17 @@ pub enum Reload {
     Hosts(usize),
     /// By others, which may say other things.
     Servers,
+    /// By which of [`USERS`].
+    Users(usize),
 }
 
 impl Reload {
-    pub fn random(random: &mut Random) -> Reload {
-        match random.below(3) {
+    pub fn random(random: &mut Random, has_users: bool) -> Reload {
+        match random.below(if has_users { 4 } else { 3 }) {
             0 => Reload::Rules(rules::random_rules(random)),
             1 => Reload::Hosts(random.below(HOSTS.len() as u64) as usize),
-            _ => Reload::Servers,
+            2 => Reload::Servers,
+            _ => Reload::Users(random.below(USERS.len() as u64) as usize),
         }
     }
 }
@@ -39,14 +40,16 @@ impl fmt::Display for Reload {
             Reload::Rules(list) => write!(f, "rules:\n{}", rules::text(list)),
             Reload::Hosts(number) => write!(f, "hosts file {number}"),
             Reload::Servers => f.write_str("other name servers"),
+            Reload::Users(number) => write!(f, "users file {number}"),
         }
     }
 }
 
 /// The name servers after so many reloads of them.
-pub fn servers(generation: usize) -> Vec<SocketAddr> {
-    let address = |last| IpAddr::V4(Ipv4Addr::new(10, 3, generation as u8, last));
-    [1, 2].map(|last| SocketAddr::new(address(last), 53)).to_vec()
+pub fn servers(generation: usize, has_v6: bool) -> Vec<SocketAddr> {
+    let is_v6 = has_v6 && generation % 2 == 1;
+    let server = |last| address(is_v6, NAME_SERVERS, generation as u8, last);
+    [1, 2].map(|last| SocketAddr::new(server(last), 53)).to_vec()
 }
 
 /// What a request depends on, as it was when the request was complete.
@@ -64,11 +67,13 @@ pub struct History {
     rules: Vec<Vec<Rule>>,
     hosts: usize,
     servers: usize,
+    /// The number of the users file, if there is one at all.
+    pub users: Option<usize>,
 }
 
 impl History {
-    pub fn new(rules: Vec<Rule>) -> History {
-        History { rules: vec![rules], hosts: 0, servers: 0 }
+    pub fn new(rules: Vec<Rule>, users: Option<usize>) -> History {
+        History { rules: vec![rules], hosts: 0, servers: 0, users }
     }
 
     pub fn rules(&self, version: usize) -> &[Rule] {
@@ -99,6 +104,7 @@ impl Kernel {
         match reload {
             Reload::Rules(list) => self.history.rules.push(list.clone()),
             Reload::Hosts(number) => self.history.hosts = *number,
+            Reload::Users(number) => self.history.users = Some(*number),
             Reload::Servers => {
                 self.seen.lingering += self.names_waited_for().len() as u64;
                 self.history.servers += 1;
@@ -123,17 +129,28 @@ impl Kernel {
     }
 
     /// A name server is asked: one of those in force.
-    pub fn check_question(&self, server: SocketAddrV4, name: &str) {
-        let generation = usize::from(server.ip().octets()[2]);
+    pub fn check_question(&self, server: SocketAddr, name: &str) {
+        let generation = usize::from(sub_of(server.ip()));
         let in_force = self.history.servers;
         assert_eq!(generation, in_force, "{server} is asked for {name} after a reload");
         assert!(self.names_waited_for().contains(&name.to_string()), "nobody asks for {name}");
     }
 
-    /// The request of a client has been read in whole.
-    pub fn note_request(&mut self, place: usize) {
-        let basis = self.history.basis();
-        self.cast.clients[place].basis.get_or_insert(basis);
+    /// The proxy has read bytes of a client: a message may be complete, or the request.
+    pub fn note_read(&mut self, place: usize, conn: usize) {
+        let Conn { watch, ends: [near, _], .. } = &self.conns[conn];
+        let taken = near.taken;
+        if near.dead_told {
+            return;
+        }
+        if watch.token.is_none() {
+            return self.note_unregistered(place);
+        }
+        self.note_messages(place, taken);
+        if taken >= self.client(place).plan.request.len() as u64 {
+            let basis = self.history.basis();
+            self.cast.clients[place].basis.get_or_insert(basis);
+        }
     }
 
     /// The proxy does the first thing that depends on a decision.
@@ -158,7 +175,7 @@ impl Kernel {
     }
 
     /// Where a client's request may lead; `None` is a name that does not exist.
-    pub fn truths(&self, place: usize) -> Vec<Option<Vec<Ipv4Addr>>> {
+    pub fn truths(&self, place: usize) -> Vec<Option<Vec<IpAddr>>> {
         let client = self.client(place);
         let Some(name) = client.plan.name else { return vec![Some(vec![client.plan.host])] };
         let basis = client.basis.unwrap_or_else(|| self.history.basis());
@@ -169,5 +186,28 @@ impl Kernel {
         let mut truths: Vec<_> = (oldest..=newest).map(|g| addresses_of(name, g)).collect();
         truths.dedup();
         truths
+    }
+
+    /// The orders in which the addresses of a request may be tried; SOCKS4 prefers IPv4 for a BIND.
+    pub fn orders(&self, place: usize) -> Vec<Vec<IpAddr>> {
+        let client = self.client(place);
+        let is_slow = client
+            .plan
+            .name
+            .is_some_and(|name| self.truncated.contains(&name.to_ascii_lowercase()));
+        let may_fail = self.cast.honesty < 100 || self.wanted || self.jumped.is_some() || is_slow;
+        let is_listed = client.plan.name.is_some_and(|name| {
+            let basis = client.basis.unwrap_or_else(|| self.history.basis());
+            hosted(HOSTS[basis.hosts], name).is_some()
+        });
+        let orders = |addresses: Vec<IpAddr>| match client.plan.name {
+            Some(_) if !is_listed => names::orders(&addresses, may_fail),
+            _ => vec![addresses],
+        };
+        let mut all: Vec<_> = self.truths(place).into_iter().flatten().flat_map(orders).collect();
+        if client.plan.command == BIND && !client.plan.is_socks5 {
+            all.iter_mut().for_each(|order| order.sort_by_key(IpAddr::is_ipv6));
+        }
+        all
     }
 }

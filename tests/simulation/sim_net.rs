@@ -1,5 +1,6 @@
 //! [`Net`] over the simulated kernel.
 
+use crate::addresses::{is_local, own_facing};
 use crate::kernel::Kernel;
 use crate::tcp::NEAR;
 use rustix::io::Errno;
@@ -8,18 +9,10 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::hash::Hash;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 pub type Shared = Rc<RefCell<Kernel>>;
-
-/// The address of the proxy's host.
-pub const PROXY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-
-/// Whether packets to an address end at that host.
-pub fn is_local(address: Ipv4Addr) -> bool {
-    address.is_loopback() || address == PROXY
-}
 
 pub struct SimNet(pub Shared);
 
@@ -141,17 +134,17 @@ impl Net for SimNet {
         Ok(Reserve(self.0.clone()))
     }
 
-    fn listen(&mut self, at: SocketAddrV4, _backlog: i32, token: usize) -> io::Result<Handle> {
+    fn listen(&mut self, at: SocketAddr, _backlog: i32, token: usize) -> io::Result<Handle> {
         let listening = self.kernel().listen(at, token);
         let id = self.noted("listen", token, listening)?;
         Ok(self.handle(id, What::Listener))
     }
 
-    fn listener_addr(&self, listener: &Handle) -> io::Result<SocketAddrV4> {
+    fn listener_addr(&self, listener: &Handle) -> io::Result<SocketAddr> {
         Ok(self.kernel().listeners[&listener.id].address)
     }
 
-    fn accept(&mut self, listener: &Handle) -> io::Result<(Handle, SocketAddrV4)> {
+    fn accept(&mut self, listener: &Handle) -> io::Result<(Handle, SocketAddr)> {
         let accepted = self.kernel().accept(listener.id);
         let conn = self.noted("accept", listener.id, accepted)?;
         let peer = self.kernel().conns[conn].peer;
@@ -177,24 +170,24 @@ impl Net for SimNet {
     fn connect(
         &mut self,
         target: SocketAddr,
-        source: Option<Ipv4Addr>,
+        source: Option<IpAddr>,
         token: usize,
     ) -> io::Result<Handle> {
-        let SocketAddr::V4(target) = target else { panic!("nobody here has IPv6") };
         let connecting = self.kernel().connect(target, source, token);
         let conn = self.noted("connect", token, connecting)?;
         Ok(self.handle(conn, What::Stream))
     }
 
-    fn is_local(&self, address: Ipv4Addr) -> io::Result<bool> {
+    fn is_local(&self, address: IpAddr) -> io::Result<bool> {
         Ok(is_local(address))
     }
 
-    fn source_addr_for(&self, peer: Ipv4Addr) -> io::Result<Ipv4Addr> {
-        Ok(if peer.is_loopback() { Ipv4Addr::LOCALHOST } else { PROXY })
+    fn source_addr_for(&self, peer: IpAddr) -> io::Result<IpAddr> {
+        self.kernel().mood.lack.route_to(peer)?;
+        Ok(own_facing(peer))
     }
 
-    fn local_addr(&self, stream: &Handle) -> io::Result<SocketAddrV4> {
+    fn local_addr(&self, stream: &Handle) -> io::Result<SocketAddr> {
         let local = self.kernel().local_addr(stream.id);
         self.noted("local_addr", stream.id, Ok(local))
     }
@@ -248,7 +241,6 @@ impl Net for SimNet {
     }
 
     fn open_datagram(&mut self, peer: SocketAddr, token: usize) -> io::Result<Handle> {
-        let SocketAddr::V4(peer) = peer else { panic!("nobody here has IPv6") };
         let opened = self.kernel().open_datagram(peer, token);
         let id = self.noted("open_datagram", token, opened)?;
         Ok(self.handle(id, What::Datagram))

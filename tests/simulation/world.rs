@@ -1,19 +1,23 @@
 //! One run: the turns of the loop over what a scenario makes of everything, and the end.
 
 use crate::actors::{Actor, Cast, Client, Role};
+use crate::addresses::Lack;
 use crate::kernel::{Happening, Kernel};
 use crate::lines::{self, field};
+use crate::names::HOSTS;
 use crate::outcome::Outcome;
 use crate::random::Random;
-use crate::reloads::{HOSTS, History, Reload, servers};
+use crate::reloads::{History, Reload, servers};
 use crate::rules;
 use crate::scenario::Scenario;
-use crate::sim_net::{PROXY, SimNet};
+use crate::sim_net::SimNet;
+use crate::users::USERS;
 use socku::internals::dns::{self, Hosts, Resolver};
 use socku::internals::reactor::Reactor;
+use socku::internals::reason::CloseReason;
 use socku::internals::rules::RuleSet;
+use socku::internals::users::Users;
 use std::cell::RefCell;
-use std::net::SocketAddrV4;
 use std::rc::Rc;
 
 /// A run that takes more turns goes round in circles.
@@ -68,9 +72,9 @@ fn rule_set(list: &[rules::Rule]) -> RuleSet {
     }
 }
 
-fn dns_settings(generation: usize) -> dns::ResolverSettings {
+fn dns_settings(generation: usize, has_v6: bool) -> dns::ResolverSettings {
     dns::ResolverSettings {
-        servers: servers(generation),
+        servers: servers(generation, has_v6),
         timeout_ms: 500,
         attempts: 2,
         rotate: generation % 2 == 1,
@@ -85,7 +89,8 @@ impl World {
         let plans = scenario.clients.iter().enumerate();
         let cast = Cast {
             clients: plans.map(|(place, plan)| Client::new(plan.clone(), place)).collect(),
-            entrances: [1080, 1081].map(|port| SocketAddrV4::new(PROXY, port)),
+            entrances: scenario.entrances.clone(),
+            outbound: settings.outbound,
             max_sessions: settings.max_sessions,
             max_per_source: settings.max_per_source,
             few_ports: settings.bind_ports.is_some(),
@@ -95,9 +100,9 @@ impl World {
             truncates: scenario.truncates,
         };
         let mood = scenario.mood.clone();
-        let entrances = cast.entrances;
+        let has_v6 = mood.lack != Lack::V6;
         let held_max = (settings.buffer_bytes as u64).max(1024).max(16 * mood.piece_bytes);
-        let history = History::new(scenario.rules.clone());
+        let history = History::new(scenario.rules.clone(), scenario.users);
         let random = Random::new(scenario.kernel_seed);
         let mut kernel = Kernel::new(random, mood, cast, history, trace);
         for place in 0..kernel.cast.clients.len() {
@@ -111,11 +116,15 @@ impl World {
         let kernel = Rc::new(RefCell::new(kernel));
         let mut ids = Random::new(scenario.ids_seed);
         let hosts = Hosts::parse(HOSTS[0]);
-        let resolver = Resolver::new(dns_settings(0), hosts, Box::new(move || ids.next() as u16));
+        let resolver =
+            Resolver::new(dns_settings(0, has_v6), hosts, Box::new(move || ids.next() as u16));
         let rules = rule_set(&scenario.rules);
         let mut reactor = Reactor::new(SimNet(kernel.clone()), settings, rules, resolver);
-        for entrance in entrances {
-            reactor.listen(entrance).expect("an entrance");
+        if let Some(number) = scenario.users {
+            reactor.set_users(Users::parse(USERS[number].as_bytes()).expect("users"));
+        }
+        for entrance in &scenario.entrances {
+            reactor.listen(*entrance).expect("an entrance");
         }
         let (mode, outcome) = (scenario.mode, Outcome::default());
         World { reactor, kernel, held_max, has_reloads: false, mode, outcome }
@@ -159,7 +168,12 @@ impl World {
                 }
                 Reload::Servers => {
                     let generation = self.kernel.borrow().history.servers_now();
-                    self.reactor.resolver().set_settings(dns_settings(generation));
+                    let has_v6 = scenario.mood.lack != Lack::V6;
+                    self.reactor.resolver().set_settings(dns_settings(generation, has_v6));
+                }
+                Reload::Users(number) => {
+                    let users = Users::parse(USERS[*number].as_bytes()).expect("users");
+                    self.reactor.set_users(users);
                 }
             }
         }
@@ -175,7 +189,8 @@ impl World {
             let place = kernel.cast.clients.iter().position(|c| c.address == address);
             let place = place.expect("an access line is about a client");
             let reason = field(&line, "reason").to_string();
-            kernel.check_reason(place, &reason, field(&line, "reply"));
+            kernel.check_reason(place, &reason);
+            kernel.check_line(place, &reason, &line);
             if reason == "target-reset" && kernel.client(place).has_burst {
                 kernel.seen.bursts += 1;
             }
@@ -205,7 +220,7 @@ impl World {
         };
         let left = kernel.held.iter().filter(|conn| !is_excused(conn)).count();
         assert_eq!(left, 0, "connections left open");
-        assert!(kernel.listeners.len() <= 2, "listeners left open");
+        assert!(kernel.listeners.len() <= kernel.cast.entrances.len(), "listeners left open");
         // The wire goes on without the proxy.
         while let Some(at) = kernel.next_at() {
             kernel.now = kernel.now.max(at);
@@ -215,6 +230,10 @@ impl World {
             kernel.check_client_was_told(place);
         }
         let stats = self.reactor.stats();
+        for &reason in CloseReason::ALL {
+            let lines = self.outcome.reasons.get(reason.word()).copied().unwrap_or(0);
+            assert_eq!(stats.closed(reason), lines, "the counter of {reason}");
+        }
         self.outcome.sessions = stats.opened;
         if kernel.is_calm() {
             self.outcome.calm_sessions = stats.opened;

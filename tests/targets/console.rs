@@ -23,7 +23,17 @@ pub fn query(bytes: &[u8]) {
 
 fn written(form: &Form) -> String {
     let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
-    let mut query = format!("sh={}&sp={}", escaped(&form.proxy_host), escaped(&form.proxy_port));
+    let proxy = [
+        ("sh", &form.proxy_host),
+        ("sp", &form.proxy_port),
+        ("sv", &form.version),
+        ("su", &form.user),
+        ("sw", &form.password),
+    ];
+    let mut query = String::new();
+    for (name, value) in proxy {
+        query += &format!("&{name}={}", escaped(value));
+    }
     for (at, row) in form.rows.iter().enumerate() {
         for (kind, value) in [('h', &row.host), ('p', &row.port), ('f', &row.script)] {
             query += &format!("&{kind}{at}={}", escaped(value));

@@ -3,16 +3,16 @@
 
 use socku::internals::dns::{DnsError, Hosts, Resolver, ResolverSettings, Transport};
 use socku::internals::name::{Classified, classify};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What a message does to the one query for [`NAME`].
+/// What a message does to the query for one family of addresses of [`NAME`].
 #[derive(Debug, PartialEq, Eq)]
 enum Effect {
     /// None: the query waits on.
     Dropped,
     OverTcp,
     WithoutEdns,
-    Answer(Result<Vec<Ipv4Addr>, DnsError>),
+    Answer(Result<Vec<IpAddr>, DnsError>),
 }
 
 /// What the query asks for.
@@ -20,19 +20,35 @@ pub const NAME: &str = "www.example.com";
 /// Its id.
 pub const ID: u16 = 0x1234;
 
-/// Resolver and second decoder must agree.
+const A: u16 = 1;
+const AAAA: u16 = 28;
+
+/// Resolver and second decoder must agree, whichever family was asked for.
 pub fn answer(bytes: &[u8]) {
     // More does not fit into the socket's buffer.
     let bytes = &bytes[..bytes.len().min(1232)];
-    assert_eq!(actual(bytes), expected(bytes).unwrap_or(Effect::Dropped), "{bytes:02x?}");
+    for kind in [A, AAAA] {
+        let expected = expected(bytes, kind).unwrap_or(Effect::Dropped);
+        assert_eq!(actual(bytes, kind), expected, "{kind}: {bytes:02x?}");
+    }
 }
 
-fn actual(bytes: &[u8]) -> Effect {
-    let settings = ResolverSettings::from_resolv_conf(b"options attempts:1");
+fn actual(bytes: &[u8], kind: u16) -> Effect {
+    let options: &[u8] = match kind {
+        A => b"options attempts:1 no-aaaa",
+        _ => b"options attempts:1",
+    };
+    let settings = ResolverSettings::from_resolv_conf(options, |_| None);
     let mut resolver = Resolver::new(settings, Hosts::default(), Box::new(|| ID));
     let Ok(Classified::Name(name)) = classify(NAME.as_bytes()) else { unreachable!() };
     resolver.resolve(0, &name, Ipv4Addr::LOCALHOST.into(), 1);
     let query = resolver.poll_transmit().unwrap();
+    if let Some(other) = resolver.poll_transmit() {
+        // Without an IPv4 address, the answer to the AAAA query is the answer.
+        let mut empty = other.bytes.clone();
+        (empty[2], empty[3]) = (0x81, 0x80);
+        resolver.handle_datagram(1, other.key, &empty);
+    }
     resolver.handle_datagram(1, query.key, bytes);
     if let Some((_, answer)) = resolver.poll_answer() {
         return Effect::Answer(answer.map(|found| found.addresses.to_vec()));
@@ -53,7 +69,7 @@ struct Record {
 }
 
 /// `None`: not an answer.
-fn expected(bytes: &[u8]) -> Option<Effect> {
+fn expected(bytes: &[u8], wanted: u16) -> Option<Effect> {
     let failure = Effect::Answer(Err(DnsError::ServerFailure));
     let count = |place: usize| number(bytes, place).map(usize::from);
     let (questions, answers, authorities, additionals) =
@@ -68,7 +84,7 @@ fn expected(bytes: &[u8]) -> Option<Effect> {
     let (asked, mut at) = name(bytes, 12)?;
     if questions != 1
         || asked != plain(NAME)
-        || number(bytes, at)? != 1
+        || number(bytes, at)? != wanted
         || number(bytes, at + 2)? != 1
     {
         return None;
@@ -79,6 +95,8 @@ fn expected(bytes: &[u8]) -> Option<Effect> {
     }
     match flags & 15 | extended(bytes, at, answers + authorities, additionals) << 4 {
         0 => {}
+        // The A query has said that the name exists.
+        3 if wanted == AAAA => return Some(Effect::Answer(Err(DnsError::NoData))),
         3 => return Some(Effect::Answer(Err(DnsError::NotFound))),
         1 | 4 | 16 => return Some(Effect::WithoutEdns),
         _ => return Some(failure),
@@ -92,9 +110,13 @@ fn expected(bytes: &[u8]) -> Option<Effect> {
         let (record, next) = record(bytes, at)?;
         at = next;
         match (record.class, record.kind) {
-            (1, 1) => {
+            (1, A) if wanted == A => {
                 let octets: [u8; 4] = bytes[record.data..next].try_into().ok()?;
-                addresses.push((record.owner, Ipv4Addr::from(octets)));
+                addresses.push((record.owner, Ipv4Addr::from(octets).into()));
+            }
+            (1, AAAA) if wanted == AAAA => {
+                let octets: [u8; 16] = bytes[record.data..next].try_into().ok()?;
+                addresses.push((record.owner, unmapped(octets)));
             }
             (1, 5) => {
                 let (target, end) = name(&bytes[..next], record.data)?;
@@ -123,6 +145,14 @@ fn expected(bytes: &[u8]) -> Option<Effect> {
         }
     }
     Some(failure)
+}
+
+/// An IPv4 address written as IPv6 is IPv4.
+fn unmapped(octets: [u8; 16]) -> IpAddr {
+    match octets {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Ipv4Addr::new(a, b, c, d).into(),
+        _ => Ipv6Addr::from(octets).into(),
+    }
 }
 
 /// The upper bits of the code, from the OPT record if there is one that can be reached.

@@ -1,4 +1,5 @@
-//! How queries are shared out among sources, with hand-written server answers.
+//! How queries are shared out among sources, with hand-written server answers and, but for the last
+//! test, one question for each name.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -15,7 +16,8 @@ fn source(last: u8) -> IpAddr {
 }
 
 fn resolver(resolv_conf: &str) -> Resolver {
-    let settings = ResolverSettings::from_resolv_conf(resolv_conf.as_bytes());
+    let text = format!("{resolv_conf}\noptions no-aaaa\n");
+    let settings = ResolverSettings::from_resolv_conf(text.as_bytes(), |_| None);
     Resolver::new(settings, Hosts::default(), Box::new(|| 7))
 }
 
@@ -33,6 +35,10 @@ fn flooded(resolv_conf: &str) -> (Resolver, Vec<Transmit>) {
     let sent = sent(&mut resolver);
     assert_eq!(sent.len(), QUERIES_MAX);
     (resolver, sent)
+}
+
+fn key(text: &str) -> QuestionKey {
+    QuestionKey::new(&name(text).to_absolute(), Family::V4)
 }
 
 fn sent(resolver: &mut Resolver) -> Vec<Transmit> {
@@ -102,7 +108,7 @@ fn preemption_is_not_counted_as_a_try_and_moves_on_to_the_next_server() {
         let good = sent(&mut resolver);
         answer(&mut resolver, round, &good[0]);
         let again = sent(&mut resolver);
-        let question = &resolver.questions[&name(&format!("{}.", names(&again)[0]))];
+        let question = &resolver.questions[&key(&names(&again)[0])];
         assert_eq!(question.tries, 1, "{round}");
         assert_eq!(again[0].server.ip().to_string(), "127.0.0.2", "{round}");
     }
@@ -119,13 +125,13 @@ fn a_question_of_two_sources_is_sent_as_soon_as_if_the_lighter_asked_alone() {
     ask(&mut resolver, 1, "flood1.test", 3, 1001);
     ask(&mut resolver, 1, "good.test", 4, 1002);
     assert_eq!(names(&sent(&mut resolver)), ["good.test"]);
-    assert!(resolver.questions[&name("flood1.test.")].query.is_some());
+    assert!(resolver.questions[&key("flood1.test")].query.is_some());
     // When its payer leaves, the question continues for the other source.
     resolver.cancel(2, 1001);
-    let question = &resolver.questions[&name("flood1.test.")];
+    let question = &resolver.questions[&key("flood1.test")];
     assert_eq!((question.payer, question.query.is_some()), (source(1), true));
     resolver.cancel(2, 1);
-    assert!(!resolver.questions.contains_key(&name("flood1.test.")));
+    assert!(!resolver.questions.contains_key(&key("flood1.test")));
 }
 
 #[test]
@@ -141,7 +147,7 @@ fn a_preempted_question_waits_in_the_queue_of_its_lightest_source() {
     ask(&mut resolver, 1, "good.test", 3, 5002);
     // Both the new name and the popular one are queried.
     assert_eq!(names(&sent(&mut resolver)), ["good.test", "popular.test"]);
-    assert_eq!(resolver.questions[&name("popular.test.")].payer, source(2));
+    assert_eq!(resolver.questions[&key("popular.test")].payer, source(2));
 }
 
 #[test]
@@ -184,4 +190,22 @@ fn many_expired_waiters_take_several_calls() {
         (calls, answers) = (calls + 1, answers + given);
     }
     assert_eq!((calls, answers), (1000usize.div_ceil(TIMEOUTS_PER_CALL), 1000));
+}
+
+#[test]
+fn the_two_questions_of_a_name_are_two_of_its_sources_share() {
+    let settings = ResolverSettings::from_resolv_conf(b"", |_| None);
+    let mut resolver = Resolver::new(settings, Hosts::default(), Box::new(|| 7));
+    for waiter in 0..FLOOD {
+        ask(&mut resolver, 0, &format!("flood{waiter}.test"), 1, waiter);
+    }
+    let flood = names(&sent(&mut resolver));
+    assert_eq!((flood.len(), flood.last().unwrap().as_str()), (QUERIES_MAX, "flood31.test"));
+    // Another source has both of its questions sent at once, and no more than its half.
+    for waiter in 0..FLOOD {
+        ask(&mut resolver, 1, &format!("good{waiter}.test"), 2, 1000 + waiter);
+    }
+    let good = names(&sent(&mut resolver));
+    assert_eq!((good.len(), resolver.queries()), (QUERIES_MAX / 2, QUERIES_MAX));
+    assert_eq!(good[..4], ["good0.test", "good0.test", "good1.test", "good1.test"]);
 }

@@ -1,0 +1,211 @@
+//! The users of SOCKS5 with their passwords (RFC 1929), and the only function that compares them.
+//!
+//! ```text
+//! NAME:PASSWORD
+//! ```
+//!
+//! Everything after the first colon is the password, as it is: blanks, `:` and `#` included. Blank
+//! lines and lines that begin with `#` are skipped. Lines end with LF or CRLF. Name and password
+//! have 1 to 255 bytes each (RFC 1929 section 2), none of which is NUL.
+//!
+//! Nothing here shows a password, or a part of one: neither an error nor `Debug`.
+
+use crate::escape::Escaped;
+use crate::rules::ParseError;
+use std::collections::HashMap;
+use std::fmt;
+use subtle::{Choice, ConstantTimeEq};
+
+/// Longest name, and longest password: their length is one byte on the wire.
+const FIELD_BYTES_MAX: usize = 255;
+/// Longest line, its end included. No line with a user is that long, but a comment may be.
+const LINE_BYTES_MAX: usize = 1024;
+/// Most users of a file. With long names they take some 40 MiB.
+const USERS_MAX: usize = 64 << 10;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A password, padded so that comparing it takes the same time whatever its length is.
+#[derive(Clone, Eq)]
+struct Password {
+    bytes: [u8; FIELD_BYTES_MAX],
+    length: u16,
+}
+
+/// Compared in place of the password of a user that does not exist. No password has its length, so
+/// it equals none.
+static DUMMY: Password = Password { bytes: [0; FIELD_BYTES_MAX], length: u16::MAX };
+
+impl Password {
+    /// A password of any length; one that is too long equals none of a file.
+    fn new(bytes: &[u8]) -> Password {
+        let kept = bytes.len().min(FIELD_BYTES_MAX);
+        let mut padded = [0; FIELD_BYTES_MAX];
+        padded[..kept].copy_from_slice(&bytes[..kept]);
+        Password { bytes: padded, length: bytes.len().min(FIELD_BYTES_MAX + 1) as u16 }
+    }
+
+    /// Whether both are the same, in a time that depends on neither.
+    fn is_same(&self, other: &Password) -> Choice {
+        self.bytes.ct_eq(&other.bytes) & self.length.ct_eq(&other.length)
+    }
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Password) -> bool {
+        self.is_same(other).into()
+    }
+}
+
+/// The users of one file.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Users {
+    passwords: HashMap<Box<[u8]>, Box<Password>>,
+}
+
+impl Users {
+    /// Parses a whole users file. One error rejects all of it.
+    pub fn parse(text: &[u8]) -> Result<Users, ParseError> {
+        let mut parser = Parser::default();
+        parser.feed(text)?;
+        parser.finish()
+    }
+
+    /// How many users there are.
+    pub fn count(&self) -> usize {
+        self.passwords.len()
+    }
+
+    /// Whether there is a user with this name and this password, both as they came (RFC 1929
+    /// section 2).
+    ///
+    /// One comparison is made in any case, of 255 bytes and a length, in a time that depends on
+    /// neither of both passwords: it does not tell how much of one is right. Without such a user
+    /// the password is compared with a dummy. Not constant are the copy of the given password into
+    /// its buffer, which depends on its own length only, and the search for the name, which is
+    /// hashed with a secret key and compared byte by byte with that of a user who exists: some
+    /// nanoseconds, not to be seen from the network.
+    pub fn check(&self, name: &[u8], password: &[u8]) -> bool {
+        self.check_by(name, password, Password::is_same)
+    }
+
+    /// [`Users::check`] by a given comparison, so that a test can count.
+    fn check_by(
+        &self,
+        name: &[u8],
+        password: &[u8],
+        compare: impl FnOnce(&Password, &Password) -> Choice,
+    ) -> bool {
+        let given = Password::new(password);
+        let expected = self.passwords.get(name).map_or(&DUMMY, |password| password);
+        compare(expected, &given).into()
+    }
+}
+
+/// Shows how many there are, and none of them.
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Users({})", self.count())
+    }
+}
+
+/// Parses a users file in pieces, so that a long one can be read a little at a time.
+#[derive(Default)]
+pub struct Parser {
+    users: Users,
+    /// The start of the current line, as far as it has been read.
+    line: Vec<u8>,
+    /// How many lines are complete.
+    lines: u32,
+}
+
+impl Parser {
+    /// Parses the next piece, which may be cut anywhere. After an error the file is invalid,
+    /// whatever follows.
+    pub fn feed(&mut self, piece: &[u8]) -> Result<(), ParseError> {
+        for part in piece.split_inclusive(|&byte| byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if self.line.len() > LINE_BYTES_MAX {
+                let found = format!("a line of more than {LINE_BYTES_MAX} bytes");
+                return Err(self.error(found, "NAME:PASSWORD"));
+            }
+            if part.ends_with(b"\n") {
+                self.end_line()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The users, after the last piece. A file without any is an error: it was probably read while
+    /// it was being written.
+    pub fn finish(mut self) -> Result<Users, ParseError> {
+        self.end_line()?;
+        if self.users.count() == 0 {
+            let message = "found no user, expected at least one line NAME:PASSWORD";
+            return Err(ParseError { line: None, message: message.into() });
+        }
+        Ok(self.users)
+    }
+
+    fn end_line(&mut self) -> Result<(), ParseError> {
+        let line = std::mem::take(&mut self.line);
+        let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        let bytes = match self.lines {
+            0 => bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes),
+            _ => bytes,
+        };
+        if !bytes.starts_with(b"#") && !bytes.trim_ascii().is_empty() {
+            self.add(bytes)?;
+        }
+        self.lines += 1;
+        // The next line takes the same memory.
+        self.line = line;
+        self.line.clear();
+        Ok(())
+    }
+
+    fn add(&mut self, line: &[u8]) -> Result<(), ParseError> {
+        // The line is not shown: it may be a password.
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+            return Err(self.error("a line without a colon".into(), "NAME:PASSWORD"));
+        };
+        let (name, password) = (&line[..colon], &line[colon + 1..]);
+        for (field, what) in [(name, "name"), (password, "password")] {
+            if field.is_empty() || field.len() > FIELD_BYTES_MAX {
+                let found = format!("a {what} of {} bytes", field.len());
+                return Err(self.error(found, "1 to 255 bytes"));
+            }
+            if field.contains(&0) {
+                return Err(self.error(format!("a NUL in a {what}"), "none"));
+            }
+        }
+        if self.users.passwords.contains_key(name) {
+            let found = format!("a second user `{}`", Escaped(name));
+            return Err(self.error(found, "each name once"));
+        }
+        if self.users.count() == USERS_MAX {
+            let found = format!("more than {USERS_MAX} users");
+            return Err(self.error(found, "at most that many"));
+        }
+        self.users.passwords.insert(name.into(), Box::new(Password::new(password)));
+        Ok(())
+    }
+
+    /// An error in the current line.
+    fn error(&self, found: String, expected: &str) -> ParseError {
+        let message = format!("found {found}, expected {expected}");
+        ParseError { line: Some(self.lines + 1), message }
+    }
+}
+
+/// Shows how far it has come, and no line.
+impl fmt::Debug for Parser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Parser({:?}, {} lines)", self.users, self.lines)
+    }
+}
+
+#[cfg(test)]
+#[path = "users/users_test.rs"]
+mod tests;
