@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .measure import SHORT
+from .measure import SHORT, SHORT_SOCKS5
+from .proxies import PIPELINED, SOCKS5
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Scenario:
     options: tuple = ()
     quick: bool = False  # part of --quick
     timed: bool = True  # takes the options of the measured window
+    protocol: str | None = None  # for the proxies that speak this one, instead of their usual one
 
 
 SCENARIOS = [
@@ -21,6 +23,11 @@ SCENARIOS = [
     Scenario("bulk-1-up", "bulk", ("--sessions", "1", "--direction", "up"), quick=True),
     Scenario("bulk-16-down", "bulk", ("--sessions", "16", "--direction", "down"), quick=True),
     Scenario("bulk-16-up", "bulk", ("--sessions", "16", "--direction", "up"), quick=True),
+    # In a whole round a minute away from "short": connections in TIME_WAIT of both count towards
+    # the same limit.
+    Scenario("short-socks5", "short", SHORT_SOCKS5, quick=True, timed=False, protocol=SOCKS5),
+    Scenario("short-socks5-pipelined", "short", SHORT_SOCKS5, quick=True, timed=False,
+             protocol=PIPELINED),
     Scenario("bulk-64-down", "bulk", ("--sessions", "64", "--direction", "down")),
     Scenario("bulk-64-up", "bulk", ("--sessions", "64", "--direction", "up")),
     Scenario("copied-1-down", "bulk", ("--sessions", "1", "--sender", "copy")),
@@ -92,6 +99,32 @@ def _ping(sessions, target):
                      headline=(part, sessions) == ("p50", 100))
 
 
+# The forms of SOCKS5, as the words of titles and the names of results.
+SOCKS5_FORMS = (("", "waiting", SOCKS5), (", pipelined", "pipelined", PIPELINED))
+
+
+def _short_socks5():
+    for words, form, protocol in SOCKS5_FORMS:
+        name = f"short-{protocol}"
+        yield Figure(f"cpu-{name}", f"CPU per short session by SOCKS5{words}", name,
+                     "cpu_per_unit", "us", 1e6, watched=True, plot=True,
+                     headline=form == "waiting")
+        yield Figure(f"rate-{name}", f"short sessions by SOCKS5{words}, per second", name, "rate",
+                     "/s", higher_is_better=True)
+
+
+def _calls_socks5():
+    for words, form, protocol in SOCKS5_FORMS:
+        session = f"per short session by SOCKS5{words}"
+        yield Figure(f"calls-{protocol}", f"system calls {session}, waits not counted",
+                     "calls-socks5", f"{form}_calls", "", watched=True,
+                     headline=form == "waiting")
+        yield Figure(f"more-calls-{protocol}", f"system calls {session}, beyond those of SOCKS4",
+                     "calls-socks5", f"{form}_more_calls", "", value_target=2, compared=False)
+        yield Figure(f"waits-{protocol}", f"waits (epoll_wait) {session}", "calls-socks5",
+                     f"{form}_waits", "", watched=True)
+
+
 def _growth():
     for level in GROWTH:
         beside = f"beside {level:,} idle session" + ("s" if level > 1 else "")
@@ -106,9 +139,12 @@ def _growth():
 # Sessions that are open and idle while something else is measured.
 GROWTH = (1, 100, 1000, 9000)
 # Scenarios that are no part of a round, each in fresh processes.
-ONCE = ("idle", "calls", "allocations", "growth", "fairness", "binary")
+ONCE = ("idle", "idle-socks5", "idle-ipv6", "calls", "calls-socks5", "allocations", "growth",
+        "fairness", "binary")
+# Those that --quick leaves out.
+ONCE_SLOW = ("idle-socks5", "idle-ipv6", "growth", "fairness")
 # The repetitions of those that vary; the others are counted, and once is enough.
-REPETITIONS = {"calls": 3, "fairness": 3}
+REPETITIONS = {"calls": 3, "calls-socks5": 3, "fairness": 3}
 
 FIGURES = [
     *_bulk(1, 0.50),
@@ -122,11 +158,16 @@ FIGURES = [
            peers=True),
     Figure("rate-short", "short sessions per second", "short", "rate", "/s",
            higher_is_better=True),
+    *_short_socks5(),
     *_ping(1, None),
     *_ping(100, 0.95),
     *_ping(1000, None),
     Figure("idle-memory", "memory per idle session (Pss)", "idle", "pss_per_session", "B",
            value_target=512, plot=True, headline=True, peers=True),
+    Figure("idle-memory-socks5", "memory per idle session by SOCKS5 (Pss)", "idle-socks5",
+           "pss_per_session", "B", value_target=512),
+    Figure("idle-memory-ipv6", "memory per idle session by SOCKS5 over IPv6 (Pss)", "idle-ipv6",
+           "pss_per_session", "B", value_target=512),
     Figure("idle-calls", "system calls while all sessions idle, waits not counted", "idle",
            "idle_calls", "", value_target=0),
     Figure("idle-waits", "returns from waits while all sessions idle", "idle", "idle_waits", "",
@@ -135,6 +176,7 @@ FIGURES = [
            "calls_per_session", "", value_target=20, headline=True),
     Figure("waits", "waits (epoll_wait) per short session", "calls", "waits_per_session", "",
            watched=True, headline=True),
+    *_calls_socks5(),
     Figure("allocs-session", "allocations per short session, warm", "allocations",
            "per_session", "", value_target=0),
     Figure("allocs-relay", "allocations per second while relaying", "allocations",
@@ -148,5 +190,6 @@ FIGURES = [
            value_target=10, compared=False),
     Figure("fair-flood", "throughput of the flooding session", "fairness", "flood_rate", "GB/s",
            higher_is_better=True),
-    Figure("binary", "size of the program", "binary", "bytes", "KiB", 1 / 1024),
+    Figure("binary", "size of the program", "binary", "bytes", "KiB", 1 / 1024,
+           watched=True),
 ]

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 from dataclasses import dataclass
@@ -18,7 +19,12 @@ IDLE_SESSIONS = 9000
 # to one other there are 28,000 ports, and a few thousand sessions a second use them up.
 ADDRESSES = 16
 
-RULES = "permit cb 127.*.*.* from 127.*.*.*\n"
+# Rules of socku by family. Those of IPv4 alone are read by versions without IPv6 as well.
+RULES = {4: "permit cb 127.*.*.* from 127.*.*.*\n", 6: "permit cb ::1 from ::1\n"}
+
+# SOCKS5 with a request that waits for the answer to its greeting, and with both in one piece.
+SOCKS5, PIPELINED = "socks5", "socks5-pipelined"
+LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 DANTE = """\
 logoutput: {directory}/log
@@ -79,18 +85,25 @@ stream {{
 @dataclass(frozen=True)
 class Proxy:
     """A proxy to measure. `command` and `config` may use {directory}, {config}, {listen},
-    {listen_host} and {listen_port}; a relay's configuration also names its targets."""
+    {listen_host} and {listen_port}; a relay's configuration also names its targets. `protocol` is
+    that of all scenarios but those that name another, which is then among `others`."""
 
     name: str
     note: str
     protocol: str
     command: tuple = ()
-    config: str = ""
+    config: str | dict = ""  # a dictionary by family
     package: str | None = None
     core: bool = False  # measured in every round; the others in fewer
     idle_sessions: int = IDLE_SESSIONS
     option: str = ""  # for {option} of the configuration
     needs_flag: str | None = None  # left out when --help does not name it
+    others: tuple = ()
+    ipv6: bool = False  # can listen on ::1 and reach targets there
+
+    def speaks(self, protocol):
+        """Whether it can be measured by this protocol; None is its own."""
+        return protocol in (None, self.protocol, *self.others)
 
     @property
     def is_floor(self):
@@ -114,20 +127,22 @@ def known_proxies(socku, release, static=None):
     haproxy = ("/usr/sbin/haproxy", "-db", "-q", "-f", "{config}")
     arguments = ("-l", "{listen}", "-c", "{config}")
     socku = (f"{socku}/socku", *arguments)
+    both = {"others": (SOCKS5, PIPELINED), "ipv6": True}
     return [
-        Proxy("socku", "default settings", "socks4", socku, RULES, core=True),
+        Proxy("socku", "default settings", "socks4", socku, RULES, core=True, **both),
         Proxy("socku-copy", "--splice off", "socks4", (*socku, "--splice", "off"), RULES,
-              core=True, needs_flag="--splice"),
-        *([Proxy("socku-static", "the static build", "socks4", (str(static), *arguments), RULES)]
+              core=True, needs_flag="--splice", **both),
+        *([Proxy("socku-static", "the static build", "socks4", (str(static), *arguments), RULES,
+                 **both)]
           if static else []),
         Proxy(REFERENCE, "twin, current_thread", "socks4",
-              (f"{release}/tokio-twin", "--listen", "{listen}"), core=True),
+              (f"{release}/tokio-twin", "--listen", "{listen}"), core=True, **both),
         Proxy(AGAIN, "the same program a second time: shows the noise", "socks4",
-              (f"{release}/tokio-twin", "--listen", "{listen}"), core=True),
+              (f"{release}/tokio-twin", "--listen", "{listen}"), core=True, **both),
         Proxy("tokio-multi", "twin, multi-thread runtime", "socks4",
-              (f"{release}/tokio-twin-multi", "--listen", "{listen}")),
-        Proxy("dante", "SOCKS4", "socks4", ("/usr/sbin/danted", "-f", "{config}"), DANTE,
-              "dante-server", idle_sessions=500),
+              (f"{release}/tokio-twin-multi", "--listen", "{listen}"), **both),
+        Proxy("dante", "SOCKS4 and 5", "socks4", ("/usr/sbin/danted", "-f", "{config}"), DANTE,
+              "dante-server", idle_sessions=500, others=(SOCKS5, PIPELINED)),
         Proxy("microsocks", "SOCKS5, a thread per session", "socks5",
               ("/usr/bin/microsocks", "-i", "{listen_host}", "-p", "{listen_port}"),
               package="microsocks", idle_sessions=1000),
@@ -171,15 +186,27 @@ class Ports:
         # Below the range of ephemeral ports.
         self._next = 20000
 
-    def address(self):
+    def address(self, family=4):
+        host = LOOPBACK[family]
         while True:
             port, self._next = self._next, self._next + 1
-            with socket.socket() as probe:
+            with socket.socket(_kind(host)) as probe:
                 try:
-                    probe.bind(("127.0.0.1", port))
+                    probe.bind((host, port))
                 except OSError:
                     continue
-            return f"127.0.0.1:{port}"
+            return f"{host}:{port}" if family == 4 else f"[{host}]:{port}"
+
+
+def _kind(host):
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def kernel_address(host, port):
+    """An address as /proc/net/tcp and tcp6 show it: 32-bit words in the machine's order."""
+    octets = socket.inet_pton(_kind(host), host)
+    words = struct.unpack(f"={len(octets) // 4}I", octets)
+    return f"{''.join(f'{word:08X}' for word in words)}:{port:04X}"
 
 
 def _lines(target, line):
@@ -190,19 +217,21 @@ def _lines(target, line):
 
 
 class Running:
-    """A proxy that runs, pinned to a core."""
+    """A proxy that runs, pinned to a core; on loopback addresses of one family, 4 or 6."""
 
-    def __init__(self, proxy, ports, directory, core, environment=None):
+    def __init__(self, proxy, ports, directory, core, environment=None, family=4):
         self.proxy = proxy
-        self.target = ports.address()
+        self.family = family
+        self.target = ports.address(family)
         self.listen = None
         self.process = None
         if proxy.is_floor:
             return
-        self.listen = ports.address()
+        self.listen = ports.address(family)
         directory = Path(directory) / f"{proxy.name}-{self.listen.rpartition(':')[2]}"
         directory.mkdir(parents=True)
         host, _, port = self.listen.rpartition(":")
+        host = host.strip("[]")
         places = {
             "directory": directory, "config": directory / "config", "listen": self.listen,
             "listen_host": host, "listen_port": port, "option": proxy.option,
@@ -210,8 +239,8 @@ class Running:
             "upstream": _lines(self.target, "        server {address};"),
         }
         if proxy.config:
-            text = proxy.config if proxy.config is RULES else proxy.config.format(**places)
-            places["config"].write_text(text)
+            places["config"].write_text(proxy.config[family] if proxy.config is RULES
+                                        else proxy.config.format(**places))
         command = [part.format(**places) for part in proxy.command]
         self.log = directory / "stderr"
         with self.log.open("wb") as log:
@@ -227,12 +256,13 @@ class Running:
 
     def _wait_until_listening(self, host, port):
         """Looks into the kernel's table: a probing connection would be a session."""
-        wanted = f"{int.from_bytes(socket.inet_aton(host), 'little'):08X}:{port:04X}"
+        wanted = kernel_address(host, port)
+        table = Path("/proc/net/tcp6" if self.family == 6 else "/proc/net/tcp")
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
-            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            for line in table.read_text().splitlines()[1:]:
                 fields = line.split()
                 if fields[1] == wanted and fields[3] == "0A":
                     # Workers may still be starting.

@@ -5,7 +5,8 @@ import io
 import unittest
 from types import SimpleNamespace
 
-from comparison import measure, options, provenance
+from comparison import measure, options, provenance, proxies
+from comparison.proxies import PIPELINED, SOCKS5
 
 LOCK = '''[[package]]
 name = "tokio-macros"
@@ -50,6 +51,66 @@ class Calls(unittest.TestCase):
 
     def test_every_kind_of_wait_is_a_wait(self):
         self.assertEqual(measure.split({"poll": 1, "epoll_pwait": 2, "recvfrom": 4}), (4, 3))
+
+
+class Socks5Calls(unittest.TestCase):
+    def found(self, **calls):
+        return {protocol.replace("_", "-"): {"calls_per_session": number, "waits_per_session": 5,
+                                             "by_name": {}}
+                for protocol, number in calls.items()}
+
+    def test_calls_are_given_beyond_those_of_socks4_to_a_tenth(self):
+        result = measure.beside_socks4(self.found(socks4=20.005, socks5=22,
+                                                  socks5_pipelined=21.5))
+        self.assertEqual((result["waiting_calls"], result["waiting_more_calls"]), (22, 2))
+        self.assertEqual((result["pipelined_calls"], result["pipelined_more_calls"]), (21.5, 1.5))
+
+    def test_a_proxy_without_one_of_the_protocols_has_no_figure_for_it(self):
+        result = measure.beside_socks4(self.found(socks5=25))
+        self.assertEqual(result["waiting_calls"], 25)
+        self.assertNotIn("waiting_more_calls", result)
+        self.assertNotIn("pipelined_calls", result)
+
+
+class Families(unittest.TestCase):
+    def test_addresses_are_looked_for_as_the_kernel_shows_them(self):
+        for host, shown in (("127.0.0.1", "0100007F:0438"),
+                            ("::1", "00000000000000000000000001000000:0438")):
+            self.assertEqual(proxies.kernel_address(host, 1080), shown)
+
+    def test_an_ipv6_address_has_brackets(self):
+        self.assertRegex(proxies.Ports().address(6), r"^\[::1\]:\d+$")
+        self.assertRegex(proxies.Ports().address(), r"^127\.0\.0\.1:\d+$")
+
+    def command(self, family, protocol=None):
+        running = SimpleNamespace(family=family, target="TARGET", listen="LISTEN", pid=1,
+                                  proxy=SimpleNamespace(protocol="socks4"))
+        return measure.Load("load", 0).command(running, "idle", (), 30, protocol=protocol)
+
+    def test_only_ipv4_has_many_loopback_addresses(self):
+        self.assertIn("--sources", self.command(4))
+        self.assertNotIn("--sources", self.command(6))
+        self.assertNotIn("--targets", self.command(6))
+
+    def test_a_scenario_s_protocol_replaces_the_proxy_s_own(self):
+        for protocol, used in ((None, "socks4"), (SOCKS5, "socks5")):
+            command = self.command(4, protocol)
+            self.assertEqual(command[command.index("--protocol") + 1], used)
+
+
+class Protocols(unittest.TestCase):
+    def speakers(self, protocol):
+        known = proxies.known_proxies("socku", "release", "static")
+        return {proxy.name for proxy in known if proxy.speaks(protocol)}
+
+    def test_socks5_is_measured_with_every_proxy_that_speaks_it(self):
+        both = {"socku", "socku-copy", "socku-static", "tokio", "tokio-again", "tokio-multi",
+                "dante"}
+        self.assertEqual(self.speakers(SOCKS5), both | {"microsocks"})
+        self.assertEqual(self.speakers(PIPELINED), both)
+
+    def test_a_scenario_without_a_protocol_is_for_all(self):
+        self.assertLessEqual({"socku", "microsocks", "nginx", "floor"}, self.speakers(None))
 
 
 class Provenance(unittest.TestCase):

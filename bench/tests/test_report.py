@@ -1,14 +1,17 @@
 """Tables, documents and pictures."""
 
+import contextlib
 import importlib.machinery
 import importlib.util
+import io
 import re
 import tempfile
 import unittest
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 
-from comparison import plot, report, table
+from comparison import options, plot, report, table
 from comparison.figures import FIGURES
 from comparison.proxies import known_proxies
 from comparison.results import AGAIN, REFERENCE, Results, Spread
@@ -120,14 +123,53 @@ class Documents(unittest.TestCase):
             report.put_between_markers((ROOT / name).read_text(), "")
 
 
+def compare():
+    """bench/compare itself, as a module."""
+    loader = importlib.machinery.SourceFileLoader("compare", str(ROOT / "bench" / "compare"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("compare", loader))
+    loader.exec_module(module)
+    return module
+
+
+class Rounds(unittest.TestCase):
+    """The part of bench/compare that runs the timed scenarios, without a real load."""
+
+    def ran(self, *arguments):
+        """The runs, as pairs of proxy and protocol."""
+        asked = options.parse(arguments, "", "results.json")
+        runs = []
+
+        class Load:
+            def run(self, running, mode, options, protocol):
+                runs.append((running.proxy.name, protocol))
+                return {}
+
+        comparison = compare().Comparison(asked, PROXIES, Load(), (0, 0), None)
+        comparison.start = lambda proxy: SimpleNamespace(proxy=proxy, stop=lambda: None)
+        with contextlib.redirect_stderr(io.StringIO()):
+            comparison.measure_rounds()
+        return runs
+
+    def test_a_scenario_by_socks5_leaves_out_what_does_not_speak_it(self):
+        runs = self.ran("--scenarios", "short-socks5-pipelined", "--rounds", "1")
+        self.assertEqual({protocol for _, protocol in runs}, {"socks5-pipelined"})
+        names = {name for name, _ in runs}
+        self.assertLessEqual({"socku", "tokio", "dante"}, names)
+        self.assertTrue(names.isdisjoint({"microsocks", "haproxy", "nginx", "floor"}))
+
+    def test_another_scenario_takes_every_proxy_by_its_own_protocol(self):
+        runs = self.ran("--scenarios", "short", "--rounds", "1")
+        self.assertEqual(sorted(runs), sorted((name, None) for name in NAMES))
+
+    def test_there_is_no_round_without_a_timed_scenario(self):
+        self.assertEqual(self.ran("--scenarios", "calls"), [])
+
+
 class Writing(unittest.TestCase):
     """The part of bench/compare itself that touches the documents, on copies of them."""
 
     def setUp(self):
-        loader = importlib.machinery.SourceFileLoader("compare", str(ROOT / "bench" / "compare"))
-        self.compare = importlib.util.module_from_spec(
-            importlib.util.spec_from_loader("compare", loader))
-        loader.exec_module(self.compare)
+        self.compare = compare()
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)

@@ -2,7 +2,7 @@
 
 import unittest
 
-from comparison.figures import FIGURES, Figure
+from comparison.figures import FIGURES, GROWTH, ONCE, SCENARIOS, Figure
 from comparison.results import AGAIN, REFERENCE, Results, Spread, spread
 
 COST = Figure("cost", "cost", "run", "cost", "us", ratio_target=0.9)
@@ -99,6 +99,21 @@ class Figures(unittest.TestCase):
         keys = {figure.key for figure in FIGURES if figure.in_targets}
         self.assertLessEqual({"calls", "waits", "cpu-short", "cpu-pingpong-100", "p50-pingpong-1",
                               "p50-pingpong-100", "p99-pingpong-1", "p99-pingpong-100"}, keys)
+
+    def test_the_table_of_targets_has_socks5_idle_sessions_of_both_families_and_the_size(self):
+        targets = {figure.key: figure.value_target for figure in FIGURES if figure.in_targets}
+        self.assertLessEqual({"cpu-short-socks5", "cpu-short-socks5-pipelined", "calls-socks5",
+                              "calls-socks5-pipelined", "waits-socks5", "waits-socks5-pipelined",
+                              "binary"}, set(targets))
+        for key, target in (("more-calls-socks5", 2), ("more-calls-socks5-pipelined", 2),
+                            ("idle-memory", 512), ("idle-memory-socks5", 512),
+                            ("idle-memory-ipv6", 512)):
+            self.assertEqual(targets[key], target)
+
+    def test_every_figure_is_of_a_scenario_that_is_run(self):
+        run = {scenario.name for scenario in SCENARIOS} | set(ONCE) - {"growth"}
+        run |= {f"growth-{level}" for level in GROWTH}
+        self.assertEqual({figure.scenario for figure in FIGURES}, run)
 
     def test_the_noise_is_the_twin_beside_itself(self):
         self.assertEqual((REFERENCE, AGAIN), ("tokio", "tokio-again"))

@@ -1,14 +1,14 @@
 //! The near end of a session: handshake, then what the scenario is about.
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use crate::histogram::Histogram;
 use crate::net::{self, EventFlags, Outcome};
 use crate::pump::Pump;
-use crate::socks::{Protocol, REPLY_BYTES_MAX};
+use crate::socks::Protocol;
 use crate::target;
 
 /// Bytes of a ping, first byte included.
@@ -73,7 +73,7 @@ enum Stage {
 /// One client session.
 pub struct Client {
     stage: Stage,
-    target: SocketAddrV4,
+    target: SocketAddr,
     number: u64,
     got: usize,
     buffer: [u8; PING_BYTES],
@@ -97,7 +97,7 @@ impl Client {
         EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
 
     /// A session whose connection is under way.
-    pub fn new(number: u64, target: SocketAddrV4, protocol: Protocol) -> Client {
+    pub fn new(number: u64, target: SocketAddr, protocol: Protocol) -> Client {
         let now = Instant::now();
         let stage = if protocol.steps() == 0 { Stage::Begin } else { Stage::Request(0) };
         let buffer = [0; PING_BYTES];
@@ -135,7 +135,7 @@ impl Client {
                     self.stage = Stage::Reply(step);
                 }
                 Stage::Reply(step) => {
-                    let length = plan.protocol.reply_bytes(step).min(REPLY_BYTES_MAX);
+                    let length = plan.protocol.reply_bytes(step, self.target);
                     if !std::mem::take(&mut readable) || !self.fill(socket, length)? {
                         return Ok(After::Keep);
                     }

@@ -1,7 +1,7 @@
 //! One epoll loop for all clients and all targets.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,9 @@ const FAILURES_MAX: u64 = 100;
 /// The addresses of a run.
 pub struct Places {
     /// Where clients connect: the proxy, or nothing for the target itself.
-    pub proxy: Option<SocketAddrV4>,
+    pub proxy: Option<SocketAddr>,
     /// Targets, used in turn.
-    pub targets: Vec<SocketAddrV4>,
+    pub targets: Vec<SocketAddr>,
     /// Source addresses of clients, used in turn; empty leaves the choice to the kernel.
     pub sources: Vec<Ipv4Addr>,
 }

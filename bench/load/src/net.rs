@@ -1,7 +1,7 @@
 //! Non-blocking sockets and epoll, as the engine needs them.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ fn outcome<T>(result: Result<T, Errno>) -> io::Result<Outcome<T>> {
 }
 
 /// A socket that listens.
-pub fn listener(address: SocketAddrV4) -> io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SOCKET_FLAGS, None)?;
+pub fn listener(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = socket_for(address)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     // Inherited by accepted sockets.
     sockopt::set_tcp_nodelay(&socket, true)?;
@@ -48,9 +48,14 @@ pub fn listener(address: SocketAddrV4) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A socket whose connection is under way.
-pub fn connecting(to: SocketAddrV4, from: Option<Ipv4Addr>) -> io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SOCKET_FLAGS, None)?;
+fn socket_for(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    Ok(socket_with(family, SocketType::STREAM, SOCKET_FLAGS, None)?)
+}
+
+/// A socket whose connection is under way. With `from`, both addresses are IPv4.
+pub fn connecting(to: SocketAddr, from: Option<Ipv4Addr>) -> io::Result<OwnedFd> {
+    let socket = socket_for(to)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     if let Some(from) = from {
         // The port is chosen by connect, per destination, not by bind.

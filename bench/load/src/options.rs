@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use getopts::{Matches, Options as Parser};
 use crate::client::{Plan, Task};
 use crate::engine::Places;
 use crate::pump::Sender;
-use crate::socks::Protocol;
+use crate::socks::{self, Protocol};
 
 /// The kind of measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +39,11 @@ pub struct Options {
     /// [`Task::Upload`] instead of [`Task::Download`].
     pub upload: bool,
     /// Where clients connect; `None` for the target itself.
-    pub proxy: Option<SocketAddrV4>,
+    pub proxy: Option<SocketAddr>,
     /// How they reach the target.
     pub protocol: Protocol,
     /// Addresses of targets.
-    pub targets: Vec<SocketAddrV4>,
+    pub targets: Vec<SocketAddr>,
     /// Source addresses of clients.
     pub sources: Vec<Ipv4Addr>,
     /// Whether the targets are in this process.
@@ -76,9 +76,9 @@ fn parser() -> Parser {
             "the proxy or relay; without it the target is reached directly",
             "ADDR:PORT",
         )
-        .optopt("", "protocol", "plain, socks4, socks4a or socks5 [plain]", "NAME")
-        .optopt("", "target", "first target [127.0.0.1:7000]", "ADDR:PORT")
-        .optopt("", "targets", "targets at that many consecutive addresses [1]", "N")
+        .optopt("", "protocol", &format!("{} [plain]", socks::NAMES), "NAME")
+        .optopt("", "target", "first target, IPv4 or IPv6 [127.0.0.1:7000]", "ADDR:PORT")
+        .optopt("", "targets", "targets at that many consecutive IPv4 addresses [1]", "N")
         .optopt("", "sources", "clients from 127.0.0.1 and that many addresses in all", "N")
         .optflag("", "no-listen", "the targets are in another process")
         .optopt("", "pid", "report CPU and memory of this process and its descendants", "PID")
@@ -113,10 +113,7 @@ pub fn parse(arguments: &[String]) -> Result<Options, String> {
         },
         _ => return Err(USAGE.to_owned()),
     };
-    let target = get(&matches, "target", SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7000))?;
-    let targets = get(&matches, "targets", 1_u32)?.clamp(1, 250);
-    let sources = get(&matches, "sources", 0_u32)?.min(250);
-    Ok(Options {
+    let options = Options {
         mode,
         sessions: get(&matches, "sessions", 1_usize)?.max(1),
         count: optional(&matches, "count")?,
@@ -128,10 +125,8 @@ pub fn parse(arguments: &[String]) -> Result<Options, String> {
         },
         proxy: optional(&matches, "proxy")?,
         protocol: get(&matches, "protocol", Protocol::Plain)?,
-        targets: consecutive(*target.ip(), targets)
-            .map(|address| SocketAddrV4::new(address, target.port()))
-            .collect(),
-        sources: consecutive(Ipv4Addr::LOCALHOST, sources).collect(),
+        targets: targets(&matches)?,
+        sources: consecutive(Ipv4Addr::LOCALHOST, get(&matches, "sources", 0)?).collect(),
         listen: !matches.opt_present("no-listen"),
         pid: optional(&matches, "pid")?,
         sender: get(&matches, "sender", Sender::Sendfile)?,
@@ -139,10 +134,24 @@ pub fn parse(arguments: &[String]) -> Result<Options, String> {
         window: seconds(&matches, "seconds", 2.0)?,
         hold: seconds(&matches, "hold", 0.0)?,
         deadline: seconds(&matches, "deadline", 60.0)?,
-    })
+    };
+    options.check_families()?;
+    Ok(options)
 }
 
 impl Options {
+    /// Refuses what one family of addresses cannot do.
+    fn check_families(&self) -> Result<(), String> {
+        let to_ipv6 = self.targets[0].is_ipv6();
+        if to_ipv6 && !self.protocol.has_ipv6() {
+            return Err("--protocol: SOCKS4 and 4A have no IPv6 targets".to_owned());
+        }
+        if !self.sources.is_empty() && self.proxy.map_or(to_ipv6, |proxy| proxy.is_ipv6()) {
+            return Err("--sources: clients connect by IPv6, these are IPv4".to_owned());
+        }
+        Ok(())
+    }
+
     /// The addresses of the run.
     pub fn places(&self) -> Places {
         Places { proxy: self.proxy, targets: self.targets.clone(), sources: self.sources.clone() }
@@ -161,8 +170,22 @@ impl Options {
     }
 }
 
+fn targets(matches: &Matches) -> Result<Vec<SocketAddr>, String> {
+    let first: SocketAddr = get(matches, "target", SocketAddr::from(([127, 0, 0, 1], 7000)))?;
+    let count = get(matches, "targets", 1_u32)?.max(1);
+    match first.ip() {
+        IpAddr::V4(address) => Ok(consecutive(address, count)
+            .map(|address| SocketAddr::new(address.into(), first.port()))
+            .collect()),
+        // The loopback interface has one.
+        IpAddr::V6(_) if count == 1 => Ok(vec![first]),
+        IpAddr::V6(_) => Err(format!("--targets {count}: one IPv6 target at most")),
+    }
+}
+
+/// At most 250 addresses.
 fn consecutive(first: Ipv4Addr, count: u32) -> impl Iterator<Item = Ipv4Addr> {
-    (0..count).map(move |at| Ipv4Addr::from_bits(first.to_bits().saturating_add(at)))
+    (0..count.min(250)).map(move |at| Ipv4Addr::from_bits(first.to_bits().saturating_add(at)))
 }
 
 fn optional<T: FromStr>(matches: &Matches, name: &str) -> Result<Option<T>, String> {
@@ -181,4 +204,44 @@ fn get<T: FromStr>(matches: &Matches, name: &str, default: T) -> Result<T, Strin
 fn seconds(matches: &Matches, name: &str, default: f64) -> Result<Duration, String> {
     Duration::try_from_secs_f64(get(matches, name, default)?)
         .map_err(|error| format!("--{name}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Options, String> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    fn refused(line: &str) -> String {
+        parsed(line).err().unwrap()
+    }
+
+    #[test]
+    fn targets_and_sources_are_consecutive_addresses() {
+        let options = parsed("short --target 127.0.0.1:80 --targets 3 --sources 2").unwrap();
+        let targets = ["127.0.0.1:80", "127.0.0.2:80", "127.0.0.3:80"];
+        assert_eq!(options.targets, targets.map(|target| target.parse().unwrap()));
+        assert_eq!(options.sources, [Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)]);
+    }
+
+    #[test]
+    fn an_ipv6_target_is_one_address_and_not_for_socks4() {
+        let line = "idle --proxy [::1]:1080 --target [::1]:80 --protocol";
+        assert_eq!(
+            parsed(&format!("{line} socks5")).unwrap().targets,
+            ["[::1]:80".parse().unwrap()]
+        );
+        assert!(refused(&format!("{line} socks4")).contains("--protocol"));
+        assert!(refused(&format!("{line} socks5 --targets 2")).contains("--targets 2"));
+    }
+
+    #[test]
+    fn sources_are_for_clients_that_connect_by_ipv4() {
+        let line = "short --sources 2 --protocol socks5";
+        assert!(parsed(&format!("{line} --proxy 127.0.0.1:1080 --target [::1]:80")).is_ok());
+        assert!(refused(&format!("{line} --proxy [::1]:1080")).contains("--sources"));
+        assert!(refused(&format!("{line} --target [::1]:80")).contains("--sources"));
+    }
 }
