@@ -3,6 +3,8 @@ addresses and bytes by their meaning, nothing that differs from run to run."""
 
 import re
 
+import socks5
+
 CALL = re.compile(r"^(?:\d+ +)?(\w+)\((.*)\) += (.+)$")
 ADDRESS = re.compile(r'\{sa_family=AF_INET, sin_port=htons\((\d+)\), sin_addr=inet_addr\("([^"]+)"\)\}')
 STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
@@ -83,7 +85,8 @@ class Reader:
         arguments = arguments.replace("{fd=2, ", "{log, ")
         arguments = EVENT.sub(lambda m: f"{self.tokens.get(m[2], m[2])}: {short(m[1])}", arguments)
         arguments = ADDRESS.sub(self.address, arguments)
-        arguments = STRING.sub(lambda m: self.bytes(decoded(m[1])), arguments)
+        said = self.socks5_of(call)
+        arguments = STRING.sub(lambda m: self.bytes(decoded(m[1]), said), arguments)
         return re.sub(r"\b0x[0-9a-f]+\b", "POINTER", arguments)
 
     def address(self, match):
@@ -137,22 +140,34 @@ class Reader:
                 break
         return "socket"
 
-    def bytes(self, data):
-        """Bytes by what they mean."""
+    def socks5_of(self, call):
+        """What reads the SOCKS5 in the bytes of a call: nothing, but for those of the client. A
+        query to a name server begins with any two bytes."""
+        if self.parts.get(call.first()) != "client":
+            return lambda data, port: ([], data)
+        return socks5.from_proxy if call.name == "sendto" else socks5.from_client
+
+    def bytes(self, data, said):
+        """Bytes by what they mean; `said` reads the SOCKS5 in them."""
         if len(data) == 8 and data[0] == 0 and 90 <= data[1] <= 93:
             port = "PORT" if data[2:4] != b"\0\0" else "0"
             return f"<reply {data[1]} {'.'.join(map(str, data[4:]))}:{port}>"
         if data[:1] == b"\4" and data[1:2] in (b"\1", b"\2"):
-            return self.request(data)
+            return self.request(data, said)
+        texts, left = said(data, self.port)
+        if texts:
+            return " ".join(texts + ([self.bytes(left, said)] if left else []))
         if b" access] " in data:
             words = dict(re.findall(rb'(\S+?)=("[^"]*"|\S+)', data))
             return f"<access line: reply={words[b'reply'].decode()} reason={words[b'reason'].decode()}>"
         if len(data) > 12 and data[2:4] in (b"\1\0", b"\1\x20", b"\x81\x80", b"\x85\x80"):
-            return "<DNS question>" if data[2] < 0x80 else "<DNS answer>"
+            end = data.index(b"\0", 12)
+            kind = {1: "A", 28: "AAAA"}.get(int.from_bytes(data[end + 1:end + 3], "big"), "other")
+            return f"<DNS {'question' if data[2] < 0x80 else 'answer'}: {kind}>"
         text = "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:x}" for b in data)
         return f'"{text[:SHOWN_BYTES]}"' + ("..." if len(text) > SHOWN_BYTES else "")
 
-    def request(self, data):
+    def request(self, data, said):
         port, host = str(int.from_bytes(data[2:4], "big")), ".".join(map(str, data[4:8]))
         # Random bytes of the kernel's may begin like a request and be none.
         user, _, behind = data[8:].partition(b"\0")
@@ -161,7 +176,7 @@ class Reader:
             host = name.decode(errors="replace")
         command = {1: "CONNECT", 2: "BIND"}[data[1]]
         asked = f"{command} {host}:{self.port(port)}" + (f", user {user.decode(errors='replace')}" if user else "")
-        return f"<request: {asked}>" + (f" {self.bytes(behind)}" if behind else "")
+        return f"<request: {asked}>" + (f" {self.bytes(behind, said)}" if behind else "")
 
 
 def decoded(text):

@@ -9,11 +9,15 @@ import threading
 import time
 
 from lab import ports
-from lab.failure import expect
-from lab.socks import BIND, CONNECT, GRANTED, REFUSED, expect_reply, request
+from lab.proxy import PASSWORD, USER
+from lab.socks import (
+    BIND, CONNECT, GRANTED, GRANTED_5, NO_METHOD_NEEDED, PASSWORD_METHOD, REFUSED, expect_bytes,
+    expect_reply, expect_reply_5, greeting, login, request, request_5)
 from lab.wait import DEADLINE_S
 
 FLOW_BYTES = 2 << 20
+# The kinds of DNS questions.
+A, AAAA = b"\0\1", b"\0\x1c"
 SCENARIOS = []
 
 
@@ -56,9 +60,9 @@ class Stage:
         connection.settimeout(DEADLINE_S)
         return connection
 
-    def answer(self):
-        """Lets the name server answer."""
-        self.names.answer()
+    def answer(self, kind):
+        """Lets the name server answer the question of this kind."""
+        self.names.answer(kind)
         self.at_rest()
 
     def close(self, connection):
@@ -66,14 +70,22 @@ class Stage:
         self.at_rest()
 
     def expect(self, connection, data):
-        got = connection.recv(len(data), socket.MSG_WAITALL)
-        expect(got == data, f"{got} came, expected {data}")
+        expect_bytes(connection, data)
 
     def granted(self, client):
         return expect_reply(client, GRANTED)
 
     def refused(self, client):
         expect_reply(client, REFUSED)
+
+    def exchange(self, client, target):
+        """Five bytes each way; then client and target close."""
+        self.send(client, b"hello")
+        self.expect(target, b"hello")
+        self.send(target, b"world")
+        self.expect(client, b"world")
+        self.close(client)
+        self.close(target)
 
     def relaying(self):
         client = self.dial(request(CONNECT, self.target_port))
@@ -111,12 +123,38 @@ def connect(stage):
     client = stage.dial(request(CONNECT, stage.target_port, user=b"bob"))
     target = stage.accept()
     stage.granted(client)
-    stage.send(client, b"hello")
-    stage.expect(target, b"hello")
-    stage.send(target, b"world")
-    stage.expect(client, b"world")
-    stage.close(client)
-    stage.close(target)
+    stage.exchange(client, target)
+
+
+@scenario("CONNECT by SOCKS5, step by step", """The same session by SOCKS5 without a password. The client waits for
+each answer before it goes on, so this is one wait, one read and one write more than by SOCKS4.""", [
+    (r"recvfrom\(client, <greeting", "The greeting: the first byte, 5, tells the protocol."),
+    (r"sendto\(client, <method", "No method is needed where no users are named by `--users`."),
+    (r"epoll_wait.*client: IN", "The client has the answer and goes on."),
+    (r"recvfrom\(client, <request", "The request, read into the same small buffer. From here on as by SOCKS4."),
+    (r"sendto\(client, <reply 0", "The reply: the same at another length."),
+])
+def socks5(stage):
+    client = stage.dial(greeting(NO_METHOD_NEEDED))
+    stage.expect(client, bytes([5, NO_METHOD_NEEDED]))
+    stage.send(client, request_5(CONNECT, stage.target_port))
+    target = stage.accept()
+    expect_reply_5(client, GRANTED_5)
+    stage.exchange(client, target)
+
+
+@scenario("CONNECT by SOCKS5, pipelined", """The same with a password: greeting, password and request in one segment,
+as a client may send them that does not wait for the answers. One write more than by SOCKS4.""", [
+    (r"recvfrom\(client, <greeting", "All three messages in one read; the password is checked at once."),
+    (r"sendto\(client, <method", "Both answers in one write."),
+], has_users=True)
+def socks5_pipelined(stage):
+    client = stage.dial(greeting(PASSWORD_METHOD) + login(USER, PASSWORD)
+                        + request_5(CONNECT, stage.target_port))
+    target = stage.accept()
+    stage.expect(client, bytes([5, PASSWORD_METHOD, 1, 0]))
+    expect_reply_5(client, GRANTED_5)
+    stage.exchange(client, target)
 
 
 @scenario("CONNECT by name, from the hosts file", """SOCKS4A for `localhost`. The hosts file is in memory: it costs
@@ -132,17 +170,20 @@ def hosts(stage):
     stage.close(target)
 
 
-@scenario("CONNECT by name, from the DNS", """SOCKS4A for a name that a name server knows: seven calls for one query,
-and the loop never waits for the answer.""", [
+@scenario("CONNECT by name, from the DNS", """SOCKS4A for a name that a name server knows, with an IPv4 address and none
+of IPv6: seven calls for each of two queries, and the loop never waits for an answer.""", [
     (r"socket.*= dns", "A new socket for each query: its port is hard to guess."),
     (r"connect\(dns", "Connected: the kernel drops datagrams from other addresses."),
-    (r"(recvfrom|recv)\(dns", "The answer; its id, question and flags are checked."),
+    (r"socket.*= dns", "Both families are asked for at once."),
+    (r"recvfrom\(dns", "An answer; its id, question and flags are checked. It has no address."),
     (r"close\(dns", "The query's socket is closed."),
+    (r"recvfrom\(dns", "The answer with the address."),
     (r"connect\(target", "The first address that the rules permit."),
 ])
 def dns(stage):
     client = stage.dial(request(CONNECT, stage.target_port, "0.0.0.1", name=b"www.example.com"))
-    stage.answer()
+    stage.answer(AAAA)
+    stage.answer(A)
     target = stage.accept()
     stage.granted(client)
     stage.close(client)

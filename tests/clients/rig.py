@@ -7,11 +7,23 @@ from pathlib import Path
 
 from lab import process
 from lab.failure import Failure
-from lab.proxy import Proxy
+from lab.proxy import LISTEN_IPV6, PASSWORD, USER, Proxy, users_file
 from lab.servers import Threaded, files
 from lab.wait import DEADLINE_S
 
 PAGE_BYTES = 1 << 20
+# The fields of the access line of a granted session by SOCKS5.
+SOCKS5 = {"proto": "5", "reply": "0"}
+# User and password, as most clients want them written.
+LOGIN = f"{USER}:{PASSWORD}"
+RULES = """\
+permit c 127.*.*.* port {login_port} auth
+deny c 127.*.*.* port {login_port}
+permit cb 127.*.*.* from 127.*.*.*
+permit cb 127.*.*.* from ::1
+permit cb ::1 from 127.*.*.*
+permit cb ::1 from ::1
+"""
 
 
 class Digest(socketserver.BaseRequestHandler):
@@ -24,6 +36,11 @@ class Digest(socketserver.BaseRequestHandler):
         self.request.sendall(digest.hexdigest().encode())
 
 
+def bracketed(host):
+    """A host as it is written before a colon and a port."""
+    return f"[{host}]" if ":" in host else host
+
+
 class Rig:
     """Proxy and servers, and what a client's test says of them."""
 
@@ -33,13 +50,32 @@ class Rig:
         www = self.directory / "www"
         www.mkdir()
         (www / "page.txt").write_bytes(self.page)
-        self.web_port = files(www).port
-        self.digest_port = Threaded(Digest).port
-        self.proxy = Proxy(program, directory, flags=flags)
+        # As long, and nothing of it is seen.
+        (www / "page.html").write_bytes(b"<!doctype html><p>page<!-- " + self.page + b" -->")
+        self.web_port, self.web6_port = files(www).port, files(www, "::1").port
+        self.digest_port, self.digest6_port = Threaded(Digest).port, Threaded(Digest, "::1").port
+        # For a client that looks a name up itself: the machine says which family is first.
+        self.both_port = files(www, "::").port
+        # Its rule wants a user who has proved who he is.
+        self.login_port = files(www).port
+        self.proxy = Proxy(
+            program, directory, rules=RULES.format(login_port=self.login_port),
+            flags=("--users", users_file(directory), *LISTEN_IPV6, *flags))
+        self.proxy6_address = self.proxy.ipv6_address()
+        self.proxy6_port = int(self.proxy6_address.rpartition(":")[2])
 
-    def url(self, host="127.0.0.1"):
+    def targets(self, port=None, ipv6_port=None):
+        """A server of 127.0.0.1 and one of ::1 (those of the page unless told otherwise), by
+        address and by name: a host, its port, and the address that it leads to."""
+        port, ipv6_port = port or self.web_port, ipv6_port or self.web6_port
+        for host, there, address in (("127.0.0.1", port, "127.0.0.1"), ("::1", ipv6_port, "[::1]"),
+                                     ("localhost", port, "127.0.0.1"),
+                                     ("localhost", ipv6_port, "[::1]")):
+            yield host, there, f"{address}:{there}"
+
+    def url(self, host="127.0.0.1", port=None, page="page.txt"):
         """The page's address."""
-        return f"http://{host}:{self.web_port}/page.txt"
+        return f"http://{bracketed(host)}:{port or self.web_port}/{page}"
 
     def request(self):
         """A request for the page, for clients that speak no HTTP."""
@@ -66,6 +102,17 @@ class Rig:
     def expect_session(self, **fields):
         """The next access line says so; what is not said: granted, and ended in order."""
         self.compare(self.proxy.sessions(1)[0], **fields)
+
+    def expect_socks5(self, user="", **fields):
+        """The same by SOCKS5."""
+        self.expect_session(user=user, **{**SOCKS5, **fields})
+
+    def expect_own_lookup(self, user):
+        """By SOCKS5 to the server of both families, by an address that the client found."""
+        session = self.proxy.sessions(1)[0]
+        if session["target"] not in [f"127.0.0.1:{self.both_port}", f"[::1]:{self.both_port}"]:
+            raise Failure(f"another target: {session}")
+        self.compare(session, user=user, address=session["target"], **SOCKS5)
 
     @staticmethod
     def compare(session, **fields):

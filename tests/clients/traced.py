@@ -59,5 +59,5 @@ def idle(rig):
     rig.proxy.sessions(SESSIONS + len(awaiting) + len(reading) + 1)
 
 
-CHECKS = [("strace: no call while sessions idle", "strace", "strace", None, idle),
-          ("one thread", "strace", "strace", None, one_thread)]
+CHECKS = [("strace: no call while sessions idle", "strace", "strace", None, None, idle),
+          ("one thread", "strace", "strace", None, None, one_thread)]
