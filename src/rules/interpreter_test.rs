@@ -201,7 +201,7 @@ fn any_request() -> impl Strategy<Value = AccessRequest<'static>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2500))]
+    #![proptest_config(ProptestConfig::with_cases(800))]
 
     /// 100,000 decisions: 2,500 rule files with 40 requests each.
     #[test]
