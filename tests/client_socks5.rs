@@ -265,7 +265,9 @@ fn a_bind_has_two_replies_and_an_unspecified_address_is_the_proxys_own() {
 /// A proxy that is itself reached over IPv6.
 #[test]
 fn a_bind_address_of_zeros_may_be_replaced_by_an_ipv6_address() {
-    let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+    let Ok(listener) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+        return eprintln!("skipped: needs ::1");
+    };
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
