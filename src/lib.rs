@@ -47,6 +47,8 @@ mod ident;
 #[cfg(feature = "server")]
 mod limits;
 #[cfg(feature = "server")]
+mod lines;
+#[cfg(feature = "server")]
 mod logging;
 #[cfg(feature = "server")]
 mod logins;

@@ -3,7 +3,8 @@
 
 use crate::dns::{Hosts, HostsParser};
 use crate::files::Reader;
-use crate::rules::{self, ParseError, RuleSet};
+use crate::lines::ParseError;
+use crate::rules::{self, RuleSet};
 use crate::users::{self, Users};
 use crate::watch::FileWatch;
 use log::warn;

@@ -8,7 +8,7 @@ pub mod parse;
 mod show;
 
 pub use addresses::AddressPattern;
-pub use parse::{ParseError, Parser};
+pub use parse::Parser;
 
 use crate::wire::Command;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

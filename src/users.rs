@@ -11,7 +11,7 @@
 //! Nothing here shows a password, or a part of one: neither an error nor `Debug`.
 
 use crate::escape::Escaped;
-use crate::rules::ParseError;
+use crate::lines::{Lines, ParseError};
 use std::collections::HashMap;
 use std::fmt;
 use subtle::{Choice, ConstantTimeEq};
@@ -22,8 +22,6 @@ const FIELD_BYTES_MAX: usize = 255;
 const LINE_BYTES_MAX: usize = 1024;
 /// Most users of a file. With long names they take some 40 MiB.
 const USERS_MAX: usize = 64 << 10;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A password, padded so that comparing it takes the same time whatever its length is.
 #[derive(Clone, Eq)]
@@ -113,96 +111,64 @@ impl fmt::Debug for Users {
 #[derive(Default)]
 pub struct Parser {
     users: Users,
-    /// The start of the current line, as far as it has been read.
-    line: Vec<u8>,
-    /// How many lines are complete.
-    lines: u32,
+    lines: Lines,
+}
+
+/// Shows how far it has come, and no line.
+impl fmt::Debug for Parser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Parser({:?}, {:?})", self.users, self.lines)
+    }
 }
 
 impl Parser {
     /// Parses the next piece, which may be cut anywhere. After an error the file is invalid,
     /// whatever follows.
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), ParseError> {
-        for part in piece.split_inclusive(|&byte| byte == b'\n') {
-            self.line.extend_from_slice(part);
-            if self.line.len() > LINE_BYTES_MAX {
-                let found = format!("a line of more than {LINE_BYTES_MAX} bytes");
-                return Err(self.error(found, "NAME:PASSWORD"));
-            }
-            if part.ends_with(b"\n") {
-                self.end_line()?;
-            }
-        }
-        Ok(())
+        let Parser { users, lines } = self;
+        let expected = "expected NAME:PASSWORD";
+        lines.feed(piece, LINE_BYTES_MAX, expected, |_, line| users.add_line(line))
     }
 
     /// The users, after the last piece. A file without any is an error: it was probably read while
     /// it was being written.
     pub fn finish(mut self) -> Result<Users, ParseError> {
-        self.end_line()?;
+        self.lines.finish(|_, line| self.users.add_line(line))?;
         if self.users.count() == 0 {
             let message = "found no user, expected at least one line NAME:PASSWORD";
             return Err(ParseError { line: None, message: message.into() });
         }
         Ok(self.users)
     }
+}
 
-    fn end_line(&mut self) -> Result<(), ParseError> {
-        let line = std::mem::take(&mut self.line);
-        let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        let bytes = match self.lines {
-            0 => bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes),
-            _ => bytes,
-        };
-        if !bytes.starts_with(b"#") && !bytes.trim_ascii().is_empty() {
-            self.add(bytes)?;
+impl Users {
+    fn add_line(&mut self, line: &[u8]) -> Result<(), String> {
+        if line.starts_with(b"#") || line.trim_ascii().is_empty() {
+            return Ok(());
         }
-        self.lines += 1;
-        // The next line takes the same memory.
-        self.line = line;
-        self.line.clear();
-        Ok(())
-    }
-
-    fn add(&mut self, line: &[u8]) -> Result<(), ParseError> {
+        let wrong = |found: String, expected| Err(format!("found {found}, expected {expected}"));
         // The line is not shown: it may be a password.
         let Some(colon) = line.iter().position(|&byte| byte == b':') else {
-            return Err(self.error("a line without a colon".into(), "NAME:PASSWORD"));
+            return wrong("a line without a colon".into(), "NAME:PASSWORD");
         };
         let (name, password) = (&line[..colon], &line[colon + 1..]);
         for (field, what) in [(name, "name"), (password, "password")] {
             if field.is_empty() || field.len() > FIELD_BYTES_MAX {
-                let found = format!("a {what} of {} bytes", field.len());
-                return Err(self.error(found, "1 to 255 bytes"));
+                return wrong(format!("a {what} of {} bytes", field.len()), "1 to 255 bytes");
             }
             if field.contains(&0) {
-                return Err(self.error(format!("a NUL in a {what}"), "none"));
+                return wrong(format!("a NUL in a {what}"), "none");
             }
         }
-        if self.users.passwords.contains_key(name) {
-            let found = format!("a second user `{}`", Escaped(name));
-            return Err(self.error(found, "each name once"));
+        if self.passwords.contains_key(name) {
+            return wrong(format!("a second user `{}`", Escaped(name)), "each name once");
         }
-        if self.users.count() == USERS_MAX {
-            let found = format!("more than {USERS_MAX} users");
-            return Err(self.error(found, "at most that many"));
+        if self.count() == USERS_MAX {
+            return wrong(format!("more than {USERS_MAX} users"), "at most that many");
         }
-        self.users.passwords.insert(name.into(), Box::new(Password::new(password)));
+        self.passwords.insert(name.into(), Box::new(Password::new(password)));
         Ok(())
-    }
-
-    /// An error in the current line.
-    fn error(&self, found: String, expected: &str) -> ParseError {
-        let message = format!("found {found}, expected {expected}");
-        ParseError { line: Some(self.lines + 1), message }
-    }
-}
-
-/// Shows how far it has come, and no line.
-impl fmt::Debug for Parser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Parser({:?}, {} lines)", self.users, self.lines)
     }
 }
 

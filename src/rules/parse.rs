@@ -13,6 +13,7 @@
 
 use super::{AddressPattern, Ident, Rule, RuleSet, TargetPattern};
 use crate::escape::Escaped;
+use crate::lines::{Lines, ParseError};
 use crate::name;
 use crate::wire::USER_BYTES_MAX;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,17 +22,6 @@ use std::str::{self, SplitAsciiWhitespace};
 
 /// Longest line of a rule file, its end included.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// An error in a file of rules or of users, and where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseError {
-    /// The line, counted from 1; `None` for the file as a whole.
-    pub line: Option<u32>,
-    /// The text found, and what was expected instead.
-    pub message: String,
-}
 
 impl RuleSet {
     /// Parses a whole rule file. One error rejects all of it.
@@ -46,58 +36,33 @@ impl RuleSet {
 #[derive(Debug, Default)]
 pub struct Parser {
     rules: Vec<Rule>,
-    /// The start of the current line, as far as it has been read.
-    line: Vec<u8>,
-    /// How many lines are complete.
-    lines: u32,
+    lines: Lines,
 }
 
 impl Parser {
     /// Parses the next piece, which may be cut anywhere. After an error the file is invalid,
     /// whatever follows.
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), ParseError> {
-        for part in piece.split_inclusive(|&byte| byte == b'\n') {
-            self.line.extend_from_slice(part);
-            if self.line.len() > LINE_BYTES_MAX {
-                return Err(self.error(format!(
-                    "found a line of more than {LINE_BYTES_MAX} bytes, expected a rule"
-                )));
-            }
-            if part.ends_with(b"\n") {
-                self.end_line()?;
-            }
-        }
-        Ok(())
+        let Parser { rules, lines } = self;
+        lines.feed(piece, LINE_BYTES_MAX, "expected a rule", |number, line| {
+            rules.extend(parse_line(line, number)?);
+            Ok(())
+        })
     }
 
     /// The rules, after the last piece. A file without any is an error: it was probably read while
     /// it was being written.
     pub fn finish(mut self) -> Result<RuleSet, ParseError> {
-        self.end_line()?;
+        self.lines.finish(|number, line| {
+            self.rules.extend(parse_line(line, number)?);
+            Ok(())
+        })?;
         if self.rules.is_empty() {
             let message =
                 "found no rule, expected at least one; to refuse everything, write `deny cb *`";
             return Err(ParseError { line: None, message: message.into() });
         }
         Ok(RuleSet::of(self.rules))
-    }
-
-    fn end_line(&mut self) -> Result<(), ParseError> {
-        let bytes = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
-        let bytes = match self.lines {
-            0 => bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes),
-            _ => bytes,
-        };
-        let rule = parse_line(bytes, self.lines + 1).map_err(|message| self.error(message))?;
-        self.rules.extend(rule);
-        self.line.clear();
-        self.lines += 1;
-        Ok(())
-    }
-
-    /// An error in the current line.
-    fn error(&self, message: String) -> ParseError {
-        ParseError { line: Some(self.lines + 1), message }
     }
 }
 
