@@ -79,10 +79,11 @@ impl<N: Net> Reactor<N> {
         self.cx.listeners.listen(&mut self.cx.net, at)
     }
 
-    /// Runs one turn. Returns the embedder's tokens that had an event, as bits counted from
+    /// Runs one turn, which waits for events no longer than until `wake_at`, a time of the embedder.
+    /// Returns the embedder's tokens that had an event, as bits counted from
     /// [`FIRST_USER_TOKEN`](crate::token::FIRST_USER_TOKEN).
-    pub fn turn(&mut self) -> io::Result<u32> {
-        let timeout_ms = self.timeout_ms();
+    pub fn turn(&mut self, wake_at: Option<Millis>) -> io::Result<u32> {
+        let timeout_ms = self.timeout_ms(wake_at);
         self.skip_wait = false;
         self.events.clear();
         self.cx.net.poll(&mut self.events, timeout_ms)?;
@@ -108,13 +109,14 @@ impl<N: Net> Reactor<N> {
     }
 
     /// How long the poll may wait.
-    fn timeout_ms(&self) -> Option<Millis> {
+    fn timeout_ms(&self, wake_at: Option<Millis>) -> Option<Millis> {
         let has_work = !self.ready.is_empty() || !self.closed.is_empty() || self.cx.dns.is_ready();
         if self.skip_wait || has_work {
             return Some(0);
         }
-        let next = [self.timers.next(), self.cx.dns.deadline(), self.accept_at(), self.drain_until];
-        next.into_iter().flatten().min().map(|at| at.saturating_sub(self.cx.now))
+        let own = [self.timers.next(), self.cx.dns.deadline(), self.accept_at(), self.drain_until];
+        let next = own.into_iter().chain([wake_at]);
+        next.flatten().min().map(|at| at.saturating_sub(self.cx.now))
     }
 
     /// Records each event at its socket.

@@ -198,7 +198,7 @@ impl Server {
         }
         self.write_log();
         while !self.reactor.is_drained() {
-            let woken = self.reactor.turn().map_err(|error| Error::step(Step::Wait, error))?;
+            let woken = self.reactor.turn(None).map_err(|error| Error::step(Step::Wait, error))?;
             if woken & (1 << SIGNALS | 1 << HANDLE) != 0 {
                 self.handle_requests();
             }

@@ -16,6 +16,7 @@
 mod action;
 mod attempts;
 mod candidates;
+mod details;
 mod env;
 mod evaluate;
 mod messages;
@@ -39,6 +40,7 @@ use crate::time::Millis;
 use crate::wire::{Answer, Command, Protocol, Reply, Stage};
 use attempts::{Attempts, Start};
 use candidates::{Candidate, Candidates, Peers, Plan};
+use details::Details;
 use evaluate::{Evaluator, Rejection};
 use log::debug;
 use smallvec::SmallVec;
@@ -57,8 +59,8 @@ pub struct Session {
     /// The start of what the state waits for.
     since: Millis,
     request: RequestRecord,
-    /// How the client's identd answered, if it was queried.
-    identity: Option<Box<IdentResult>>,
+    /// What few sessions have.
+    details: Option<Box<Details>>,
     /// The address connected to, or the peer of a BIND.
     address: Option<IpPort>,
     /// Line of the rule that decided.
@@ -77,7 +79,7 @@ impl Session {
             state: State::ReadingRequest { stage: Stage::First, is_welcome: true },
             since: started,
             request: RequestRecord::default(),
-            identity: None,
+            details: None,
             address: None,
             rule: None,
             reply: None,
@@ -113,7 +115,7 @@ impl Session {
 
     /// How the client's identd answered, if it was queried.
     pub fn identity(&self) -> Option<&IdentResult> {
-        self.identity.as_deref()
+        self.details.as_ref()?.identity.as_ref()
     }
 
     /// Line of the rule that decided.
@@ -260,7 +262,7 @@ impl Session {
             self.enter(State::Identifying(plan), self.since);
             return Action::Wait;
         }
-        match &self.identity {
+        match self.identity() {
             None if needs_ident => self.query_ident(plan, env.now),
             _ => self.proceed(plan, env),
         }
@@ -283,7 +285,7 @@ impl Session {
             _ => return Action::Wait,
         };
         debug!("id={} {}", self.id, result.word());
-        self.identity = Some(Box::new(result));
+        self.details.get_or_insert_default().identity = Some(result);
         plan.map_or(Action::Wait, |plan| self.proceed(plan, env))
     }
 

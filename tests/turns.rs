@@ -93,7 +93,7 @@ impl Loop {
         let until = Instant::now() + DEADLINE;
         while !condition(&mut self.reactor) {
             assert!(Instant::now() < until, "waited in vain for {what}");
-            self.reactor.turn().unwrap();
+            self.reactor.turn(None).unwrap();
         }
     }
 
@@ -101,7 +101,7 @@ impl Loop {
     fn settle(&mut self) {
         for _ in 0..20 {
             self.reactor.skip_wait();
-            self.reactor.turn().unwrap();
+            self.reactor.turn(None).unwrap();
         }
     }
 
@@ -225,7 +225,7 @@ fn the_deadline_of_a_session_that_has_ended_wakes_nobody() {
     let began = Instant::now();
     let _second = proxy.dial();
     proxy.settle();
-    proxy.reactor.turn().unwrap();
+    proxy.reactor.turn(None).unwrap();
     assert!(began.elapsed() >= Duration::from_millis(REQUEST_MS - 2), "{:?}", began.elapsed());
 }
 

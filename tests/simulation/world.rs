@@ -131,7 +131,7 @@ impl World {
     }
 
     fn turn(&mut self) {
-        let woken = self.reactor.turn().expect("no turn fails");
+        let woken = self.reactor.turn(None).expect("no turn fails");
         let is_due = !self.kernel.borrow().reloads_due.is_empty();
         assert!(woken == 0 || is_due, "the embedder is woken for nothing");
         self.has_reloads = woken == 1;
