@@ -1,15 +1,20 @@
-//! The log line of a session, with everything from the network escaped and bounded.
+//! What the log says of a session: its fields in their order, and two ways to write them, as text
+//! and as JSON. Everything from the network is escaped and bounded.
 
 use crate::address::IpPort;
 use crate::escape::Escaped;
 use crate::ident::IdentResult;
 use crate::session::{Session, State};
+use crate::settings::LogFormat;
 use crate::time::Millis;
 use crate::wire::Host;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt::{self, Display, Formatter};
+use std::io;
 use std::net::Ipv6Addr;
 
-/// A session as `key=value` pairs: the access line at its end, and its line in a dump.
+/// A session as a line of the log: the access line at its end, and its line in a dump. It is shown
+/// in its format: as `key=value` pairs, or as a JSON object. docs/logging.md has the fields.
 pub struct Line<'a> {
     /// The session.
     pub session: &'a Session,
@@ -19,44 +24,169 @@ pub struct Line<'a> {
     pub down: u64,
     /// The time now.
     pub now: Millis,
+    /// How the line is written.
+    pub format: LogFormat,
+}
+
+/// The value of a field.
+pub enum Value<'a> {
+    /// There is none: `-` as text, and left out of JSON.
+    None,
+    /// A number.
+    Number(u64),
+    /// A text that this program has made: no blank is in it, and no quote.
+    Word(&'a dyn Display),
+    /// Bytes from the network: in quotes as text.
+    Bytes(&'a [u8]),
+    /// The answer of identd: a user in quotes; otherwise a word without quotes, so that no user
+    /// can be mistaken for it, and after it the reason of an ERROR. In JSON, where each text has
+    /// quotes, `no user: ` precedes the word: a user has no blank, since it is escaped.
+    Ident(&'a IdentResult),
+}
+
+impl<'a> Value<'a> {
+    fn number(number: Option<impl Into<u64>>) -> Value<'a> {
+        number.map_or(Value::None, |number| Value::Number(number.into()))
+    }
+
+    fn word<T: Display>(word: &'a Option<T>) -> Value<'a> {
+        word.as_ref().map_or(Value::None, |word| Value::Word(word))
+    }
+}
+
+impl Line<'_> {
+    /// Gives each field to `visit`, in order. This is the only list of them.
+    pub fn fields<E>(
+        &self,
+        mut visit: impl FnMut(&'static str, Value<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (session, request) = (self.session, self.session.request());
+        visit("id", Value::Number(session.id))?;
+        visit("client", Value::Word(&session.client))?;
+        visit("proto", Value::word(&request.protocol))?;
+        visit("user", Value::Bytes(request.user()))?;
+        if let Some(result) = session.identity() {
+            visit("ident", Value::Ident(result))?;
+        }
+        visit("command", Value::word(&request.command))?;
+        match request.host() {
+            Some(Host::Name(name)) => {
+                visit("target", Value::Word(&format_args!("{}:{}", ShownName(name), request.port)))?
+            }
+            Some(Host::Address(ip)) => {
+                visit("target", Value::Word(&IpPort { ip, port: request.port }))?
+            }
+            None => visit("target", Value::None)?,
+        }
+        visit("address", Value::word(&session.address()))?;
+        if let Some(listening) = session.listening() {
+            visit("listening", Value::Word(&listening.at))?;
+            if listening.advertised != listening.at {
+                visit("advertised", Value::Word(&listening.advertised))?;
+            }
+        }
+        visit("rule", Value::number(session.rule()))?;
+        visit("reply", Value::number(session.reply()))?;
+        match session.state() {
+            State::Closed(reason) => visit("reason", Value::Word(reason))?,
+            state => visit("state", Value::Word(state))?,
+        }
+        if let Some(error) = session.error() {
+            visit("error", Value::Word(&error))?;
+        }
+        if let Some(foreign) = session.foreign() {
+            visit("bytes", Value::Bytes(foreign.bytes()))?;
+            if let Some(word) = foreign.looks_like() {
+                visit("looks-like", Value::Word(&word))?;
+            }
+        }
+        visit("up", Value::Number(self.up))?;
+        visit("down", Value::Number(self.down))?;
+        visit("ms", Value::Number(self.now.saturating_sub(session.started)))
+    }
+
+    fn write_text(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut blank = "";
+        self.fields(|name, value| write!(f, "{}{name}={value}", std::mem::replace(&mut blank, " ")))
+    }
+}
+
+/// As text.
+impl Display for Value<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match *self {
+            Value::None => f.write_str("-"),
+            Value::Number(number) => number.fmt(f),
+            Value::Word(word) => word.fmt(f),
+            Value::Bytes(bytes) => write!(f, "\"{}\"", Escaped(bytes)),
+            Value::Ident(result) => match result.user() {
+                Some(user) => write!(f, "\"{}\"", Escaped(user)),
+                None => IdentWord(result).fmt(f),
+            },
+        }
+    }
+}
+
+/// As JSON: numbers are numbers, everything else is a string, escaped as in a text.
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Value::None => serializer.serialize_none(),
+            Value::Number(number) => serializer.serialize_u64(number),
+            Value::Word(word) => serializer.collect_str(word),
+            Value::Bytes(bytes) => serializer.collect_str(&Escaped(bytes)),
+            Value::Ident(result) => match result.user() {
+                Some(user) => serializer.collect_str(&Escaped(user)),
+                None => serializer.collect_str(&format_args!("no user: {}", IdentWord(result))),
+            },
+        }
+    }
 }
 
 impl Display for Line<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (session, request) = (self.session, self.session.request());
-        let user = Escaped(request.user());
-        write!(f, "id={} client={} ", session.id, session.client)?;
-        write!(f, "proto={} user=\"{user}\"", OrDash(request.protocol))?;
-        if let Some(result) = session.identity() {
-            write!(f, " ident={}", ShownIdent(result))?;
+        match self.format {
+            LogFormat::Text => self.write_text(f),
+            LogFormat::Json => serde_json::to_writer(Written(f), self).map_err(|_| fmt::Error),
         }
-        write!(f, " command={}", OrDash(request.command))?;
-        match request.host() {
-            Some(Host::Name(name)) => write!(f, " target={}:{}", ShownName(name), request.port)?,
-            Some(Host::Address(ip)) => write!(f, " target={}", IpPort { ip, port: request.port })?,
-            None => f.write_str(" target=-")?,
-        }
-        write!(f, " address={} rule={}", OrDash(session.address()), OrDash(session.rule()))?;
-        write!(f, " reply={}", OrDash(session.reply()))?;
-        match session.state() {
-            State::Closed(reason) => write!(f, " reason={reason}")?,
-            state => write!(f, " state={state}")?,
-        }
-        let ms = self.now.saturating_sub(session.started);
-        write!(f, " up={} down={} ms={ms}", self.up, self.down)
     }
 }
 
-/// The answer of identd: a user in quotes; otherwise a word without quotes, so that no user can be
-/// mistaken for it, and after it the reason of an ERROR.
-struct ShownIdent<'a>(&'a IdentResult);
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        self.fields(|name, value| match value {
+            Value::None => Ok(()),
+            value => object.serialize_entry(name, &value),
+        })?;
+        object.end()
+    }
+}
 
-impl Display for ShownIdent<'_> {
+/// A formatter as the output of serde_json, which writes whole characters.
+struct Written<'a, 'f>(&'a mut Formatter<'f>);
+
+impl io::Write for Written<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = str::from_utf8(bytes).map_err(io::Error::other)?;
+        self.0.write_str(text).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The answer of an identd that named no user.
+struct IdentWord<'a>(&'a IdentResult);
+
+impl Display for IdentWord<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match (self.0, self.0.user()) {
-            (_, Some(user)) => write!(f, "\"{}\"", Escaped(user)),
-            (IdentResult::Error(reason), _) => write!(f, "{}:{}", self.0.word(), Escaped(reason)),
-            _ => f.write_str(self.0.word()),
+        f.write_str(self.0.word())?;
+        match self.0 {
+            IdentResult::Error(reason) => write!(f, ":{}", Escaped(reason)),
+            _ => Ok(()),
         }
     }
 }
@@ -75,69 +205,6 @@ impl Display for ShownName<'_> {
     }
 }
 
-/// A value, or `-` if there is none.
-struct OrDash<T>(Option<T>);
-
-impl<T: Display> Display for OrDash<T> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => value.fmt(f),
-            None => f.write_str("-"),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reason::CloseReason;
-
-    #[test]
-    fn an_ident_user_cannot_be_mistaken_for_another_field_or_result() {
-        let user = |text: &[u8]| IdentResult::User(text.into());
-        for (result, shown) in [
-            (user(b" bob"), "\"bob\""),
-            (user(b"ident-missing"), "\"ident-missing\""),
-            (user(b"a\" reply=90\x1b"), "\"a\\x22\\x20reply=90\\x1b\""),
-            (
-                IdentResult::Error(b"NO-USER x\xff".as_slice().into()),
-                "ident-error:NO-USER\\x20x\\xff",
-            ),
-            (IdentResult::Missing, "ident-missing"),
-        ] {
-            assert_eq!(ShownIdent(&result).to_string(), shown);
-        }
-    }
-
-    #[test]
-    fn a_name_that_is_an_ipv6_address_is_shown_in_brackets() {
-        for (name, shown) in [
-            (b"::1".as_slice(), "[::1]"),
-            (b"2001:DB8::1", "[2001:DB8::1]"),
-            (b"::ffff:127.0.0.1", "[::ffff:127.0.0.1]"),
-            (b"127.0.0.1", "127.0.0.1"),
-            (b"www.example.com", "www.example.com"),
-            (b"[::1]", "[::1]"),
-            (b"fe80::1%lo", "fe80::1%lo"),
-            (b"::1\n", "::1\\x0a"),
-            (b"::\xff", "::\\xff"),
-            (b"", ""),
-        ] {
-            assert_eq!(ShownName(name).to_string(), shown);
-        }
-    }
-
-    #[test]
-    fn a_session_without_a_request_has_a_line() {
-        let client = IpPort::new([192, 168, 1, 4], 51234);
-        let mut session = Session::new(17, client, 100);
-        let line = |session: &Session| Line { session, up: 1, down: 2, now: 112 }.to_string();
-        assert_eq!(
-            line(&session),
-            "id=17 client=192.168.1.4:51234 proto=- user=\"\" command=- target=- address=- rule=- \
-             reply=- state=reading-request up=1 down=2 ms=12"
-        );
-        session.close(CloseReason::ClientLeft, 112);
-        assert!(line(&session).contains(" reason=client-left "));
-    }
-}
+#[path = "access_test.rs"]
+mod tests;

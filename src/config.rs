@@ -5,6 +5,7 @@ mod command_line;
 pub use command_line::{Invocation, UsageError, parse};
 
 use crate::address::PerFamily;
+use crate::settings::LogFormat;
 use crate::time::Millis;
 use std::error;
 use std::fmt::{self, Display};
@@ -53,6 +54,8 @@ pub struct Config {
     pub buffer_bytes: usize,
     /// Sustained flows go through pipes.
     pub splice: bool,
+    /// The form of the log's lines.
+    pub log_format: LogFormat,
     /// `NAME[:GROUP]` to become once listening.
     pub user: Option<String>,
     /// Signals of the process are taken over.
@@ -115,6 +118,7 @@ impl Default for Config {
             drain_timeout_ms: 30_000,
             buffer_bytes: 65536,
             splice: true,
+            log_format: LogFormat::Text,
             user: None,
             signals: false,
         }

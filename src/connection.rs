@@ -20,14 +20,14 @@ use crate::ident::IdentResult;
 use crate::name::Name;
 use crate::net::{Event, Net, lacks_resources};
 use crate::pool::Pool;
-use crate::reason::CloseReason;
+use crate::reason::{Cause, CloseReason};
 use crate::relay::{Endpoint, Relay};
 use crate::session::{Action, Session, State};
 use crate::time::Millis;
 use crate::token::{CLIENT, TARGET, Token};
 use crate::wire::Answer;
 use attempts::AttemptResult;
-use failure::{reason_of_answer, reason_of_connect};
+use failure::{cause, reason_of_answer, reason_of_connect};
 use ident_query::IdentQuery;
 use log::debug;
 use rejection::Delivery;
@@ -230,10 +230,25 @@ impl<N: Net> Connection<N> {
         match step {
             TunnelStep::Wait => {}
             TunnelStep::More => self.has_more = true,
-            TunnelStep::Ended(reason) => return self.session.close(reason, now),
+            TunnelStep::Ended(reason) => return self.close_relay(reason, now),
         }
         Action::Wait
     }
+
+    /// Ends a relay, with the error of the connection that has failed, if one has.
+    fn close_relay(&mut self, reason: CloseReason, now: Millis) -> Action {
+        let error = match &mut self.target {
+            _ if reason.is_client_failure() => self.client.error,
+            TargetSide::Tunnel(tunnel) => tunnel.target().error,
+            _ => None,
+        };
+        self.session.close(Cause { reason, error }, now)
+    }
+}
+
+/// Why a session ends when its client's connection has failed.
+fn cause_of_client_failure<S>(client: &Endpoint<S>) -> Cause {
+    Cause { reason: CloseReason::of_client_failure(client.lost), error: client.error }
 }
 
 /// Client side: the request and the reply.
@@ -257,7 +272,7 @@ impl<N: Net> Connection<N> {
             }
             relay.up.fill(&mut cx.net, client, &mut cx.pool, Pool::lend_small);
             if client.failed {
-                return session.close(CloseReason::of_client_failure(client.lost), cx.now);
+                return session.close(cause_of_client_failure(client), cx.now);
             }
             if relay.up.has_ended() {
                 return session.close(CloseReason::ClientLeft, cx.now);
@@ -290,7 +305,7 @@ impl<N: Net> Connection<N> {
     /// The client is gone: no reply. Bytes that it sent before its reset are dropped.
     fn close_if_reset(&mut self, cx: &mut Context<N>) -> Action {
         self.client.take_failure(&cx.net);
-        self.session.close(CloseReason::of_client_failure(self.client.lost), cx.now)
+        self.session.close(cause_of_client_failure(&self.client), cx.now)
     }
 
     /// Queues an answer to the client. After a rejection, nothing else is needed.
@@ -362,7 +377,7 @@ impl<N: Net> Connection<N> {
         // A shortage on this host does not count as a missing answer.
         let lacks_port = matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable);
         if lacks_port || lacks_resources(&error) {
-            return self.session.reject(CloseReason::NoResources, cx.now);
+            return self.session.reject(cause(CloseReason::NoResources, &error), cx.now);
         }
         self.session.handle_ident(IdentResult::Missing, &cx.env())
     }
@@ -385,8 +400,8 @@ impl<N: Net> Connection<N> {
             Ok(()) => Action::Wait,
             Err(error) => {
                 cx.note_shortage(&error);
-                let reason = reason_of_connect(&error);
-                self.session.handle_attempt_failed(attempt, reason, &cx.env())
+                let cause = cause(reason_of_connect(&error), &error);
+                self.session.handle_attempt_failed(attempt, cause, &cx.env())
             }
         }
     }
@@ -399,8 +414,8 @@ impl<N: Net> Connection<N> {
             }
             Err(error) => {
                 self.has_more = true; // Another attempt may have ended as well.
-                let reason = reason_of_answer(&error);
-                self.session.handle_attempt_failed(ended.number, reason, &cx.env())
+                let cause = cause(reason_of_answer(&error), &error);
+                self.session.handle_attempt_failed(ended.number, cause, &cx.env())
             }
         }
     }

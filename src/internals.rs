@@ -59,7 +59,7 @@ mod parts {
         pub use crate::session::{ATTEMPTS_MAX, REPLACE_INTERVALS};
     }
     pub mod settings {
-        pub use crate::settings::{Durations, Settings};
+        pub use crate::settings::{Durations, LogFormat, Settings};
     }
     pub mod signals {
         pub use crate::signals::survive_early_requests;

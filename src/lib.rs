@@ -37,6 +37,8 @@ mod context;
 #[cfg(feature = "server")]
 mod dns;
 #[cfg(feature = "server")]
+mod errno;
+#[cfg(feature = "server")]
 mod escape;
 #[cfg(feature = "server")]
 mod explain;

@@ -5,16 +5,22 @@
 //! level debug each line is written at once, so that it appears in its place in a trace. Lines for
 //! which the reader has no room wait. While they do, the loop watches [`waiting`].
 
+mod clock;
 mod output;
+mod style;
 
+use crate::settings::LogFormat;
 use env_logger::{Builder, Target};
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 use output::Output;
 use rustix::io::Errno;
+use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use style::Style;
 
 /// Most bytes that wait for a slow reader: more than a turn that ends a thousand sessions logs.
 /// Lines beyond are dropped, counted and reported.
@@ -29,14 +35,31 @@ const FINISH_WAIT_MAX: Duration = Duration::from_secs(1);
 
 static LOG: Mutex<Log> = Mutex::new(Log::new());
 
-/// Logs to standard error at the levels that `RUST_LOG` selects; info and above if it is unset or
-/// empty.
-pub fn init() {
+thread_local! {
+    /// The text of the record that is being written, kept for the next one.
+    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Logs to standard error in this format, at the levels that `RUST_LOG` selects; info and above if
+/// it is unset or empty.
+pub fn init(format: LogFormat) {
+    let style = Style::of_stderr(format);
+    log().style = Some(style);
     let target = Target::Pipe(Box::new(Gatherer));
     // Empty is what a unit file leaves of a variable that has no value.
     let filter = std::env::var("RUST_LOG").unwrap_or_default();
     let filter = if filter.is_empty() { "info" } else { &filter };
-    Builder::new().parse_filters(filter).target(target).init();
+    Builder::new()
+        .parse_filters(filter)
+        .target(target)
+        .format(move |line, record| {
+            TEXT.with_borrow_mut(|text| {
+                text.clear();
+                write!(text, "{}", record.args()).map_err(io::Error::other)?;
+                style.write(line, SystemTime::now(), record.level(), record.target(), text)
+            })
+        })
+        .init();
     log().output();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -76,11 +99,13 @@ pub fn finish() {
     log().finish();
 }
 
-/// Like `finish`, with a last line that is written as it is.
-pub fn finish_with(line: &str) {
+/// Like `finish`, with a last line about the error that ends the program: `socku:` and the text,
+/// whatever `RUST_LOG` says; an object once [`init`] has been called for JSON.
+pub fn finish_with(text: &str) {
     let mut log = log();
     log.hold_for_reader();
-    log.push(format!("{line}\n").as_bytes());
+    let line = log.style().own_line(SystemTime::now(), Level::Error, text);
+    log.push(&line);
     log.flush();
 }
 
@@ -93,6 +118,8 @@ fn log() -> MutexGuard<'static, Log> {
 struct Log {
     /// Opened at the first write.
     output: Option<Output>,
+    /// Text, until the program says otherwise.
+    style: Option<Style>,
     bytes: Vec<u8>,
     /// How many lines were dropped since the last report.
     dropped: u64,
@@ -108,6 +135,7 @@ impl Log {
     const fn new() -> Log {
         Log {
             output: None,
+            style: None,
             bytes: Vec::new(),
             dropped: 0,
             patience: None,
@@ -118,6 +146,10 @@ impl Log {
 
     fn output(&mut self) -> &Output {
         self.output.get_or_insert_with(Output::open)
+    }
+
+    fn style(&mut self) -> Style {
+        *self.style.get_or_insert_with(|| Style::of_stderr(LogFormat::Text))
     }
 
     fn waiting(&mut self) -> Option<RawFd> {
@@ -166,8 +198,9 @@ impl Log {
     fn report_dropped(&mut self) {
         if self.dropped > 0 && self.fits(PIPE_BYTES) {
             let dropped = std::mem::take(&mut self.dropped);
-            let report = format!("socku: dropped {dropped} log lines: the reader is too slow\n");
-            self.bytes.extend_from_slice(report.as_bytes());
+            let report = format!("dropped {dropped} log lines: the reader is too slow");
+            let line = self.style().own_line(SystemTime::now(), Level::Warn, &report);
+            self.bytes.extend_from_slice(&line);
         }
     }
 
@@ -245,7 +278,8 @@ mod tests {
     /// A log into a pipe, and its reader.
     fn piped() -> (Log, File) {
         let (reader, writer) = pipe_with(PipeFlags::NONBLOCK).unwrap();
-        (Log { output: Some(Output::Own(writer)), ..Log::new() }, reader.into())
+        let (output, style) = (Some(Output::Own(writer)), Some(Style::default()));
+        (Log { output, style, ..Log::new() }, reader.into())
     }
 
     fn read(mut reader: &File) -> String {

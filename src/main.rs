@@ -84,12 +84,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// One line with an error and its sources, whatever a flag or a file is called.
+/// An error and its sources. The log makes one line of it, whatever a flag or a file is called.
 fn line(error: &dyn Error) -> String {
     let sources = iter::successors(error.source(), |&source| source.source());
     let texts: Vec<_> =
         iter::once(error.to_string()).chain(sources.map(|source| source.to_string())).collect();
-    format!("socku: {}", texts.join(": ")).replace(|c: char| c.is_control(), "?")
+    texts.join(": ")
 }
 
 fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {
@@ -105,7 +105,7 @@ fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {
             }
         }
         Invocation::Run(config) => {
-            logging::init();
+            logging::init(config.log_format);
             signals::survive_early_requests()
                 .map_err(|error| StepError("taking over signals", error))?;
             start(&config, rule_source(&config)?)?.run()?;

@@ -194,7 +194,8 @@ impl<N: Net> Reactor<N> {
             self.cx.shortage.remove_session();
             if let Some(reason) = session.state().closed() {
                 self.stats.count_closed(reason, up, down);
-                info!(target: "access", "{}", Line { session, up, down, now: self.cx.now });
+                let (now, format) = (self.cx.now, self.cx.settings.log_format);
+                info!(target: "access", "{}", Line { session, up, down, now, format });
                 connection.close(reason, &mut self.cx);
             }
             self.cx.listeners.retry_now(self.cx.now);
@@ -351,7 +352,7 @@ impl<N: Net> Reactor<N> {
 
     /// Writes the next piece of a dump while `has_room`. Returns whether the dump is complete.
     pub fn continue_dump(&self, dump: &mut Dump, has_room: impl Fn() -> bool) -> bool {
-        dump.write_next(&self.connections, self.cx.now, has_room)
+        dump.write_next(&self.connections, &self.cx, has_room)
     }
 
     /// Stops accepting. Sessions have until the drain time-out, see [`Reactor::is_drain_over`].

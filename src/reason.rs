@@ -1,5 +1,6 @@
 //! The reasons why sessions end: one enum for the log word, the counter and the tests.
 
+use crate::errno::ErrorCode;
 use crate::wire::Status;
 use std::fmt;
 
@@ -167,6 +168,21 @@ impl CloseReason {
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
+    }
+}
+
+/// Why a session ends, with the error of the system that the reason comes from, if it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The reason.
+    pub reason: CloseReason,
+    /// The error.
+    pub error: Option<ErrorCode>,
+}
+
+impl From<CloseReason> for Cause {
+    fn from(reason: CloseReason) -> Cause {
+        Cause { reason, error: None }
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) mod rule_source;
 pub(crate) mod user_source;
 
 pub use crate::config::SettingError;
+pub use crate::settings::LogFormat;
 pub use builder::Builder;
 pub use error::{Error, RulesError, Step, UsersError};
 pub use handle::Handle;
@@ -433,6 +434,7 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
         pipes_max,
         durations: durations(config),
         drain_timeout_ms: config.drain_timeout_ms,
+        log_format: config.log_format,
     }
 }
 

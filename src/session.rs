@@ -19,21 +19,25 @@ mod candidates;
 mod details;
 mod env;
 mod evaluate;
+mod foreign;
 mod messages;
 mod request;
 mod state;
 
 pub use action::{Action, ListenFor};
 pub use attempts::{ATTEMPTS_MAX, REPLACE_INTERVALS};
+pub use details::Listening;
 pub use env::{Env, Surroundings};
+pub use foreign::Foreign;
 pub use request::RequestRecord;
 pub use state::State;
 
 use crate::address::IpPort;
 use crate::dns::{DnsError, Resolved};
+use crate::errno::ErrorCode;
 use crate::ident::{self, IdentResult, Strictness};
 use crate::name::Name;
-use crate::reason::CloseReason;
+use crate::reason::{Cause, CloseReason};
 use crate::rules::{Ident, PartialRequest, RuleSet};
 use crate::settings::Durations;
 use crate::time::Millis;
@@ -116,6 +120,21 @@ impl Session {
     /// How the client's identd answered, if it was queried.
     pub fn identity(&self) -> Option<&IdentResult> {
         self.details.as_ref()?.identity.as_ref()
+    }
+
+    /// Where a BIND listens or has listened.
+    pub fn listening(&self) -> Option<Listening> {
+        self.details.as_ref()?.listening
+    }
+
+    /// The error of the system that the reason of its end comes from.
+    pub fn error(&self) -> Option<ErrorCode> {
+        self.details.as_ref()?.error
+    }
+
+    /// The first bytes of a message that was no SOCKS.
+    pub fn foreign(&self) -> Option<&Foreign> {
+        self.details.as_ref()?.foreign.as_ref()
     }
 
     /// Line of the rule that decided.
@@ -303,7 +322,9 @@ impl Session {
         };
         // Rules reloaded while a BIND waits may require identd when the old ones did not.
         let result = self.identity().unwrap_or(&IdentResult::Missing);
-        let rejection = |reason| Err(Rejection { reason, line: Some(candidate.line) });
+        let rejection = |reason: CloseReason| {
+            Err(Rejection { cause: reason.into(), line: Some(candidate.line) })
+        };
         match ident::evaluate(result, self.request.user(), strictness) {
             ident::Evaluation::Ok => Ok(candidate),
             ident::Evaluation::NoIdent => rejection(CloseReason::NoIdent),
@@ -379,12 +400,13 @@ impl Session {
     pub fn handle_attempt_failed(
         &mut self,
         attempt: usize,
-        reason: CloseReason,
+        cause: impl Into<Cause>,
         env: &Env<'_>,
     ) -> Action {
+        let cause = cause.into();
         let elapsed_ms = env.now - self.since;
         let State::Connecting(attempts) = &mut self.state else { return Action::Wait };
-        if reason == CloseReason::NoResources
+        if cause.reason == CloseReason::NoResources
             && attempts.postpone(attempt, elapsed_ms, env.attempt_delay_ms)
         {
             // The one before it is the latest again.
@@ -392,17 +414,19 @@ impl Session {
             latest.map(|latest| self.note_target(latest));
             return Action::Wait;
         }
-        let Some((attempt, reason)) = attempts.fail(attempt, reason) else {
-            debug!("id={} attempt {attempt} failed: {reason}", self.id);
+        let Some((attempt, cause)) = attempts.fail(attempt, cause) else {
+            debug!("id={} attempt {attempt} failed: {}", self.id, cause.reason);
             return self.try_next(false, env);
         };
         let candidate = attempts.get(attempt);
         candidate.map(|candidate| self.note_target(candidate));
-        self.reject(reason, env.now)
+        self.reject(cause, env.now)
     }
 
-    /// The listener of a BIND is open; `advertised` is the address for the client.
-    pub fn handle_listening(&mut self, advertised: SocketAddr) -> Action {
+    /// The listener of a BIND is open at an address; `advertised` is the one for the client.
+    pub fn handle_listening(&mut self, at: SocketAddr, advertised: SocketAddr) -> Action {
+        let listening = Listening { at: at.into(), advertised: advertised.into() };
+        self.details.get_or_insert_default().listening = Some(listening);
         self.grant(advertised)
     }
 
@@ -415,7 +439,8 @@ impl Session {
             Peers::Any => self.evaluator(Command::Bind).evaluate(None, peer.ip, env),
             Peers::Expected(candidates) => {
                 let expected = candidates.iter().find(|one| one.address == peer.ip);
-                expected.ok_or(Rejection { reason: CloseReason::WrongPeer, line: self.rule() })
+                let cause = CloseReason::WrongPeer.into();
+                expected.ok_or(Rejection { cause, line: self.rule() })
             }
         };
         let checked = evaluated.and_then(|candidate| self.check_ident(candidate));
@@ -433,20 +458,25 @@ impl Session {
     /// The rejection has been delivered, or the client is gone.
     pub fn handle_rejected(&mut self, now: Millis) -> Action {
         match self.state {
-            State::Rejecting(reason) => self.close(reason, now),
+            State::Rejecting(reason) => {
+                self.enter(State::Closed(reason), now);
+                Action::Wait
+            }
             _ => Action::Wait,
         }
     }
 
     /// Ends the session at once, without a reply.
-    pub fn close(&mut self, reason: CloseReason, now: Millis) -> Action {
+    pub fn close(&mut self, cause: impl Into<Cause>, now: Millis) -> Action {
+        let reason = self.note_cause(cause.into());
         self.enter(State::Closed(reason), now);
         Action::Wait
     }
 
     /// Rejects the client, which gets its reply before the close: of SOCKS5 the answer to the
     /// message that is being read.
-    pub fn reject(&mut self, reason: CloseReason, now: Millis) -> Action {
+    pub fn reject(&mut self, cause: impl Into<Cause>, now: Millis) -> Action {
+        let reason = self.note_cause(cause.into());
         let answer = match (&self.state, self.protocol()) {
             (State::ReadingRequest { stage: Stage::First, .. }, Protocol::Socks5) => {
                 Answer::Method(None)
@@ -462,7 +492,15 @@ impl Session {
 
     fn reject_as(&mut self, rejection: Rejection, now: Millis) -> Action {
         self.rule = rejection.line.and_then(NonZeroU32::new);
-        self.reject(rejection.reason, now)
+        self.reject(rejection.cause, now)
+    }
+
+    /// Keeps the error of a cause, in place of any before; returns the reason.
+    fn note_cause(&mut self, Cause { reason, error }: Cause) -> CloseReason {
+        if error.is_some() || self.error().is_some() {
+            self.details.get_or_insert_default().error = error;
+        }
+        reason
     }
 
     fn grant(&mut self, address: SocketAddr) -> Action {

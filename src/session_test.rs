@@ -410,7 +410,7 @@ fn only_the_expected_peer_may_connect_to_a_bind() {
         let rules = rules(text);
         let (mut session, _) = start(&rules, &request(2, expected, 0, ""));
         let advertised = SocketAddr::new(OWN.ip(), 40_000);
-        assert_eq!(session.handle_listening(advertised), grant(advertised));
+        assert_eq!(session.handle_listening(OWN, advertised), grant(advertised));
         assert!(matches!(session.state(), State::AwaitingBind(_)));
         let peer = SocketAddr::new(peer, 20);
         let action = session.handle_peer(peer, &env(&rules));

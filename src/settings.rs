@@ -46,6 +46,16 @@ pub struct Durations {
     pub slow_reset_poll_ms: Millis,
 }
 
+/// The form of the log's lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `key=value` pairs.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
 /// The settings of the loop, fixed from start to end.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -71,6 +81,8 @@ pub struct Settings {
     pub durations: Durations,
     /// How long sessions may continue once the loop accepts no more.
     pub drain_timeout_ms: Millis,
+    /// The form of the access lines, and of those of a dump about sessions.
+    pub log_format: LogFormat,
 }
 
 impl Settings {

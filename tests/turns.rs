@@ -16,7 +16,7 @@ use socku::internals::net::MioNet;
 use socku::internals::reactor::Reactor;
 use socku::internals::reason::CloseReason;
 use socku::internals::rules::RuleSet;
-use socku::internals::settings::{Durations, Settings};
+use socku::internals::settings::{Durations, LogFormat, Settings};
 use socku::internals::time::Millis;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -68,6 +68,7 @@ impl Loop {
             pipes_max: 0,
             durations,
             drain_timeout_ms: HOUR_MS,
+            log_format: LogFormat::Text,
         };
         let names = ResolverSettings {
             servers: vec![server.into()],

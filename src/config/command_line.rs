@@ -4,6 +4,7 @@ use super::{BUFFER_BYTES, Config, PORTS, SECONDS_MAX, SESSIONS, SESSIONS_PER_SOU
 use super::{SettingError, numbers};
 use crate::address::PerFamily;
 use crate::dns;
+use crate::settings::LogFormat;
 use crate::time::Millis;
 use getopts::{Fail, Matches, Options, ParsingStyle};
 use std::error;
@@ -119,6 +120,7 @@ fn options() -> Options {
         "names and passwords of SOCKS5 clients, one NAME:PASSWORD a line",
         "FILE",
     );
+    o.optopt("", "log-format", "form of the access lines [text]", "text|json");
     o.optflag("V", "version", "print the version");
     o.optflag("h", "help", "print this help");
     o
@@ -173,6 +175,7 @@ fn read(matches: &Matches) -> Result<Config, SettingError> {
         buffer_bytes: number(matches, "buffer-size", &BUFFER_BYTES, "bytes")?
             .unwrap_or(default.buffer_bytes),
         splice: splice(matches)?,
+        log_format: log_format(matches)?,
         user: matches.opt_str("user"),
         signals: true,
     })
@@ -191,6 +194,14 @@ fn splice(matches: &Matches) -> Result<bool, SettingError> {
         None | Some("auto") => Ok(true),
         Some("off") => Ok(false),
         Some(other) => Err(SettingError::new("splice", other, "auto or off")),
+    }
+}
+
+fn log_format(matches: &Matches) -> Result<LogFormat, SettingError> {
+    match matches.opt_str("log-format").as_deref() {
+        None | Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        Some(other) => Err(SettingError::new("log-format", other, "text or json")),
     }
 }
 
@@ -307,6 +318,8 @@ mod tests {
             "nobody:daemon",
             "--users",
             "x.users",
+            "--log-format",
+            "json",
         ]);
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.rule_files(), [PathBuf::from("x.conf")]);
@@ -317,6 +330,7 @@ mod tests {
         assert_eq!((config.max_sessions, config.max_per_source), (Some(7), Some(3)));
         assert_eq!((config.idle_timeout_ms, config.buffer_bytes), (None, 1024));
         assert!(!config.splice);
+        assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!(config.user.as_deref(), Some("nobody:daemon"));
         assert_eq!(config.users_file, Some(PathBuf::from("x.users")));
     }
@@ -338,6 +352,7 @@ mod tests {
             (&["--drain-timeout", "99999999999"], "--drain-timeout", "expected whole seconds"),
             (&["--buffer-size", "1023"], "--buffer-size", "expected bytes from 1024 to 16777216"),
             (&["--nameserver", "ns.example"], "--nameserver", "expected ADDR[:PORT]"),
+            (&["--log-format", "xml"], "--log-format \"xml\"", "expected text or json"),
             (&["--splice", "on"], "--splice \"on\"", "expected auto or off"),
             (&["--status", "127.0.0.1:1"], "status", "see --help"),
             (&["-c"], "'c'", "see --help"),

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use super::bind_listener::BindListener;
-use super::failure::reason_of_listen;
+use super::failure::{cause, reason_of_listen};
 use super::target::TargetSide;
 use super::tunnel::Tunnel;
 use crate::address::unspecified;
@@ -73,15 +73,15 @@ impl<N: Net> Connection<N> {
         let listener = BindListener::start(at, self.target_token(), cx)?;
         // A real address, loopback included: some clients pass it on as it is.
         let advertised = cx.settings.bind_address.facing(advertised).unwrap_or(advertised);
-        let advertised = SocketAddr::new(advertised, listener.port());
+        let port = listener.port();
         self.set_target(TargetSide::Listener(listener), cx);
-        Ok(self.session.handle_listening(advertised))
+        Ok(self.session.handle_listening((at, port).into(), (advertised, port).into()))
     }
 
     fn reject_bind(&mut self, error: &io::Error, cx: &mut Context<N>) -> Action {
         warn!("id={} listening for a peer: {error}", self.session.id);
         cx.note_shortage(error);
-        self.session.reject(reason_of_listen(error), cx.now)
+        self.session.reject(cause(reason_of_listen(error), error), cx.now)
     }
 
     /// The peer has connected: the listener is closed.
@@ -97,7 +97,7 @@ impl<N: Net> Connection<N> {
 
     pub(super) fn handle_accept_error(&mut self, error: &io::Error, now: Millis) -> Action {
         if lacks_resources(error) {
-            return self.session.reject(CloseReason::NoResources, now);
+            return self.session.reject(cause(CloseReason::NoResources, error), now);
         }
         if error.kind() != ErrorKind::WouldBlock {
             // That connection is gone. Another may come, but not in this turn.

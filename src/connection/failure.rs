@@ -1,9 +1,15 @@
 //! The close reasons for errors of the kernel.
 
+use crate::errno::ErrorCode;
 use crate::net::lacks_resources;
-use crate::reason::CloseReason;
+use crate::reason::{Cause, CloseReason};
 use rustix::io::Errno;
 use std::io::{self, ErrorKind};
+
+/// A reason, with the error that it comes from.
+pub fn cause(reason: CloseReason, error: &io::Error) -> Cause {
+    Cause { reason, error: ErrorCode::of(error) }
+}
 
 /// Why an attempt to connect could not be sent.
 pub fn reason_of_connect(error: &io::Error) -> CloseReason {

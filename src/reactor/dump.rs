@@ -7,7 +7,6 @@ use crate::context::Context;
 use crate::net::Net;
 use crate::reason::CloseReason;
 use crate::stats::Stats;
-use crate::time::Millis;
 use crate::users::Users;
 use log::info;
 use slab::Slab;
@@ -51,7 +50,7 @@ impl Dump {
     pub fn write_next<N: Net>(
         &mut self,
         connections: &Slab<Connection<N>>,
-        now: Millis,
+        cx: &Context<N>,
         has_room: impl Fn() -> bool,
     ) -> bool {
         let piece_end = self.end_slot.min(self.next_slot + SLOTS_PER_PIECE);
@@ -59,7 +58,8 @@ impl Dump {
             let connection = connections.get(self.next_slot);
             if let Some(connection) = connection.filter(|one| one.session().id <= self.last_id) {
                 let (up, down) = connection.delivered();
-                let line = Line { session: connection.session(), up, down, now };
+                let (session, now, format) = (connection.session(), cx.now, cx.settings.log_format);
+                let line = Line { session, up, down, now, format };
                 info!(target: "dump", "{line}");
             }
             self.next_slot += 1;

@@ -1,5 +1,6 @@
 //! One connection of a session and its readiness.
 
+use crate::errno::ErrorCode;
 use crate::net::{Event, Net};
 use crate::token::Token;
 use rustix::io::Errno;
@@ -30,6 +31,8 @@ pub struct Endpoint<S> {
     /// It has failed because its peer has vanished: keepalive probes or unacknowledged data timed
     /// out.
     pub lost: bool,
+    /// The error with which it failed, if the kernel gave one.
+    pub error: Option<ErrorCode>,
     /// The kernel may hold back a small piece while an earlier one is not acknowledged.
     pub may_delay: bool,
     /// An event has reported a failure. It sticks.
@@ -53,6 +56,7 @@ impl<S> Endpoint<S> {
             read_since_event: true,
             failed: false,
             lost: false,
+            error: None,
             may_delay: false,
             failure_reported: false,
             awaits_room: false,
@@ -97,7 +101,12 @@ impl<S> Endpoint<S> {
     pub fn set_failed(&mut self, error: &io::Error) {
         self.failed = true;
         self.readable = true;
-        self.lost |= !is_reset(error);
+        // A call after the first only sees that the connection is gone.
+        let says_more = !self.lost && !is_reset(error);
+        if self.error.is_none() || says_more {
+            self.error = ErrorCode::of(error);
+        }
+        self.lost |= says_more;
     }
 
     /// Takes the error of the connection, after an event that reported a failure.

@@ -4,6 +4,7 @@ use super::rule_source::RuleSource;
 use super::user_source::UserSource;
 use super::{Error, Server};
 use crate::config::Config;
+use crate::settings::LogFormat;
 use crate::time::Millis;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -175,6 +176,15 @@ impl Builder {
     /// Whether sustained flows go through pipes, uncopied (splice). \[true\]
     pub fn splice(mut self, auto: bool) -> Builder {
         self.config.splice = auto;
+        self
+    }
+
+    /// The form of what the server says of a session: the message of each record of target
+    /// `access`, and of those of target `dump` that are about a session. \[text\]
+    ///
+    /// As JSON, such a message is an object; its members are described in docs/logging.md.
+    pub fn log_format(mut self, format: LogFormat) -> Builder {
+        self.config.log_format = format;
         self
     }
 

@@ -5,7 +5,7 @@
 //! once they are, each further one replaces the oldest, after a longer interval.
 
 use super::candidates::{Candidate, Candidates};
-use crate::reason::CloseReason;
+use crate::reason::{Cause, CloseReason};
 use crate::time::Millis;
 
 /// Most attempts under way at a time.
@@ -23,7 +23,7 @@ pub struct Attempts {
     /// An attempt lacked resources: no more of them than there are now.
     is_short: bool,
     /// The failure that says most so far, and its attempt.
-    failure: Option<(u8, CloseReason)>,
+    failure: Option<(u8, Cause)>,
     /// When the next one starts in parallel with those under way, counted from the first. 32 bits,
     /// since every session has room for it.
     next_after_ms: u32,
@@ -97,15 +97,15 @@ impl Attempts {
 
     /// An attempt has failed. Once it was the last, returns the failure that says most, and its
     /// attempt: the latest, but that this host lacks a family says less than how a target answered.
-    pub fn fail(&mut self, number: usize, reason: CloseReason) -> Option<(usize, CloseReason)> {
+    pub fn fail(&mut self, number: usize, cause: Cause) -> Option<(usize, Cause)> {
         use CloseReason::{ConnectFailed, NetworkUnreachable};
-        let says_little = |reason| matches!(reason, ConnectFailed | NetworkUnreachable);
+        let says_little = |cause: Cause| matches!(cause.reason, ConnectFailed | NetworkUnreachable);
         self.failed += 1;
-        if !says_little(reason) || self.failure.is_none_or(|(_, before)| says_little(before)) {
-            self.failure = Some((number as u8, reason));
+        if !says_little(cause) || self.failure.is_none_or(|(_, before)| says_little(before)) {
+            self.failure = Some((number as u8, cause));
         }
         let is_last = self.under_way() == 0 && !self.has_next();
-        self.failure.filter(|_| is_last).map(|(number, reason)| (number.into(), reason))
+        self.failure.filter(|_| is_last).map(|(number, cause)| (number.into(), cause))
     }
 
     /// An attempt lacked resources. If it is the latest, and others are under way, it is retried

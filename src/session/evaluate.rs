@@ -3,8 +3,9 @@
 use super::candidates::{Candidate, Candidates};
 use super::env::Env;
 use crate::address::IpPort;
+use crate::errno::ErrorCode;
 use crate::name::Name;
-use crate::reason::CloseReason;
+use crate::reason::{Cause, CloseReason};
 use crate::rules::{Ident, NoPermit, PartialRequest, RuleSet, Verdict};
 use crate::wire::Command;
 use std::net::IpAddr;
@@ -12,18 +13,18 @@ use std::net::IpAddr;
 /// Why nothing is permitted, and the line of the rule that decided, if one did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    pub reason: CloseReason,
+    pub cause: Cause,
     pub line: Option<u32>,
 }
 
 impl Rejection {
     /// No rule has decided.
     pub fn without_rule(reason: CloseReason) -> Rejection {
-        Rejection { reason, line: None }
+        Rejection { cause: reason.into(), line: None }
     }
 
     fn by_rule(line: u32) -> Rejection {
-        Rejection { reason: CloseReason::Denied, line: Some(line) }
+        Rejection { cause: CloseReason::Denied.into(), line: Some(line) }
     }
 }
 
@@ -84,7 +85,11 @@ impl Evaluator<'_> {
             match env.surroundings.is_own(target) {
                 Ok(false) => {}
                 Ok(true) => return Err(Rejection::without_rule(CloseReason::Loop)),
-                Err(_) => return Err(Rejection::without_rule(CloseReason::NoResources)),
+                Err(error) => {
+                    let error = ErrorCode::of(&error);
+                    let cause = Cause { reason: CloseReason::NoResources, error };
+                    return Err(Rejection { cause, line: None });
+                }
             }
         }
         let name = name.map(|name| name.as_str().as_bytes());

@@ -104,7 +104,7 @@ fn a_bind_of_socks4_listens_for_an_ipv4_peer_if_there_is_one() {
         let (mut session, _) = start5(&rules, 2, "www.example", 20);
         let action = session.handle_resolved(&found, &env(&rules));
         assert_eq!(action, Action::Listen(ListenFor::Peer(socks5)));
-        session.handle_listening("[2001:db8::9]:4000".parse().unwrap());
+        session.handle_listening(OWN, "[2001:db8::9]:4000".parse().unwrap());
         let peer = SocketAddr::new(addresses[addresses.len() - 1], 20);
         assert_eq!(session.handle_peer(peer, &env(&rules)), grant(peer), "any of them may come");
     }

@@ -100,7 +100,7 @@ impl Life {
             7 if self.listens => session.handle_peer(peer, &env),
             8 if matches!(before, State::AwaitingBind(_)) && !self.listens => {
                 self.listens = true;
-                session.handle_listening(OWN)
+                session.handle_listening(OWN, OWN)
             }
             9 => session.handle_rejected(now),
             _ => return,

@@ -1,7 +1,7 @@
 //! The messages of a client up to its request: a SOCKS4 request alone, or a greeting, perhaps a
 //! password, and a request of SOCKS5.
 
-use super::{Action, Env, Session, State};
+use super::{Action, Env, Foreign, Session, State};
 use crate::name::{self, NameError};
 use crate::reason::CloseReason;
 use crate::time::Millis;
@@ -34,7 +34,13 @@ impl Session {
                 };
                 (length, action)
             }
-            Err(error) => (0, self.reject_message(error, env.now)),
+            Err(error) => {
+                if let RequestError::Version(_) = error {
+                    let foreign = Foreign::new(stage, bytes);
+                    self.details.get_or_insert_default().foreign = Some(foreign);
+                }
+                (0, self.reject_message(error, env.now))
+            }
         }
     }
 

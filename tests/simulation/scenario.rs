@@ -8,7 +8,7 @@ use crate::random::Random;
 use crate::reloads::Reload;
 use crate::rules::{self, Rule};
 use socku::internals::address::PerFamily;
-use socku::internals::settings::{Durations, Settings};
+use socku::internals::settings::{Durations, LogFormat, Settings};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -163,6 +163,7 @@ fn settings(random: &mut Random, mode: Mode, lack: Lack) -> Settings {
         durations,
         pipes_max: if mode == Mode::Spliced { random.within(1, 8) as usize } else { 0 },
         drain_timeout_ms: random.within(1, 5_000),
+        log_format: LogFormat::Text,
     }
 }
 

@@ -1,0 +1,294 @@
+//! The lines of sessions of every kind, as text and as JSON.
+
+use super::*;
+use crate::name::Name;
+use crate::reason::{Cause, CloseReason};
+use crate::rules::RuleSet;
+use crate::session::{Env, Surroundings};
+use crate::wire::{Command, Methods, Protocol, Request, encode_greeting, encode_request};
+use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+/// Surroundings without sockets and files.
+struct Plain;
+
+impl Surroundings for Plain {
+    fn is_own(&self, _: IpPort) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn may_log_in(&self, _: IpAddr) -> bool {
+        true
+    }
+
+    fn possible_names(&self, name: &Name) -> Vec<Name> {
+        vec![name.clone()]
+    }
+}
+
+const CLIENT: &str = "192.168.1.4:51234";
+
+fn at(address: &str) -> SocketAddr {
+    address.parse().unwrap()
+}
+
+fn error(code: i32) -> Option<crate::errno::ErrorCode> {
+    crate::errno::ErrorCode::of(&io::Error::from_raw_os_error(code))
+}
+
+/// A session under these rules that has received this; then `go` makes the rest happen.
+fn session(rules: &str, bytes: &[u8], go: impl FnOnce(&mut Session, &Env<'_>)) -> Session {
+    let rules = RuleSet::parse(rules.as_bytes()).unwrap();
+    let env =
+        Env { now: 100, attempt_delay_ms: 250, rules: &rules, users: None, surroundings: &Plain };
+    let mut session = Session::new(17, at(CLIENT).into(), 100);
+    let mut rest = bytes;
+    loop {
+        let (taken, _) = session.handle_bytes(rest, &env);
+        rest = &rest[taken..];
+        if taken == 0 || rest.is_empty() {
+            break;
+        }
+    }
+    go(&mut session, &env);
+    session
+}
+
+fn request(protocol: Protocol, command: Command, host: Host<'_>, port: u16) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if protocol == Protocol::Socks5 {
+        encode_greeting(Methods { none: true, password: false }, &mut bytes);
+    }
+    let user = if protocol == Protocol::Socks5 { &b""[..] } else { b"bob" };
+    encode_request(&Request { protocol, command, host, port, user }, &mut bytes).unwrap();
+    bytes
+}
+
+fn address(text: &str) -> Host<'_> {
+    Host::Address(text.parse().unwrap())
+}
+
+fn end(session: &mut Session, reason: CloseReason) {
+    session.close(reason, 112);
+}
+
+/// Every kind of session.
+fn sessions() -> Vec<Session> {
+    let connect = |protocol, host| request(protocol, Command::Connect, host, 80);
+    let bind = |host| request(Protocol::Socks4, Command::Bind, host, 20);
+    let strange = |bytes| session("permit c *\n", bytes, |_, _| {});
+    vec![
+        session("permit c *\n", b"", |session, _| end(session, CloseReason::ClientLeft)),
+        session(
+            "permit c *\n",
+            &connect(Protocol::Socks5, address("2001:db8::1")),
+            |session, _| {
+                session.handle_connected(0, at("[2001:db8::2]:4000"), 101);
+                end(session, CloseReason::Done);
+            },
+        ),
+        session(
+            "permit c *\n",
+            &connect(Protocol::Socks4, address("192.0.2.1")),
+            |session, env| {
+                let cause =
+                    Cause { reason: CloseReason::TargetRefused, error: error(libc::ECONNREFUSED) };
+                session.handle_attempt_failed(0, cause, env);
+                session.handle_rejected(112);
+            },
+        ),
+        session(
+            "permit c * ident\n",
+            &connect(Protocol::Socks4, address("192.0.2.1")),
+            |s, env| {
+                s.handle_ident(IdentResult::User(b" \"eve\" x".as_slice().into()), env);
+                s.handle_rejected(112);
+            },
+        ),
+        session(
+            "permit c * ident\n",
+            &connect(Protocol::Socks4, address("192.0.2.1")),
+            |s, env| {
+                s.handle_ident(IdentResult::Missing, env);
+                s.handle_rejected(112);
+            },
+        ),
+        session(
+            "deny c *\n",
+            &connect(Protocol::Socks4a, Host::Name(b"a\xff\n\"")),
+            |session, _| {
+                session.handle_rejected(112);
+            },
+        ),
+        session("permit b *\n", &bind(address("192.0.2.1")), |session, _| {
+            session.handle_listening(at("192.168.1.1:40000"), at("203.0.113.9:40000"));
+            session.reject(CloseReason::BindTimeout, 112);
+        }),
+        session("permit b *\n", &bind(address("192.0.2.1")), |session, env| {
+            session.handle_listening(at("192.168.1.1:40000"), at("192.168.1.1:40000"));
+            session.handle_peer(at("192.0.2.1:20"), env);
+        }),
+        strange(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\xaa\xbb\xcc\xdd\xee\xff"),
+        strange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        strange(b"\"\\\r\n\xff x=1 up=9"),
+    ]
+}
+
+fn shown(session: &Session, format: LogFormat) -> String {
+    Line { session, up: 1, down: 2, now: 112, format }.to_string()
+}
+
+/// As text: everything between the client and the bytes relayed.
+const TEXTS: [&str; 11] = [
+    "proto=- user=\"\" command=- target=- address=- rule=- reply=- reason=client-left",
+    "proto=5 user=\"\" command=connect target=[2001:db8::1]:80 address=[2001:db8::1]:80 rule=1 \
+     reply=0 reason=done",
+    "proto=4 user=\"bob\" command=connect target=192.0.2.1:80 address=192.0.2.1:80 rule=1 reply=91 \
+     reason=refused error=ECONNREFUSED",
+    "proto=4 user=\"bob\" ident=\"\\x22eve\\x22\\x20x\" command=connect target=192.0.2.1:80 \
+     address=- rule=1 reply=93 reason=other-user",
+    "proto=4 user=\"bob\" ident=ident-missing command=connect target=192.0.2.1:80 address=- rule=1 \
+     reply=92 reason=no-ident",
+    "proto=4a user=\"bob\" command=connect target=a\\xff\\x0a\\x22:80 address=- rule=- reply=91 \
+     reason=bad-name",
+    "proto=4 user=\"bob\" command=bind target=192.0.2.1:20 address=- listening=192.168.1.1:40000 \
+     advertised=203.0.113.9:40000 rule=1 reply=91 state=rejecting(bind-timeout)",
+    "proto=4 user=\"bob\" command=bind target=192.0.2.1:20 address=192.0.2.1:20 \
+     listening=192.168.1.1:40000 rule=1 reply=90 state=relaying",
+    "proto=- user=\"\" command=- target=- address=- rule=- reply=- reason=bad-version \
+     bytes=\"\\x16\\x03\\x01\\x02\\x00\\x01\\x00\\x01\\xfc\\x03\\x03\\xaa\\xbb\\xcc\\xdd\\xee\" \
+     looks-like=tls",
+    "proto=- user=\"\" command=- target=- address=- rule=- reply=- reason=bad-version \
+     bytes=\"GET\\x20/\\x20HTTP/1.1\\x0d\\x0a\" looks-like=http",
+    "proto=- user=\"\" command=- target=- address=- rule=- reply=- reason=bad-version \
+     bytes=\"\\x22\\x5c\\x0d\\x0a\\xff\\x20x=1\\x20up=9\"",
+];
+
+#[test]
+fn a_session_has_a_line_of_pairs_that_nothing_from_the_network_can_add_to() {
+    for (session, text) in sessions().iter().zip(TEXTS) {
+        let expected = format!("id=17 client={CLIENT} {text} up=1 down=2 ms=12");
+        assert_eq!(shown(session, LogFormat::Text), expected);
+    }
+}
+
+/// What a text says, as the object that it stands for.
+fn object_of(text: &str) -> Map<String, Json> {
+    let value = |name: &str, value: &str| match value.strip_prefix('"') {
+        Some(quoted) => json!(quoted.strip_suffix('"').unwrap()),
+        None if ["id", "rule", "reply", "up", "down", "ms"].contains(&name) => {
+            json!(value.parse::<u64>().unwrap())
+        }
+        None if name == "ident" => json!(format!("no user: {value}")),
+        None => json!(value),
+    };
+    let pairs = text.split(' ').map(|pair| pair.split_once('=').unwrap());
+    let given = pairs.filter(|(_, value)| *value != "-");
+    given.map(|(name, text)| (name.into(), value(name, text))).collect()
+}
+
+#[test]
+fn the_object_of_a_session_says_the_same_as_its_line_of_pairs() {
+    for session in sessions() {
+        let text = shown(&session, LogFormat::Json);
+        assert!(!text.contains(char::is_control) && text.is_ascii(), "{text}");
+        let object: Map<String, Json> = serde_json::from_str(&text).unwrap();
+        assert_eq!(object, object_of(&shown(&session, LogFormat::Text)));
+        for name in object.keys() {
+            assert_eq!(text.matches(&format!("\"{name}\":")).count(), 1, "{name} in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_user_of_identd_cannot_be_mistaken_for_another_result() {
+    let user = |text: &[u8]| IdentResult::User(text.into());
+    for (result, text, json) in [
+        (user(b" bob"), "\"bob\"", "\"bob\""),
+        (user(b"ident-missing"), "\"ident-missing\"", "\"ident-missing\""),
+        (user(b"no user: x"), "\"no\\x20user:\\x20x\"", "\"no\\\\x20user:\\\\x20x\""),
+        (
+            user(b"a\" reply=90\x1b"),
+            "\"a\\x22\\x20reply=90\\x1b\"",
+            "\"a\\\\x22\\\\x20reply=90\\\\x1b\"",
+        ),
+        (
+            IdentResult::Error(b"NO-USER x\xff".as_slice().into()),
+            "ident-error:NO-USER\\x20x\\xff",
+            "\"no user: ident-error:NO-USER\\\\x20x\\\\xff\"",
+        ),
+        (IdentResult::Missing, "ident-missing", "\"no user: ident-missing\""),
+    ] {
+        assert_eq!(Value::Ident(&result).to_string(), text);
+        assert_eq!(serde_json::to_string(&Value::Ident(&result)).unwrap(), json);
+    }
+}
+
+#[test]
+fn a_name_that_is_an_ipv6_address_is_shown_in_brackets() {
+    for (name, shown) in [
+        (b"::1".as_slice(), "[::1]"),
+        (b"2001:DB8::1", "[2001:DB8::1]"),
+        (b"::ffff:127.0.0.1", "[::ffff:127.0.0.1]"),
+        (b"127.0.0.1", "127.0.0.1"),
+        (b"www.example.com", "www.example.com"),
+        (b"[::1]", "[::1]"),
+        (b"fe80::1%lo", "fe80::1%lo"),
+        (b"::1\n", "::1\\x0a"),
+        (b"::\xff", "::\\xff"),
+        (b"", ""),
+    ] {
+        assert_eq!(ShownName(name).to_string(), shown);
+    }
+}
+
+#[test]
+fn a_session_without_a_request_has_a_line() {
+    let session = Session::new(17, at(CLIENT).into(), 100);
+    assert_eq!(
+        shown(&session, LogFormat::Text),
+        "id=17 client=192.168.1.4:51234 proto=- user=\"\" command=- target=- address=- rule=- \
+         reply=- state=reading-request up=1 down=2 ms=12"
+    );
+}
+
+/// The error stays with the reason that it belongs to.
+#[test]
+fn an_error_is_shown_with_its_own_reason_only() {
+    let refused = Cause { reason: CloseReason::TargetRefused, error: error(libc::ECONNREFUSED) };
+    let bytes = request(Protocol::Socks4, Command::Connect, address("192.0.2.1"), 80);
+    let stopped = session("permit c *\n", &bytes, |session, _| {
+        session.reject(refused, 101);
+        session.close(CloseReason::Stopped, 102);
+    });
+    assert!(shown(&stopped, LogFormat::Text).contains(" reason=stopped up="));
+    let reset = session("permit c *\n", &bytes, |session, _| {
+        session.handle_connected(0, at("192.0.2.2:4000"), 101);
+        let error = error(libc::ECONNRESET);
+        session.close(Cause { reason: CloseReason::TargetReset, error }, 102);
+    });
+    assert!(shown(&reset, LogFormat::Text).contains(" reason=target-reset error=ECONNRESET up="));
+}
+
+/// The page for operators describes each field, and no other.
+#[test]
+fn the_documents_list_every_field_in_its_order() {
+    let page = include_str!("../docs/logging.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let fields: Vec<&str> = rows.map(|(name, _)| name).take_while(|name| *name != "time").collect();
+    let mut visited = BTreeSet::new();
+    for session in sessions() {
+        let line = Line { session: &session, up: 1, down: 2, now: 112, format: LogFormat::Text };
+        let mut last = None;
+        let visit = |name, _: Value<'_>| {
+            let place = fields.iter().position(|field| *field == name);
+            assert!(place > last, "docs/logging.md has no row of `{name}` in its place");
+            last = place;
+            visited.insert(name);
+            Ok::<(), fmt::Error>(())
+        };
+        line.fields(visit).unwrap();
+    }
+    assert_eq!(visited, fields.iter().copied().collect());
+}

@@ -1,0 +1,231 @@
+//! How a line of the log is written: as text or as a JSON object, and under systemd's journal with
+//! its priority in front.
+
+use super::clock::{Precision, Utc};
+use crate::settings::LogFormat;
+use log::Level;
+use rustix::fs::fstat;
+use rustix::stdio::stderr;
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+/// The device and inode of the journal's socket, in the environment of a service (systemd.exec(5)).
+const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
+/// The name under which lines about the log itself and about the end of the program are written.
+const PROGRAM: &str = "socku";
+/// The records of these are objects themselves when the format is JSON.
+const OBJECT_TARGETS: [&str; 2] = ["access", "dump"];
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// The journal reads standard error: a line begins with its priority (sd-daemon(3)), and a text
+    /// leaves out time and level, which the journal keeps itself.
+    pub is_journal: bool,
+}
+
+impl Style {
+    /// The style for standard error as it is.
+    pub fn of_stderr(format: LogFormat) -> Style {
+        let stream = std::env::var(JOURNAL_STREAM).unwrap_or_default();
+        let stat = fstat(stderr());
+        let is_journal = stat.is_ok_and(|stat| is_stream(&stream, stat.st_dev, stat.st_ino));
+        Style { format, is_journal }
+    }
+
+    /// Writes the line of a record, in one call of `out` at most for each part of it.
+    pub fn write(
+        self,
+        out: &mut impl Write,
+        now: SystemTime,
+        level: Level,
+        target: &str,
+        text: &str,
+    ) -> io::Result<()> {
+        self.write_priority(out, level)?;
+        match self.format {
+            LogFormat::Json => return write_object(out, now, level, target, text),
+            LogFormat::Text if self.is_journal => write!(out, "[{target}] ")?,
+            LogFormat::Text => {
+                write!(out, "[{} {level:<5} {target}] ", Utc(now, Precision::Second))?
+            }
+        }
+        write_line(out, text)
+    }
+
+    /// A line about the log itself or the program's end: as text it begins with `socku:`.
+    pub fn own_line(self, now: SystemTime, level: Level, text: &str) -> Vec<u8> {
+        let mut line = Vec::new();
+        // Nothing can fail that writes to memory.
+        let _ = match self.format {
+            LogFormat::Json => self.write(&mut line, now, level, PROGRAM, text),
+            LogFormat::Text => self
+                .write_priority(&mut line, level)
+                .and_then(|()| write!(line, "{PROGRAM}: "))
+                .and_then(|()| write_line(&mut line, text)),
+        };
+        line
+    }
+
+    fn write_priority(self, out: &mut impl Write, level: Level) -> io::Result<()> {
+        if !self.is_journal {
+            return Ok(());
+        }
+        let priority = match level {
+            Level::Error => 3,
+            Level::Warn => 4,
+            Level::Info => 6,
+            Level::Debug | Level::Trace => 7,
+        };
+        write!(out, "<{priority}>")
+    }
+}
+
+/// Whether `JOURNAL_STREAM` names this file, as `DEVICE:INODE`.
+fn is_stream(stream: &str, device: u64, inode: u64) -> bool {
+    let numbers = stream.split_once(':').map(|(device, inode)| (device.parse(), inode.parse()));
+    numbers == Some((Ok(device), Ok(inode)))
+}
+
+/// The rest of a line of text. It stays one line, whatever a file of the settings is called.
+fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
+    if text.contains(char::is_control) {
+        return writeln!(out, "{}", text.replace(char::is_control, "?"));
+    }
+    writeln!(out, "{text}")
+}
+
+/// A whole object: of a session with its fields as members, else with the text as `message`.
+fn write_object(
+    out: &mut impl Write,
+    now: SystemTime,
+    level: Level,
+    target: &str,
+    text: &str,
+) -> io::Result<()> {
+    let time = Utc(now, Precision::Millisecond);
+    write!(out, "{{\"time\":\"{time}\",\"level\":\"{level}\",\"logger\":")?;
+    serde_json::to_writer(&mut *out, target)?;
+    match text.strip_prefix('{').filter(|_| OBJECT_TARGETS.contains(&target)) {
+        Some(members) => writeln!(out, ",{members}"),
+        None => {
+            out.write_all(b",\"message\":")?;
+            serde_json::to_writer(&mut *out, text)?;
+            writeln!(out, "}}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::time::Duration;
+
+    const STYLES: [Style; 4] = [
+        Style { format: LogFormat::Text, is_journal: false },
+        Style { format: LogFormat::Text, is_journal: true },
+        Style { format: LogFormat::Json, is_journal: false },
+        Style { format: LogFormat::Json, is_journal: true },
+    ];
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(1_796_025_600_007)
+    }
+
+    fn written(style: Style, level: Level, target: &str, text: &str) -> String {
+        let mut line = Vec::new();
+        style.write(&mut line, now(), level, target, text).unwrap();
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_one_line_in_each_style() {
+        let line = |style| written(style, Level::Info, "access", "id=1 client=192.0.2.1:1");
+        assert_eq!(
+            line(STYLES[0]),
+            "[2026-11-30T08:00:00Z INFO  access] id=1 client=192.0.2.1:1\n"
+        );
+        assert_eq!(line(STYLES[1]), "<6>[access] id=1 client=192.0.2.1:1\n");
+        let object = |style| written(style, Level::Warn, "access", r#"{"id":1}"#);
+        let expected = concat!(
+            r#"{"time":"2026-11-30T08:00:00.007Z","level":"WARN","logger":"access","id":1}"#,
+            "\n"
+        );
+        assert_eq!(object(STYLES[2]), expected);
+        assert_eq!(object(STYLES[3]), format!("<4>{expected}"));
+    }
+
+    #[test]
+    fn a_text_becomes_the_message_of_an_object_whatever_is_in_it() {
+        for (target, text) in [
+            ("socku::server", "watching \"a\\b\"\n\r\t\0\u{7f}\u{85}\u{2028}\u{fffd}"),
+            ("socku::server", "{\"id\":1}"),
+            ("dump", "sessions=1 opened=2"),
+            ("x\"y", ""),
+        ] {
+            let line = written(STYLES[2], Level::Error, target, text);
+            assert_eq!(line.matches('\n').count(), 1, "{line}");
+            let time = "2026-11-30T08:00:00.007Z";
+            let expected =
+                json!({"time": time, "level": "ERROR", "logger": target, "message": text});
+            assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_text_with_a_line_end_stays_one_line() {
+        for style in &STYLES[..2] {
+            let line = written(*style, Level::Info, "t", "a\nb\u{85}\x1b[0m");
+            assert!(line.ends_with("] a?b??[0m\n") || line.ends_with("] a?b?[0m\n"), "{line:?}");
+            assert_eq!(line.matches(char::is_control).count(), 1);
+        }
+    }
+
+    #[test]
+    fn each_level_has_a_priority_of_syslog() {
+        for (level, priority) in [
+            (Level::Error, "<3>"),
+            (Level::Warn, "<4>"),
+            (Level::Info, "<6>"),
+            (Level::Debug, "<7>"),
+            (Level::Trace, "<7>"),
+        ] {
+            for style in [STYLES[1], STYLES[3]] {
+                assert!(written(style, level, "t", "x").starts_with(priority));
+                assert!(style.own_line(now(), level, "x").starts_with(priority.as_bytes()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_about_the_log_itself_begins_with_the_name_of_the_program() {
+        let line = |style: Style| {
+            String::from_utf8(style.own_line(now(), Level::Warn, "dropped 3 log lines")).unwrap()
+        };
+        assert_eq!(line(STYLES[0]), "socku: dropped 3 log lines\n");
+        assert_eq!(line(STYLES[1]), "<4>socku: dropped 3 log lines\n");
+        let object: Value = serde_json::from_str(&line(STYLES[2])).unwrap();
+        assert_eq!((&object["logger"], &object["level"]), (&json!("socku"), &json!("WARN")));
+        assert_eq!(object["message"], "dropped 3 log lines");
+    }
+
+    #[test]
+    fn only_the_stream_that_systemd_names_is_the_journal() {
+        for (stream, is_journal) in [
+            ("9:1234", true),
+            ("9:1235", false),
+            ("8:1234", false),
+            ("9:", false),
+            ("", false),
+            ("9", false),
+            ("9:1234:", false),
+            ("x:1234", false),
+            ("99999999999999999999:1234", false),
+        ] {
+            assert_eq!(is_stream(stream, 9, 1234), is_journal, "{stream:?}");
+        }
+    }
+}
