@@ -34,7 +34,7 @@ class Proxy(Process):
         rule_file.write_text(rules)
         super().__init__([*before, program, "-l", "127.0.0.1:0", "-c", rule_file,
                           "--nameserver", nameserver, *flags], {"RUST_LOG": "info"})
-        self.address = self.wait_line(r"listening on (\S+)").group(1)
+        self.address = self.wait_line(r"listening on ([^\s\"]+)").group(1)
         self.port = int(self.address.rpartition(":")[2])
         self._told = 0
 
