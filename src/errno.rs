@@ -1,7 +1,7 @@
 //! The number of an error of the system, and its name in the log.
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::num::NonZeroU16;
 
 /// The number of an error of the system (errno). Two bytes, since connections keep one.
@@ -9,9 +9,11 @@ use std::num::NonZeroU16;
 pub struct ErrorCode(NonZeroU16);
 
 impl ErrorCode {
-    /// The number of an error; `None` if it is no error of the system, but of a library.
+    /// The number of an error; `None` if it is no error of the system, but of a library. That no
+    /// port of a range is free counts as the error that each of them has.
     pub fn of(error: &io::Error) -> Option<ErrorCode> {
-        let code = u16::try_from(error.raw_os_error()?).ok()?;
+        let in_use = || (error.kind() == ErrorKind::AddrInUse).then_some(libc::EADDRINUSE);
+        let code = u16::try_from(error.raw_os_error().or_else(in_use)?).ok()?;
         NonZeroU16::new(code).map(ErrorCode)
     }
 }
@@ -49,7 +51,6 @@ impl fmt::Display for ErrorCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::ErrorKind;
 
     #[test]
     fn an_error_of_the_system_has_the_name_that_its_manual_gives_it() {
@@ -65,6 +66,8 @@ mod tests {
             let error = ErrorCode::of(&io::Error::from_raw_os_error(code)).unwrap();
             assert_eq!(error.to_string(), shown);
         }
+        let in_use = io::Error::new(ErrorKind::AddrInUse, "no port is free");
+        assert_eq!(ErrorCode::of(&in_use).unwrap().to_string(), "EADDRINUSE");
     }
 
     #[test]

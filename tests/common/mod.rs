@@ -99,12 +99,25 @@ impl Proxy {
     }
 
     /// Runs this command, which must start the program with `rule_file`.
-    pub fn spawn(mut command: Command, rule_file: PathBuf) -> Proxy {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    pub fn spawn(command: Command, rule_file: PathBuf) -> Proxy {
+        let (reader, stderr) = std::io::pipe().unwrap();
+        Proxy::spawn_with(command, rule_file, stderr, reader)
+    }
+
+    /// The same with this standard error, and the end that it is read from.
+    pub fn spawn_with(
+        mut command: Command,
+        rule_file: PathBuf,
+        stderr: impl Into<Stdio>,
+        reader: impl Read + Send + 'static,
+    ) -> Proxy {
+        let child = command.stderr(stderr).spawn().unwrap();
+        // It has the writing end, which would keep the log from ending.
+        drop(command);
         let log = Arc::new(Log::default());
-        let (stderr, shared) = (child.stderr.take().unwrap(), log.clone());
+        let shared = log.clone();
         thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            for line in BufReader::new(reader).lines().map_while(Result::ok) {
                 shared.lines.lock().unwrap().push(line);
                 shared.grown.notify_all();
             }
@@ -112,7 +125,8 @@ impl Proxy {
         let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
         let mut proxy = Proxy { child, address, rule_file, log, descriptors_at_start: (0, 0) };
         let line = proxy.wait_log("listening on ");
-        proxy.address = line.rsplit(' ').next().unwrap().parse().unwrap();
+        // In JSON the text ends with the object.
+        proxy.address = line.rsplit(' ').next().unwrap().trim_end_matches("\"}").parse().unwrap();
         proxy.descriptors_at_start = proxy.descriptors_by_kind();
         proxy
     }
