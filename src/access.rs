@@ -26,6 +26,7 @@ impl Display for Line<'_> {
         let (session, request) = (self.session, self.session.request());
         let user = Escaped(request.user());
         write!(f, "id={} client={} ", session.id, session.client)?;
+        session.balancer().map_or(Ok(()), |balancer| write!(f, "via={} ", balancer.address))?;
         write!(f, "proto={} user=\"{user}\"", OrDash(request.protocol))?;
         if let Some(result) = session.identity() {
             write!(f, " ident={}", ShownIdent(result))?;

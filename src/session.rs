@@ -1,6 +1,8 @@
 //! A session as a pure state machine: `handle_*` takes what happened and returns what to do.
 //!
 //! ```text
+//!     [ReadingProxyHeader] --> ReadingRequest (as follows)
+//!
 //!     ReadingRequest --> [Resolving] --> [Identifying] --> Connecting ----> Relaying
 //!               \                                    \----> AwaitingBind --/   |
 //!                \                                              |              v
@@ -25,6 +27,7 @@ mod state;
 
 pub use action::{Action, ListenFor};
 pub use attempts::{ATTEMPTS_MAX, REPLACE_INTERVALS};
+pub use details::Balancer;
 pub use env::{Env, Surroundings};
 pub use request::RequestRecord;
 pub use state::State;
@@ -51,7 +54,7 @@ use std::num::NonZeroU32;
 pub struct Session {
     /// Counted from 1; appears in every log line of the session.
     pub id: u64,
-    /// The client's address.
+    /// The client's address; that of its load balancer until the header has told the client's.
     pub client: IpPort,
     /// When it was accepted.
     pub started: Millis,
@@ -93,6 +96,11 @@ impl Session {
         Session { state, ..Session::new(id, client, started) }
     }
 
+    /// A session that is waiting for the header of a load balancer.
+    pub fn behind_balancer(id: u64, balancer: IpPort, started: Millis) -> Session {
+        Session { state: State::ReadingProxyHeader, ..Session::new(id, balancer, started) }
+    }
+
     /// The current state.
     pub fn state(&self) -> &State {
         &self.state
@@ -118,6 +126,11 @@ impl Session {
         self.details.as_ref()?.identity.as_ref()
     }
 
+    /// The load balancer that passed the client's connection on, once its header has told so.
+    pub fn balancer(&self) -> Option<Balancer> {
+        self.details.as_ref()?.balancer
+    }
+
     /// Line of the rule that decided.
     pub fn rule(&self) -> Option<u32> {
         self.rule.map(NonZeroU32::get)
@@ -139,7 +152,9 @@ impl Session {
     pub fn deadline(&self, durations: &Durations) -> Option<Millis> {
         let after = |ms: Millis| self.since.saturating_add(ms);
         match &self.state {
-            State::ReadingRequest { is_welcome: true, .. } => Some(after(durations.request_ms)),
+            State::ReadingProxyHeader | State::ReadingRequest { is_welcome: true, .. } => {
+                Some(after(durations.request_ms))
+            }
             State::ReadingRequest { is_welcome: false, .. } => Some(after(durations.linger_ms)),
             State::Resolving { queries_ident: true, .. } => {
                 Some(after(durations.resolve_ms.min(durations.ident_ms)))
@@ -160,6 +175,8 @@ impl Session {
     pub fn handle_deadline(&mut self, durations: &Durations, env: &Env<'_>) -> Action {
         let is_over = |ms: Millis| self.since.saturating_add(ms) <= env.now;
         match &self.state {
+            // It is not known to be a SOCKS client.
+            State::ReadingProxyHeader => self.close(CloseReason::RequestTimeout, env.now),
             State::ReadingRequest { is_welcome: true, .. } => {
                 self.reject(CloseReason::RequestTimeout, env.now)
             }
