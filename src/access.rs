@@ -63,6 +63,9 @@ impl Line<'_> {
         let (session, request) = (self.session, self.session.request());
         visit("id", Value::Number(session.id))?;
         visit("client", Value::Word(&session.client))?;
+        if let Some(balancer) = session.balancer() {
+            visit("via", Value::Word(&balancer.address))?;
+        }
         visit("proto", Value::word(&request.protocol))?;
         visit("user", Value::Bytes(request.user()))?;
         if let Some(result) = session.identity() {

@@ -9,7 +9,7 @@ use crate::settings::LogFormat;
 use crate::time::Millis;
 use std::error;
 use std::fmt::{self, Display};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -50,6 +50,10 @@ pub struct Config {
     pub half_close_timeout_ms: Millis,
     /// After the first TERM or INT.
     pub drain_timeout_ms: Millis,
+    /// The load balancers, as networks, whose connections begin with a PROXY header.
+    pub proxy_protocol: Vec<(IpAddr, u32)>,
+    /// Other processes may listen on the same addresses.
+    pub reuse_port: bool,
     /// Size of one relay buffer.
     pub buffer_bytes: usize,
     /// Sustained flows go through pipes.
@@ -68,6 +72,7 @@ const BUFFER_BYTES: RangeInclusive<usize> = 1024..=16 << 20;
 const SESSIONS: RangeInclusive<usize> = 1..=1 << 20;
 const SESSIONS_PER_SOURCE: RangeInclusive<u32> = 1..=1 << 20;
 const PORTS: &str = "LOW-HIGH, ports from 1 to 65535, for example 40000-40099";
+const NETWORK: &str = "an address or a network, for example 10.0.0.1, 10.0.0.0/8 or 2001:db8::/32";
 
 /// A setting that has a value it cannot have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +121,8 @@ impl Default for Config {
             idle_timeout_ms: Some(7_200_000),
             half_close_timeout_ms: 300_000,
             drain_timeout_ms: 30_000,
+            proxy_protocol: Vec::new(),
+            reuse_port: false,
             buffer_bytes: 65536,
             splice: true,
             log_format: LogFormat::Text,
@@ -136,6 +143,13 @@ impl Config {
         {
             let found = format!("{}-{}", ports.start(), ports.end());
             return Err(SettingError::new("bind-ports", found, PORTS));
+        }
+        for &(address, bits) in &self.proxy_protocol {
+            let width = if address.is_ipv6() { Ipv6Addr::BITS } else { Ipv4Addr::BITS };
+            if bits > width {
+                let found = format!("{address}/{bits}");
+                return Err(SettingError::new("proxy-protocol", found, NETWORK));
+            }
         }
         let timeouts = [
             ("request-timeout", Some(self.request_timeout_ms), 1),
@@ -187,10 +201,14 @@ mod tests {
     fn values_given_as_such_have_the_same_limits() {
         assert_eq!(Config::default().check(), Ok(()));
         type Change = fn(&mut Config);
-        let changes: [(Change, &str); 8] = [
+        let changes: [(Change, &str); 9] = [
             (|c| c.max_sessions = Some(0), "--max-sessions \"0\": expected a number from 1"),
             (|c| c.max_per_source = Some(0), "--max-per-source \"0\": expected a number from 1"),
             (|c| c.buffer_bytes = 1023, "--buffer-size \"1023\": expected bytes from 1024"),
+            (
+                |c| c.proxy_protocol = vec![(Ipv4Addr::LOCALHOST.into(), 33)],
+                "--proxy-protocol \"127.0.0.1/33\": expected an address or a network",
+            ),
             (|c| c.bind_ports = Some(0..=8), "--bind-ports \"0-8\": expected LOW-HIGH"),
             (|c| c.bind_ports = Some(RangeInclusive::new(9, 8)), "--bind-ports \"9-8\""),
             (|c| c.idle_timeout_ms = Some(0), "--idle-timeout \"0\": expected milliseconds from 1"),

@@ -54,6 +54,8 @@ pub struct Connection<N: Net> {
     has_more: bool,
     /// A BIND for any peer that has to know its client's other connection.
     needs_primary: bool,
+    /// The client that a load balancer named has to be counted before it is served.
+    needs_admission: bool,
 }
 
 impl<N: Net> Connection<N> {
@@ -74,6 +76,7 @@ impl<N: Net> Connection<N> {
             is_queued: false,
             has_more: false,
             needs_primary: false,
+            needs_admission: false,
         }
     }
 
@@ -150,6 +153,23 @@ impl<N: Net> Connection<N> {
         };
     }
 
+    /// Whether the client that a load balancer named has to be admitted: by [`Connection::run`],
+    /// [`Connection::reject_unwelcome`] or [`Connection::shed`]. Clears the flag.
+    pub fn take_needs_admission(&mut self) -> bool {
+        take(&mut self.needs_admission)
+    }
+
+    /// Rejects a client that has too many sessions, in its own protocol.
+    pub fn reject_unwelcome(&mut self, cx: &mut Context<N>) {
+        self.session.handle_unwelcome(cx.now);
+        self.run(cx);
+    }
+
+    /// Ends the session of a client that has far too many.
+    pub fn shed(&mut self, now: Millis) {
+        self.session.close(CloseReason::TooManyFromSource, now);
+    }
+
     pub fn run(&mut self, cx: &mut Context<N>) {
         self.follow(Action::Wait, cx);
     }
@@ -181,13 +201,18 @@ impl<N: Net> Connection<N> {
             }
             Action::Listen(listen_for) => self.listen(listen_for, cx),
             Action::Send(answer) => self.send(answer, cx),
+            Action::Admit => {
+                self.needs_admission = true;
+                Action::Wait
+            }
         }
     }
 
     /// Checks the sockets; returns the session's next action.
     fn step(&mut self, cx: &mut Context<N>) -> Action {
         match self.session.state() {
-            State::ReadingRequest { .. } => self.read_messages(cx),
+            _ if self.needs_admission => Action::Wait,
+            State::ReadingProxyHeader | State::ReadingRequest { .. } => self.read_messages(cx),
             State::Relaying => self.step_target(cx),
             State::Rejecting(_) => self.deliver_rejection(cx),
             State::Closed(_) => Action::Wait,
@@ -265,6 +290,10 @@ impl<N: Net> Connection<N> {
             relay.up.consume(&mut cx.pool, taken);
             if action != Action::Wait || session.state().closed().is_some() {
                 return action;
+            }
+            if taken > 0 {
+                // A header: the request may have come with it.
+                continue;
             }
             relay.down.flush(&mut cx.net, client, &mut cx.pool);
             if !client.readable {
@@ -365,7 +394,7 @@ impl<N: Net> Connection<N> {
 
     fn query_ident(&mut self, cx: &mut Context<N>) -> Action {
         let token = self.target_token();
-        let error = match IdentQuery::start(&self.client.stream, self.session.client, token, cx) {
+        let error = match IdentQuery::start(&self.client.stream, &self.session, token, cx) {
             Ok(query) => {
                 self.set_target(TargetSide::Identd(Box::new(query)), cx);
                 return Action::Wait;

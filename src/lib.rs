@@ -64,6 +64,8 @@ mod pool;
 #[cfg(feature = "server")]
 mod privileges;
 #[cfg(feature = "server")]
+mod proxy_header;
+#[cfg(feature = "server")]
 mod reactor;
 #[cfg(feature = "server")]
 mod reason;

@@ -39,6 +39,8 @@ const DEADLINES_PER_TURN: usize = 64;
 const ANSWERS_PER_TURN: usize = 64;
 /// Most calls to accept per turn.
 const ACCEPTS_PER_TURN: usize = 64;
+/// Most calls to accept before the listeners are closed: more than wait at one of them.
+const QUEUED_MAX: usize = 8192;
 
 /// The loop over one [`Net`].
 pub struct Reactor<N: Net> {
@@ -76,7 +78,7 @@ impl<N: Net> Reactor<N> {
 
     /// Listens for clients; returns the address, with the port that the kernel chose.
     pub fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr> {
-        self.cx.listeners.listen(&mut self.cx.net, at)
+        self.cx.listeners.listen(&mut self.cx.net, at, self.cx.settings.reuse_port)
     }
 
     /// Runs one turn, which waits for events no longer than until `wake_at`, a time of the embedder.
@@ -147,6 +149,18 @@ impl<N: Net> Reactor<N> {
             |connection: &&mut Connection<N>| connection.session().state().closed().is_none();
         let Some(mut connection) = self.connections.get_mut(slot).filter(open) else { return };
         act(connection, &mut self.cx);
+        if connection.take_needs_admission() {
+            let client = connection.session().client.ip;
+            match self.sources.admission(client) {
+                Admission::Serve => connection.run(&mut self.cx),
+                Admission::Reject => connection.reject_unwelcome(&mut self.cx),
+                Admission::Shed => {
+                    self.stats.shed += 1;
+                    connection.shed(self.cx.now);
+                }
+            }
+            self.sources.add(client);
+        }
         if connection.take_needs_primary() {
             let client = connection.session().client.ip;
             let primary = primary_addr(&self.connections, client, &self.cx.net);
@@ -190,7 +204,9 @@ impl<N: Net> Reactor<N> {
             let connection = self.connections.remove(slot as usize);
             self.timers.clear(slot as usize);
             let (session, (up, down)) = (connection.session(), connection.delivered());
-            self.sources.remove(session.client.ip);
+            if self.is_counted(session) {
+                self.sources.remove(session.client.ip);
+            }
             self.cx.shortage.remove_session();
             if let Some(reason) = session.state().closed() {
                 self.stats.count_closed(reason, up, down);
@@ -201,6 +217,12 @@ impl<N: Net> Reactor<N> {
             self.cx.listeners.retry_now(self.cx.now);
         }
         self.cx.spare.refill(&mut self.cx.net);
+    }
+
+    /// Whether a session counts among those of its client's address. One that a load balancer has
+    /// for itself does not, nor one whose header has not come.
+    fn is_counted(&self, session: &Session) -> bool {
+        session.balancer().is_some() || !self.cx.settings.is_balancer(session.client.ip)
     }
 
     /// When to call accept, if connections may be waiting and there is room for a session.
@@ -223,9 +245,25 @@ impl<N: Net> Reactor<N> {
         }
     }
 
+    /// Accepts the clients that wait already, as far as there is room. Whatever comes meanwhile, it
+    /// ends.
+    fn accept_queued(&mut self) {
+        self.cx.listeners.set_all_ready();
+        for _ in 0..QUEUED_MAX / ACCEPTS_PER_TURN {
+            self.accept();
+            if self.accept_at().is_none_or(|at| at > self.cx.now) {
+                return;
+            }
+        }
+    }
+
     /// Creates the connection of an accepted client.
     fn admit(&mut self, Accepted { mut stream, client, reserve }: Accepted<N>) {
-        let admission = self.sources.admission(client.ip());
+        let is_balancer = self.cx.settings.is_balancer(client.ip());
+        let admission = match is_balancer {
+            true => Admission::Serve,
+            false => self.sources.admission(client.ip()),
+        };
         if admission == Admission::Shed {
             self.stats.shed += 1;
             return self.cx.net.abort(stream);
@@ -237,10 +275,13 @@ impl<N: Net> Reactor<N> {
             return self.reject_unregistered(stream);
         }
         self.stats.opened += 1;
-        self.sources.add(client.ip());
+        if !is_balancer {
+            self.sources.add(client.ip());
+        }
         self.cx.shortage.add_session();
         let session = match admission {
             Admission::Reject => Session::unwelcome,
+            _ if is_balancer => Session::behind_balancer,
             _ => Session::new,
         };
         let session = session(self.stats.opened, client.into(), self.cx.now);
@@ -356,7 +397,17 @@ impl<N: Net> Reactor<N> {
     }
 
     /// Stops accepting. Sessions have until the drain time-out, see [`Reactor::is_drain_over`].
+    ///
+    /// Clients that are connected already and wait in a listener's queue are accepted before: it is
+    /// closed, and the system would reset them.
     pub fn drain(&mut self) {
+        if !self.is_draining() {
+            self.accept_queued();
+        }
+        self.end_accepting();
+    }
+
+    fn end_accepting(&mut self) {
         self.cx.listeners.close();
         let until = self.cx.now.saturating_add(self.cx.settings.drain_timeout_ms);
         self.drain_until.get_or_insert(until);
@@ -379,7 +430,7 @@ impl<N: Net> Reactor<N> {
 
     /// Ends every session now.
     pub fn stop(&mut self) {
-        self.drain();
+        self.end_accepting();
         let slots: Vec<usize> = self.connections.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             self.with(slot, |connection, cx| connection.stop(cx.now));

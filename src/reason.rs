@@ -50,6 +50,8 @@ reasons! {
     HalfCloseTimeout = "half-close-timeout",
     /// The first byte is not 4 or 5 (no reply), or a later SOCKS5 message has a wrong version.
     BadVersion = "bad-version",
+    /// A load balancer of --proxy-protocol sent no PROXY header, or a wrong one (no reply).
+    BadProxyHeader = "bad-proxy-header",
     /// The command is neither CONNECT nor BIND.
     BadCommand = "bad-command",
     /// SOCKS5: the address is of no known type.
@@ -138,8 +140,8 @@ impl CloseReason {
             BadAddressType => Status::AddressTypeNotSupported,
             // No reply says more, or none is sent.
             Done | ClientReset | TargetReset | ClientLost | TargetLost | ClientLeft
-            | RequestTimeout | IdleTimeout | HalfCloseTimeout | BadVersion | NoMethod
-            | BadPassword | TooManyLogins | UserTooLong | ConnectFailed | BindFailed
+            | RequestTimeout | IdleTimeout | HalfCloseTimeout | BadVersion | BadProxyHeader
+            | NoMethod | BadPassword | TooManyLogins | UserTooLong | ConnectFailed | BindFailed
             | NoResources | Stopped => Status::Failed,
         }
     }

@@ -46,6 +46,7 @@ use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
 use crate::reactor::{Dump, Reactor};
 use crate::reload::{self, Loaded, Reload, Source};
+use crate::rules::AddressPattern;
 use crate::settings::{Durations, SESSION_BYTES_MAX, Settings};
 use crate::signals::{Control, Signals};
 use crate::time::Millis;
@@ -172,6 +173,7 @@ impl Server {
         };
         log_limits(max_sessions, max_bytes);
         server.warn_about_rules();
+        warn_about_balancers(config);
         Ok(server)
     }
 
@@ -403,6 +405,15 @@ fn queries_max(descriptors: u64) -> usize {
     QUERIES_MAX.min(descriptors as usize / 16).max(2)
 }
 
+/// Whoever may send a header may claim to be any client.
+fn warn_about_balancers(config: &Config) {
+    for (address, _) in config.proxy_protocol.iter().filter(|(_, bits)| *bits == 0) {
+        warn!(
+            "--proxy-protocol {address}/0: every client may claim any address; name the balancers"
+        );
+    }
+}
+
 fn settings(config: &Config, descriptors: u64) -> Settings {
     // With few descriptors, they are for sessions rather than for pipes.
     let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
@@ -429,6 +440,12 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
         max_sessions: config.max_sessions.map_or(sessions_max, |n| n.min(sessions_max)),
         extra_attempts_max,
         max_per_source: config.max_per_source,
+        balancers: config
+            .proxy_protocol
+            .iter()
+            .map(|&(address, bits)| AddressPattern::network(address, bits))
+            .collect(),
+        reuse_port: config.reuse_port,
         buffer_bytes: config.buffer_bytes,
         buffer_budget_bytes,
         pipes_max,

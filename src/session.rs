@@ -1,6 +1,8 @@
 //! A session as a pure state machine: `handle_*` takes what happened and returns what to do.
 //!
 //! ```text
+//!     [ReadingProxyHeader] --> ReadingRequest (as follows)
+//!
 //!     ReadingRequest --> [Resolving] --> [Identifying] --> Connecting ----> Relaying
 //!               \                                    \----> AwaitingBind --/   |
 //!                \                                              |              v
@@ -26,7 +28,7 @@ mod state;
 
 pub use action::{Action, ListenFor};
 pub use attempts::{ATTEMPTS_MAX, REPLACE_INTERVALS};
-pub use details::Listening;
+pub use details::{Balancer, Listening};
 pub use env::{Env, Surroundings};
 pub use foreign::Foreign;
 pub use request::RequestRecord;
@@ -55,7 +57,7 @@ use std::num::NonZeroU32;
 pub struct Session {
     /// Counted from 1; appears in every log line of the session.
     pub id: u64,
-    /// The client's address.
+    /// The client's address; that of its load balancer until the header has told the client's.
     pub client: IpPort,
     /// When it was accepted.
     pub started: Millis,
@@ -95,6 +97,11 @@ impl Session {
     pub fn unwelcome(id: u64, client: IpPort, started: Millis) -> Session {
         let state = State::ReadingRequest { stage: Stage::First, is_welcome: false };
         Session { state, ..Session::new(id, client, started) }
+    }
+
+    /// A session that is waiting for the header of a load balancer.
+    pub fn behind_balancer(id: u64, balancer: IpPort, started: Millis) -> Session {
+        Session { state: State::ReadingProxyHeader, ..Session::new(id, balancer, started) }
     }
 
     /// The current state.
@@ -137,6 +144,11 @@ impl Session {
         self.details.as_ref()?.foreign.as_ref()
     }
 
+    /// The load balancer that passed the client's connection on, once its header has told so.
+    pub fn balancer(&self) -> Option<Balancer> {
+        self.details.as_ref()?.balancer
+    }
+
     /// Line of the rule that decided.
     pub fn rule(&self) -> Option<u32> {
         self.rule.map(NonZeroU32::get)
@@ -158,7 +170,9 @@ impl Session {
     pub fn deadline(&self, durations: &Durations) -> Option<Millis> {
         let after = |ms: Millis| self.since.saturating_add(ms);
         match &self.state {
-            State::ReadingRequest { is_welcome: true, .. } => Some(after(durations.request_ms)),
+            State::ReadingProxyHeader | State::ReadingRequest { is_welcome: true, .. } => {
+                Some(after(durations.request_ms))
+            }
             State::ReadingRequest { is_welcome: false, .. } => Some(after(durations.linger_ms)),
             State::Resolving { queries_ident: true, .. } => {
                 Some(after(durations.resolve_ms.min(durations.ident_ms)))
@@ -179,6 +193,8 @@ impl Session {
     pub fn handle_deadline(&mut self, durations: &Durations, env: &Env<'_>) -> Action {
         let is_over = |ms: Millis| self.since.saturating_add(ms) <= env.now;
         match &self.state {
+            // It is not known to be a SOCKS client.
+            State::ReadingProxyHeader => self.close(CloseReason::RequestTimeout, env.now),
             State::ReadingRequest { is_welcome: true, .. } => {
                 self.reject(CloseReason::RequestTimeout, env.now)
             }

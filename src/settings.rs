@@ -1,8 +1,10 @@
 //! The settings of the loop, fixed from start to end.
 
 use crate::address::PerFamily;
+use crate::rules::AddressPattern;
 use crate::sizes::{PIPE_BYTES, SMALL_BYTES};
 use crate::time::Millis;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 /// An upper bound of a session without its buffers: its slot and its deadline, twice for a moment
@@ -71,6 +73,10 @@ pub struct Settings {
     pub extra_attempts_max: usize,
     /// Most sessions of one client address.
     pub max_per_source: Option<u32>,
+    /// The load balancers, whose connections begin with a PROXY header.
+    pub balancers: Vec<AddressPattern>,
+    /// Whether other processes may listen on the addresses for clients as well (SO_REUSEPORT).
+    pub reuse_port: bool,
     /// Bytes of one relay buffer.
     pub buffer_bytes: usize,
     /// Most bytes of all relay buffers.
@@ -86,6 +92,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether connections from this address begin with a PROXY header.
+    pub fn is_balancer(&self, address: IpAddr) -> bool {
+        self.balancers.iter().any(|balancers| balancers.contains(address))
+    }
+
     /// The most memory that sessions and their buffers can use, in bytes: of the process, and of
     /// the kernel's pipes. Socket buffers are not included; net.ipv4.tcp_mem limits them.
     pub fn memory_max_bytes(&self) -> (usize, usize) {

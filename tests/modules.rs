@@ -6,9 +6,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules without sockets, clocks and threads: `src/NAME.rs` and all of `src/NAME/`.
-const PURE: [&str; 19] = [
-    "lines", "address", "wire", "name", "rules", "ident", "dns", "session", "reason", "settings",
-    "sizes", "time", "timer", "stats", "access", "escape", "errno", "users", "logins",
+const PURE: [&str; 20] = [
+    "lines",
+    "address",
+    "wire",
+    "name",
+    "rules",
+    "ident",
+    "dns",
+    "session",
+    "reason",
+    "settings",
+    "sizes",
+    "time",
+    "timer",
+    "stats",
+    "access",
+    "escape",
+    "errno",
+    "users",
+    "logins",
+    "proxy_header",
 ];
 /// Names that only the other modules may use.
 const IMPURE: [&str; 14] = [

@@ -1,9 +1,10 @@
 //! The command line.
 
-use super::{BUFFER_BYTES, Config, PORTS, SECONDS_MAX, SESSIONS, SESSIONS_PER_SOURCE};
+use super::{BUFFER_BYTES, Config, NETWORK, PORTS, SECONDS_MAX, SESSIONS, SESSIONS_PER_SOURCE};
 use super::{SettingError, numbers};
 use crate::address::PerFamily;
 use crate::dns;
+use crate::rules;
 use crate::settings::LogFormat;
 use crate::time::Millis;
 use getopts::{Fail, Matches, Options, ParsingStyle};
@@ -121,6 +122,13 @@ fn options() -> Options {
         "FILE",
     );
     o.optopt("", "log-format", "form of the access lines [text]", "text|json");
+    o.optflag("", "reuse-port", "several processes on one address");
+    o.optmulti(
+        "",
+        "proxy-protocol",
+        "expect a PROXY header from these load balancers; may be given several times",
+        "CIDR",
+    );
     o.optflag("V", "version", "print the version");
     o.optflag("h", "help", "print this help");
     o
@@ -172,6 +180,8 @@ fn read(matches: &Matches) -> Result<Config, SettingError> {
         idle_timeout_ms: Some(idle_ms).filter(|&ms| ms > 0),
         half_close_timeout_ms: seconds("half-close-timeout", default.half_close_timeout_ms, 1)?,
         drain_timeout_ms: seconds("drain-timeout", default.drain_timeout_ms, 0)?,
+        proxy_protocol: networks(matches, "proxy-protocol")?,
+        reuse_port: matches.opt_present("reuse-port"),
         buffer_bytes: number(matches, "buffer-size", &BUFFER_BYTES, "bytes")?
             .unwrap_or(default.buffer_bytes),
         splice: splice(matches)?,
@@ -218,6 +228,14 @@ fn addresses(matches: &Matches, flag: &'static str) -> Result<PerFamily, Setting
         }
     }
     Ok(addresses)
+}
+
+fn networks(matches: &Matches, flag: &'static str) -> Result<Vec<(IpAddr, u32)>, SettingError> {
+    let read = |text: String| {
+        let network = rules::parse::parse_addresses(&text).ok().and_then(|read| read.as_network());
+        network.ok_or_else(|| SettingError::new(flag, text, NETWORK))
+    };
+    matches.opt_strs(flag).into_iter().map(read).collect()
 }
 
 fn nameservers(matches: &Matches) -> Result<Vec<SocketAddr>, SettingError> {
@@ -320,6 +338,11 @@ mod tests {
             "x.users",
             "--log-format",
             "json",
+            "--reuse-port",
+            "--proxy-protocol",
+            "10.0.0.5",
+            "--proxy-protocol",
+            "2001:db8::/32",
         ]);
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.rule_files(), [PathBuf::from("x.conf")]);
@@ -329,8 +352,10 @@ mod tests {
         assert_eq!(config.bind_ports, Some(40000..=40001));
         assert_eq!((config.max_sessions, config.max_per_source), (Some(7), Some(3)));
         assert_eq!((config.idle_timeout_ms, config.buffer_bytes), (None, 1024));
-        assert!(!config.splice);
         assert_eq!(config.log_format, LogFormat::Json);
+        assert!(!config.splice && config.reuse_port);
+        let balancers = [("10.0.0.5".parse().unwrap(), 32), ("2001:db8::".parse().unwrap(), 32)];
+        assert_eq!(config.proxy_protocol, balancers);
         assert_eq!(config.user.as_deref(), Some("nobody:daemon"));
         assert_eq!(config.users_file, Some(PathBuf::from("x.users")));
     }
@@ -353,6 +378,9 @@ mod tests {
             (&["--buffer-size", "1023"], "--buffer-size", "expected bytes from 1024 to 16777216"),
             (&["--nameserver", "ns.example"], "--nameserver", "expected ADDR[:PORT]"),
             (&["--log-format", "xml"], "--log-format \"xml\"", "expected text or json"),
+            (&["--proxy-protocol", "*"], "--proxy-protocol \"*\"", "expected an address or a net"),
+            (&["--proxy-protocol", "10.0.0.1/8"], "--proxy-protocol", "expected an address or"),
+            (&["--proxy-protocol", "::/129"], "--proxy-protocol", "expected an address or"),
             (&["--splice", "on"], "--splice \"on\"", "expected auto or off"),
             (&["--status", "127.0.0.1:1"], "status", "see --help"),
             (&["-c"], "'c'", "see --help"),

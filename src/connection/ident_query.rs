@@ -1,13 +1,14 @@
 //! A query to a client's identd, on the loop.
 
-use crate::address::IpPort;
 use crate::context::Context;
 use crate::ident::{self, IdentResult, Ports};
 use crate::net::Net;
 use crate::pool::Pool;
 use crate::relay::{Direction, Endpoint};
+use crate::session::{Balancer, Session};
 use crate::token::Token;
 use std::io;
+use std::net::SocketAddr;
 
 /// A connection to an identd, the unsent part of the query and the answer so far.
 pub struct IdentQuery<N: Net> {
@@ -18,21 +19,35 @@ pub struct IdentQuery<N: Net> {
 }
 
 impl<N: Net> IdentQuery<N> {
-    /// Connects to the identd of the client at the other end of `stream`.
+    /// Connects to the identd of the session's client, which is at the other end of `stream` unless
+    /// there is a load balancer.
     pub fn start(
         stream: &N::Stream,
-        client: IpPort,
+        session: &Session,
         token: Token,
         cx: &mut Context<N>,
     ) -> io::Result<IdentQuery<N>> {
+        let client = session.client;
         // RFC 1413: from the same address that the client connected to.
-        let local = cx.net.local_addr(stream)?;
-        let ports = Ports { client: client.port, ours: local.port() };
-        // A link-local client is on the link of its connection.
-        let mut identd = local;
-        identd.set_ip(client.ip);
-        identd.set_port(ident::PORT);
-        let stream = cx.net.connect(identd, Some(local.ip()), token.number())?;
+        let (ours, identd, source) = match session.balancer() {
+            None => {
+                let local = cx.net.local_addr(stream)?;
+                // A link-local client is on the link of its connection.
+                let mut identd = local;
+                identd.set_ip(client.ip);
+                identd.set_port(ident::PORT);
+                (local.port(), identd, Some(local.ip()))
+            }
+            Some(Balancer { destination, .. }) => {
+                // That is the balancer's, unless it is on this host.
+                let is_usable = destination.ip.is_ipv6() == client.ip.is_ipv6()
+                    && cx.net.is_local(destination.ip).unwrap_or(false);
+                let identd = SocketAddr::new(client.ip, ident::PORT);
+                (destination.port, identd, is_usable.then_some(destination.ip))
+            }
+        };
+        let ports = Ports { client: client.port, ours };
+        let stream = cx.net.connect(identd, source, token.number())?;
         let mut query = Direction::default();
         query.push(&mut cx.pool, ports.query().as_bytes());
         let endpoint = Endpoint::connecting(stream, token);

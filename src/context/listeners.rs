@@ -54,13 +54,23 @@ impl<N: Net> Default for Listeners<N> {
 }
 
 impl<N: Net> Listeners<N> {
-    /// Listens; returns the address, with the port that the kernel chose.
-    pub fn listen(&mut self, net: &mut N, at: SocketAddr) -> io::Result<SocketAddr> {
+    /// Listens; returns the address, with the port that the kernel chose. With `reuse_port`, other
+    /// processes may listen there as well.
+    pub fn listen(
+        &mut self,
+        net: &mut N,
+        at: SocketAddr,
+        reuse_port: bool,
+    ) -> io::Result<SocketAddr> {
         let number = self.listeners.len();
         if number == LISTENERS_MAX {
             return Err(io::Error::new(ErrorKind::InvalidInput, "expected at most 32 addresses"));
         }
-        let socket = net.listen(at, BACKLOG, Token::Listener(number).number())?;
+        let token = Token::Listener(number).number();
+        let socket = match reuse_port {
+            true => net.listen_shared(at, BACKLOG, token)?,
+            false => net.listen(at, BACKLOG, token)?,
+        };
         let address = net.listener_addr(&socket)?;
         self.listeners.push(Listener { socket, address, ready: false });
         Ok(address)
@@ -76,6 +86,11 @@ impl<N: Net> Listeners<N> {
         if let Some(listener) = self.listeners.get_mut(number) {
             listener.ready = true;
         }
+    }
+
+    /// Lets each listener be tried, whether or not an event has told of a connection.
+    pub fn set_all_ready(&mut self) {
+        self.listeners.iter_mut().for_each(|listener| listener.ready = true);
     }
 
     /// Whether connections may be waiting.

@@ -54,6 +54,33 @@ impl MioNet {
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
     }
+
+    fn open_listener(
+        &mut self,
+        at: SocketAddr,
+        backlog: i32,
+        token: usize,
+        reuse_port: bool,
+    ) -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
+        socket.set_reuse_address(true)?;
+        if reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        if at.is_ipv6() {
+            // IPv4 has listeners of its own, and no client looks like another.
+            socket.set_only_v6(true)?;
+        }
+        // Accepted connections inherit these options, which saves calls.
+        let _ = socket.set_tcp_nodelay(true);
+        let _ = enable_keepalive(&SockRef::from(&socket));
+        socket.set_out_of_band_inline(true)?;
+        socket.bind(&at.into())?;
+        socket.listen(backlog)?;
+        let mut listener = TcpListener::from_std(socket.into());
+        self.registry().register(&mut listener, Token(token), mio::Interest::READABLE)?;
+        Ok(listener)
+    }
 }
 
 impl Net for MioNet {
@@ -96,21 +123,16 @@ impl Net for MioNet {
     }
 
     fn listen(&mut self, at: SocketAddr, backlog: i32, token: usize) -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
-        socket.set_reuse_address(true)?;
-        if at.is_ipv6() {
-            // IPv4 has listeners of its own, and no client looks like another.
-            socket.set_only_v6(true)?;
-        }
-        // Accepted connections inherit these options, which saves calls.
-        let _ = socket.set_tcp_nodelay(true);
-        let _ = enable_keepalive(&SockRef::from(&socket));
-        socket.set_out_of_band_inline(true)?;
-        socket.bind(&at.into())?;
-        socket.listen(backlog)?;
-        let mut listener = TcpListener::from_std(socket.into());
-        self.registry().register(&mut listener, Token(token), mio::Interest::READABLE)?;
-        Ok(listener)
+        self.open_listener(at, backlog, token, false)
+    }
+
+    fn listen_shared(
+        &mut self,
+        at: SocketAddr,
+        backlog: i32,
+        token: usize,
+    ) -> io::Result<TcpListener> {
+        self.open_listener(at, backlog, token, true)
     }
 
     fn listener_addr(&self, listener: &TcpListener) -> io::Result<SocketAddr> {

@@ -160,7 +160,7 @@ fn parse_target(word: &str) -> Result<TargetPattern, String> {
 }
 
 /// Reads `*`, four octets that may be `*`, an IPv6 address, or a network in CIDR form.
-fn parse_addresses(word: &str) -> Result<AddressPattern, String> {
+pub fn parse_addresses(word: &str) -> Result<AddressPattern, String> {
     if word == "*" {
         return Ok(AddressPattern::ANY);
     }

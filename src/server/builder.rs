@@ -118,6 +118,22 @@ impl Builder {
         self
     }
 
+    /// Lets other processes of this user listen on the same addresses, if they do the same
+    /// (SO_REUSEPORT); the kernel chooses among them for each client. \[false\]
+    pub fn reuse_port(mut self, shared: bool) -> Builder {
+        self.config.reuse_port = shared;
+        self
+    }
+
+    /// Connections from the addresses that have the first `bits` bits of `network` are those of
+    /// load balancers. Each begins with a PROXY header (HAProxy's PROXY protocol, version 1 or 2),
+    /// whose client is the one that rules, limits and log go by. May be called several times. \[a
+    /// header is accepted from nobody\]
+    pub fn proxy_protocol(mut self, network: IpAddr, bits: u32) -> Builder {
+        self.config.proxy_protocol.push((network, bits));
+        self
+    }
+
     /// Time for the whole request to arrive. \[30 s\]
     pub fn request_timeout(mut self, most: Duration) -> Builder {
         self.config.request_timeout_ms = millis(most);

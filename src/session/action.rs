@@ -16,6 +16,8 @@ pub enum Action {
         /// Query the client's identd meanwhile.
         query_ident: bool,
     },
+    /// Count the client that a load balancer has named, and serve it or not.
+    Admit,
     /// Query the client's identd and report.
     QueryIdent,
     /// Connect to this address, in parallel with the attempts under way, and report.

@@ -16,6 +16,8 @@ pub struct Details {
     pub error: Option<ErrorCode>,
     /// The first bytes of a message with a wrong version.
     pub foreign: Option<Foreign>,
+    /// The load balancer that passed the client's connection on, if one did.
+    pub balancer: Option<Balancer>,
 }
 
 /// Where a BIND listens for its peer.
@@ -25,4 +27,13 @@ pub struct Listening {
     pub at: IpPort,
     /// The address and port that the client was told.
     pub advertised: IpPort,
+}
+
+/// The connection of a client whose address a load balancer told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balancer {
+    /// The balancer's end of its connection to the proxy.
+    pub address: IpPort,
+    /// The address that the client connected to.
+    pub destination: IpPort,
 }

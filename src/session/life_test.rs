@@ -19,6 +19,8 @@ struct Life {
     /// Attempts that were started.
     attempts: usize,
     sent: Vec<Answer>,
+    /// Something has happened after the header of a load balancer, or there is none.
+    was_in_session: bool,
 }
 
 const TEXTS: [&str; 6] = [
@@ -30,11 +32,23 @@ const TEXTS: [&str; 6] = [
     "permit cb * user bob auth",
 ];
 
+/// Headers, the last of which is none.
+const HEADERS: [&[u8]; 4] = [
+    b"PROXY UNKNOWN\r\n",
+    b"PROXY TCP4 10.0.0.3 10.0.0.9 50000 1080\r\n",
+    b"PROXY TCP6 2001:db8::3 2001:db8::9 50000 1080\r\n",
+    b"\x04",
+];
+
 impl Life {
-    fn new(text: &str) -> Life {
+    /// A client, perhaps behind a load balancer.
+    fn new(text: &str, is_proxied: bool) -> Life {
         let users = text.contains("auth").then(|| Users::parse(b"bob:secret\n").unwrap());
         Life {
-            session: Session::new(1, CLIENT, 0),
+            session: match is_proxied {
+                true => Session::behind_balancer(1, CLIENT, 0),
+                false => Session::new(1, CLIENT, 0),
+            },
             rules: rules(text),
             users,
             held: Vec::new(),
@@ -43,6 +57,7 @@ impl Life {
             listens: false,
             attempts: 0,
             sent: Vec::new(),
+            was_in_session: !is_proxied,
         }
     }
 
@@ -69,6 +84,15 @@ impl Life {
             }
             2 if which.is_multiple_of(8) && before.is_waiting() => {
                 session.reject(CloseReason::ClientLeft, now)
+            }
+            _ if before == State::ReadingProxyHeader => {
+                let header = HEADERS[usize::from(which) % HEADERS.len()];
+                let (taken, action) = session.handle_bytes(header, &env);
+                assert!(taken == header.len() || action == Action::Wait);
+                if action == Action::Admit && what.is_multiple_of(2) {
+                    session.handle_unwelcome(now);
+                }
+                action
             }
             _ if stage.is_some() => {
                 if self.held.is_empty() {
@@ -118,6 +142,7 @@ impl Life {
     }
 
     fn check(&mut self, before: &State, action: Action) {
+        self.was_in_session |= *before != State::ReadingProxyHeader;
         let state = self.session.state();
         let has_deadline = self.session.deadline(&DURATIONS).is_some();
         assert_eq!(has_deadline, !matches!(state, State::Relaying | State::Closed(_)));
@@ -138,6 +163,10 @@ impl Life {
                 assert_eq!((attempt, target.port()), (self.attempts, self.session.request().port));
                 assert!(target != OWN);
                 self.attempts += 1;
+            }
+            Action::Admit => {
+                assert_eq!(before, &State::ReadingProxyHeader);
+                assert!(self.session.balancer().is_some());
             }
             Action::Listen(_) => assert_eq!(state.to_string(), "awaiting-bind"),
             Action::Send(answer) => self.check_answer(before, answer),
@@ -194,6 +223,7 @@ impl Life {
             state => state.closed().unwrap_or_else(|| panic!("{state} has no end")),
         };
         let silent = matches!(reason, CloseReason::BadVersion | CloseReason::ClientReset);
+        let silent = silent || !self.was_in_session;
         assert!(silent || !self.sent.is_empty(), "closed for {reason} without a reply");
     }
 }
@@ -229,9 +259,10 @@ proptest! {
     #[test]
     fn any_sequence_of_events_gives_each_session_its_replies_and_an_end(
         text in 0..TEXTS.len(),
+        is_proxied in any::<bool>(),
         steps in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..32),
     ) {
-        let mut life = Life::new(TEXTS[text]);
+        let mut life = Life::new(TEXTS[text], is_proxied);
         for (what, which) in steps {
             life.step(what, which);
         }

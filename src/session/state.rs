@@ -9,6 +9,8 @@ use std::fmt;
 /// The state of a session, with the data of that state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
+    /// The header of a load balancer is being read, before anything of its client.
+    ReadingProxyHeader,
     /// The request is being read, or a message before it.
     ReadingRequest {
         /// The message that comes next.
@@ -46,6 +48,7 @@ impl State {
             (Rejecting(from), Closed(to)) => from == to || *to == CloseReason::Stopped,
             (_, Closed(_)) => true,
             (Relaying | Rejecting(_), _) => false,
+            (ReadingProxyHeader, _) => matches!(next, ReadingRequest { .. }),
             (_, Rejecting(_)) => true,
             (ReadingRequest { .. }, ReadingRequest { .. }) => true,
             (ReadingRequest { .. }, Resolving { .. } | Identifying(_)) => true,
@@ -75,6 +78,7 @@ impl State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            State::ReadingProxyHeader => f.write_str("reading-proxy-header"),
             State::ReadingRequest { stage: Stage::First, .. } => f.write_str("reading-request"),
             State::ReadingRequest { stage: Stage::Password, .. } => f.write_str("reading-password"),
             State::ReadingRequest { stage: Stage::Request, .. } => {
