@@ -34,6 +34,9 @@ mod parts {
     pub mod ident {
         pub use crate::ident::{IdentResult, Ports, Strictness, evaluate};
     }
+    pub mod limit {
+        pub use crate::limit::Limit;
+    }
     pub mod limits {
         pub use crate::limits::raise_descriptor_limit;
     }

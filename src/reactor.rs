@@ -6,12 +6,14 @@
 //! happens to a connection goes through [`Reactor::with`].
 
 mod dump;
+mod limits;
 mod sources;
 
 use crate::access::Line;
 use crate::connection::Connection;
 use crate::context::{Accepted, Context};
 use crate::dns::Resolver;
+use crate::limit::Limit;
 use crate::net::{Event, Net};
 use crate::rules::RuleSet;
 use crate::session::{Session, State};
@@ -22,6 +24,7 @@ use crate::timer::Timers;
 use crate::token::{CLIENT, Token};
 use crate::users::Users;
 use crate::wire::{self, Answer, Command, Protocol, Reply, Status};
+use limits::LimitWatch;
 use log::info;
 use slab::Slab;
 use sources::{Admission, Sources};
@@ -51,6 +54,7 @@ pub struct Reactor<N: Net> {
     closed: Vec<u32>,
     sources: Sources,
     stats: Stats,
+    limits: LimitWatch,
     events: Vec<Event>,
     drain_until: Option<Millis>,
     /// The next turn does not wait for events.
@@ -68,6 +72,7 @@ impl<N: Net> Reactor<N> {
             ready: VecDeque::new(),
             closed: Vec::new(),
             stats: Stats::default(),
+            limits: LimitWatch::default(),
             events: Vec::new(),
             drain_until: None,
             skip_wait: false,
@@ -105,6 +110,7 @@ impl<N: Net> Reactor<N> {
             // Some of the new clients wait for a name.
             self.cx.drive_dns();
         }
+        self.limits.collect(&mut self.cx, &mut self.stats);
         Ok(woken)
     }
 
@@ -186,6 +192,9 @@ impl<N: Net> Reactor<N> {
 
     /// Frees the connections whose sessions have ended, with an access line each.
     fn reap(&mut self) {
+        if !self.closed.is_empty() && self.is_full() {
+            self.limits.still_reached(Limit::Sessions, self.cx.now);
+        }
         while let Some(slot) = self.closed.pop() {
             let connection = self.connections.remove(slot as usize);
             self.timers.clear(slot as usize);
@@ -202,10 +211,13 @@ impl<N: Net> Reactor<N> {
         self.cx.spare.refill(&mut self.cx.net);
     }
 
+    fn is_full(&self) -> bool {
+        self.connections.len() >= self.cx.settings.max_sessions
+    }
+
     /// When to call accept, if connections may be waiting and there is room for a session.
     fn accept_at(&self) -> Option<Millis> {
-        let has_room = self.connections.len() < self.cx.settings.max_sessions;
-        let may_accept = has_room && self.cx.listeners.is_ready();
+        let may_accept = !self.is_full() && self.cx.listeners.is_ready();
         may_accept.then(|| self.cx.listeners.retry_at().unwrap_or(self.cx.now))
     }
 
@@ -225,6 +237,9 @@ impl<N: Net> Reactor<N> {
     /// Creates the connection of an accepted client.
     fn admit(&mut self, Accepted { mut stream, client, reserve }: Accepted<N>) {
         let admission = self.sources.admission(client.ip());
+        if admission != Admission::Serve {
+            self.limits.reached(Limit::PerSource, 1, &self.cx, &mut self.stats);
+        }
         if admission == Admission::Shed {
             self.stats.shed += 1;
             return self.cx.net.abort(stream);
@@ -244,6 +259,9 @@ impl<N: Net> Reactor<N> {
         };
         let session = session(self.stats.opened, client.into(), self.cx.now);
         self.connections.insert(Connection::new(slot, session, stream, reserve));
+        if self.is_full() {
+            self.limits.reached(Limit::Sessions, 1, &self.cx, &mut self.stats);
+        }
         // Most clients send their request at once: this saves a turn for it.
         self.with(slot, Connection::run);
     }

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules without sockets, clocks and threads: `src/NAME.rs` and all of `src/NAME/`.
-const PURE: [&str; 18] = [
+const PURE: [&str; 19] = [
     "lines", "address", "wire", "name", "rules", "ident", "dns", "session", "reason", "settings",
-    "sizes", "time", "timer", "stats", "access", "escape", "users", "logins",
+    "sizes", "time", "timer", "stats", "access", "escape", "users", "logins", "limit",
 ];
 /// Names that only the other modules may use.
 const IMPURE: [&str; 14] = [
