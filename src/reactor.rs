@@ -15,7 +15,7 @@ use crate::context::{Accepted, Context};
 use crate::dns::Resolver;
 use crate::limit::Limit;
 use crate::net::{Event, Net};
-use crate::rules::RuleSet;
+use crate::rules::{Circumstances, RuleSet};
 use crate::session::{Session, State};
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -40,6 +40,8 @@ const DEADLINES_PER_TURN: usize = 64;
 /// Most answers of the resolver handed out per turn: each may open a connection, and thousands may
 /// have waited for the same name.
 const ANSWERS_PER_TURN: usize = 64;
+/// Most comparisons to find rules that never match: about a millisecond.
+const COMPARISONS_MAX: usize = 100_000;
 /// Most calls to accept per turn.
 const ACCEPTS_PER_TURN: usize = 64;
 
@@ -322,9 +324,16 @@ impl<N: Net> Reactor<N> {
         self.cx.rules = rules;
     }
 
-    /// Whether anybody can log in.
-    pub fn has_users(&self) -> bool {
-        self.cx.users.is_some()
+    /// Warnings about the rules in force, for a proxy that listens on more than loopback or not.
+    pub fn rule_warnings(&self, beyond_loopback: bool) -> Vec<String> {
+        let (has_users, resolver) = (self.cx.users.is_some(), self.cx.dns.known_names());
+        self.cx.rules.warnings(&Circumstances {
+            beyond_loopback,
+            has_users,
+            is_listed: &|name| resolver.is_listed(name),
+            has_search: resolver.has_search(),
+            comparisons_max: COMPARISONS_MAX,
+        })
     }
 
     /// Replaces the users who can log in; sessions of those who have logged in continue.

@@ -11,7 +11,7 @@ mod show;
 mod warnings;
 
 pub use addresses::AddressPattern;
-pub use nearest::Nearest;
+pub use dead::Dead;
 pub use parse::Parser;
 pub use warnings::Circumstances;
 

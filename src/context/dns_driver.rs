@@ -84,6 +84,11 @@ impl<N: Net> DnsDriver<N> {
         &mut self.resolver
     }
 
+    /// The resolver, to see what it knows.
+    pub fn known_names(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// Takes how many names were asked for while others waited for a query.
     pub fn take_delayed(&mut self) -> u64 {
         self.resolver.take_delayed()

@@ -190,13 +190,23 @@ impl Resolver {
 
     /// The addresses known without a query. As in glibc, the hosts file is consulted before any
     /// completion; it may list a name below localhost, but not localhost itself.
-    fn known(&self, name: &Name) -> Option<Addresses> {
+    pub fn known(&self, name: &Name) -> Option<Addresses> {
         let loopback = || Addresses::from([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         if name.is_localhost() {
             return Some(loopback());
         }
         let listed = self.hosts.lookup(name.as_str()).cloned();
         listed.or_else(|| name.is_below_localhost().then(loopback))
+    }
+
+    /// Whether the hosts file has this name, in lower case.
+    pub fn is_listed(&self, name: &str) -> bool {
+        self.hosts.lookup(name).is_some()
+    }
+
+    /// Whether names of one label are completed.
+    pub fn has_search(&self) -> bool {
+        !self.settings.search.is_empty()
     }
 
     /// Removes a waiter; its questions end when their last waiter leaves.
