@@ -155,6 +155,41 @@ fn the_readme_has_every_flag() {
     }
 }
 
+/// The rows of the README's table with this head, each with its cells.
+fn table(head: &str) -> Vec<Vec<String>> {
+    let readme = read("README.md");
+    let rows = readme.lines().skip_while(|line| !line.starts_with(&format!("| {head} |")));
+    let rows = rows.skip(2).take_while(|line| line.starts_with("| "));
+    let cells = |row: &str| {
+        let row = row.replace("\\|", "/or/").replace('`', "");
+        row.trim_matches('|').split('|').map(|cell| cell.trim().replace("/or/", "|")).collect()
+    };
+    rows.map(cells).collect()
+}
+
+#[test]
+fn the_help_and_the_tables_of_the_readme_say_the_same() {
+    let Ok(Invocation::Help(help)) = config::parse(["-h".into()].into_iter()) else { panic!() };
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    let (flags, after) = help.split_once("\nUnits: ").unwrap();
+    // Descriptions are indented further.
+    let begins = |line: &&str| line.len() - line.trim_start().len() <= 8 && line.contains(" -");
+    let count = flags.lines().filter(begins).count();
+    let flags = flags.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rows = table("flag");
+    for row in &rows {
+        assert!(flags.contains(&format!("{} {}", row[0], row[1])), "--help lacks {row:?}");
+    }
+    assert_eq!(rows.len(), count, "flags of the README, and of --help");
+    for head in ["signal", "exit code"] {
+        let rows = table(head);
+        assert!(rows.len() >= 3);
+        for row in rows {
+            assert!(after.contains(&format!("\n    {} ", row[0])), "--help lacks {row:?}");
+        }
+    }
+}
+
 /// The table in the README has the words of the log, with the doc comment of each.
 #[test]
 fn the_readme_has_every_reason() {
