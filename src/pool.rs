@@ -233,6 +233,7 @@ mod tests {
         let mut pool = Pool::<()>::new(large_bytes, LARGE_BUDGET_BYTES, 0);
         let lent: Vec<_> = (0..12).map(|_| pool.lend()).collect();
         assert_eq!(pool.lent(), (4, 8));
+        assert_eq!(pool.buffers_lacking, 4, "a small one in place of each further large one");
         lent.into_iter().for_each(|buffer| pool.give_back(buffer));
         assert_eq!(pool.lent(), (0, 0));
         assert_eq!((pool.small.len(), pool.large.len()), (4, 1));
@@ -287,6 +288,7 @@ mod tests {
         let lent: Vec<i32> =
             (0..8).filter_map(|_| pool.lend_pipe(|| Ok(opened.next().unwrap()))).collect();
         assert_eq!((lent.as_slice(), pool.pipes()), (&[0, 1, 2, 3, 4, 5][..], (6, 0)));
+        assert_eq!(pool.pipes_lacking, 2);
         pool.drop_pipe(5);
         assert_eq!(pool.lend_pipe(|| Err(io::ErrorKind::Other.into())), None);
         assert_eq!(pool.pipes(), (5, 0), "a pipe that could not be opened is not lent");
@@ -295,5 +297,6 @@ mod tests {
         assert_eq!(pool.lend_pipe(|| unreachable!("there are spare ones")), Some(3));
         pool.forbid_pipes();
         assert_eq!(pool.lend_pipe(|| Ok(9)), None);
+        assert_eq!(pool.pipes_lacking, 2, "that they are forbidden is no limit reached by load");
     }
 }

@@ -42,11 +42,14 @@ fn the_examples_of_the_readme_print_what_it_shows() {
     let directory = scratch_directory();
     fs::copy("socks.conf", directory.join("socks.conf")).unwrap();
     fs::write(directory.join("bad.conf"), "permit c 1.2.3.4\npermit x 1.2.3.4\n").unwrap();
+    fs::write(directory.join("web.conf"), "# web\npermit c 10.0.0.0/8 port 443\n").unwrap();
     let examples = examples();
     assert!(examples.len() >= 5, "{examples:?}");
     for (command, shown) in examples {
         let arguments: Vec<&str> = match command.split_once(" \"") {
-            Some((flag, question)) => vec![flag, question.trim_end_matches('"')],
+            Some((flags, question)) => {
+                flags.split(' ').chain([question.trim_end_matches('"')]).collect()
+            }
             None => command.split(' ').collect(),
         };
         let (code, out, error) = outcome(socku(&arguments).current_dir(&directory));

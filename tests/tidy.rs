@@ -4,6 +4,7 @@
 
 use socku::internals::config::{self, Invocation};
 use socku::internals::explain;
+use socku::internals::limit::Limit;
 use socku::internals::reason::CloseReason;
 use socku::internals::rules::RuleSet;
 use std::fs;
@@ -207,6 +208,13 @@ fn the_readme_has_every_reason() {
     for row in rows {
         assert!(readme.contains(&format!("\n{row}\n")), "README.md has no row `{row}`");
     }
+}
+
+#[test]
+fn the_readme_has_every_limit() {
+    let rows: Vec<String> = table("limit").into_iter().map(|row| row[0].clone()).collect();
+    let words: Vec<&str> = Limit::ALL.iter().map(|limit| limit.word()).collect();
+    assert_eq!(rows, words);
 }
 
 /// Every file and test that the document names exists.

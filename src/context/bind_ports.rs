@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(ports.lend(Ok).unwrap(), 40_000);
         assert_eq!(ports.lend(Ok).unwrap(), 40_001);
         let none = ports.lend(|_| -> io::Result<u16> { unreachable!("all are lent") });
-        assert_eq!(none.unwrap_err().kind(), ErrorKind::AddrInUse);
+        assert_eq!((none.unwrap_err().kind(), ports.lacking), (ErrorKind::AddrInUse, 1));
         ports.give_back(40_001);
         assert_eq!(ports.lend(Ok).unwrap(), 40_001);
         let other = ErrorKind::PermissionDenied;

@@ -61,6 +61,7 @@ mod tests {
             assert!(!attempts.may_start(source(last)), "its part is taken");
         }
         assert!(!attempts.may_start(source(5)), "all are taken");
+        assert_eq!(attempts.lacking, 5);
         attempts.change(source(1), 2, 0);
         assert!(attempts.may_start(source(5)) && attempts.may_start(source(1)));
         (2..=4).for_each(|last| attempts.change(source(last), 2, 0));

@@ -73,8 +73,8 @@ fn meaning<N: Net>(limit: Limit, cx: &Context<N>) -> String {
             settings.pipes_max
         ),
         Limit::BindPorts => {
-            let ports = settings.bind_ports.as_ref().map_or(0, ExactSizeIterator::len);
-            format!("a BIND found no free one of {ports} ports; set by --bind-ports")
+            let (low, high) = settings.bind_ports.clone().unwrap_or(0..=0).into_inner();
+            format!("a BIND found no free port from {low} to {high}; set by --bind-ports")
         }
         Limit::Attempts => format!(
             "{} attempts to connect beside the first of each session, or a quarter of them for one \
