@@ -6,14 +6,16 @@
 //! happens to a connection goes through [`Reactor::with`].
 
 mod dump;
+mod limits;
 mod sources;
 
 use crate::access::Line;
 use crate::connection::Connection;
 use crate::context::{Accepted, Context};
 use crate::dns::Resolver;
+use crate::limit::Limit;
 use crate::net::{Event, Net};
-use crate::rules::RuleSet;
+use crate::rules::{Circumstances, RuleSet};
 use crate::session::{Session, State};
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -22,6 +24,7 @@ use crate::timer::Timers;
 use crate::token::{CLIENT, Token};
 use crate::users::Users;
 use crate::wire::{self, Answer, Command, Protocol, Reply, Status};
+use limits::LimitWatch;
 use log::info;
 use slab::Slab;
 use sources::{Admission, Sources};
@@ -37,6 +40,8 @@ const DEADLINES_PER_TURN: usize = 64;
 /// Most answers of the resolver handed out per turn: each may open a connection, and thousands may
 /// have waited for the same name.
 const ANSWERS_PER_TURN: usize = 64;
+/// Most comparisons to find rules that never match: about a millisecond.
+const COMPARISONS_MAX: usize = 100_000;
 /// Most calls to accept per turn.
 const ACCEPTS_PER_TURN: usize = 64;
 /// Most calls to accept before the listeners are closed: more than wait at one of them.
@@ -53,6 +58,7 @@ pub struct Reactor<N: Net> {
     closed: Vec<u32>,
     sources: Sources,
     stats: Stats,
+    limits: LimitWatch,
     events: Vec<Event>,
     drain_until: Option<Millis>,
     /// The next turn does not wait for events.
@@ -70,6 +76,7 @@ impl<N: Net> Reactor<N> {
             ready: VecDeque::new(),
             closed: Vec::new(),
             stats: Stats::default(),
+            limits: LimitWatch::default(),
             events: Vec::new(),
             drain_until: None,
             skip_wait: false,
@@ -107,6 +114,7 @@ impl<N: Net> Reactor<N> {
             // Some of the new clients wait for a name.
             self.cx.drive_dns();
         }
+        self.limits.collect(&mut self.cx, &mut self.stats);
         Ok(woken)
     }
 
@@ -151,15 +159,14 @@ impl<N: Net> Reactor<N> {
         act(connection, &mut self.cx);
         if connection.take_needs_admission() {
             let client = connection.session().client.ip;
-            match self.sources.admission(client) {
+            let admission = self.admission(client);
+            self.sources.add(client);
+            connection = &mut self.connections[slot];
+            match admission {
                 Admission::Serve => connection.run(&mut self.cx),
                 Admission::Reject => connection.reject_unwelcome(&mut self.cx),
-                Admission::Shed => {
-                    self.stats.shed += 1;
-                    connection.shed(self.cx.now);
-                }
+                Admission::Shed => connection.shed(self.cx.now),
             }
-            self.sources.add(client);
         }
         if connection.take_needs_primary() {
             let client = connection.session().client.ip;
@@ -200,6 +207,9 @@ impl<N: Net> Reactor<N> {
 
     /// Frees the connections whose sessions have ended, with an access line each.
     fn reap(&mut self) {
+        if !self.closed.is_empty() && self.is_full() {
+            self.limits.still_reached(Limit::Sessions, self.cx.now);
+        }
         while let Some(slot) = self.closed.pop() {
             let connection = self.connections.remove(slot as usize);
             self.timers.clear(slot as usize);
@@ -219,16 +229,29 @@ impl<N: Net> Reactor<N> {
         self.cx.spare.refill(&mut self.cx.net);
     }
 
+    /// What to do with one more session of a client's address.
+    fn admission(&mut self, client: IpAddr) -> Admission {
+        let admission = self.sources.admission(client);
+        if admission != Admission::Serve {
+            self.limits.reached(Limit::PerSource, 1, &self.cx, &mut self.stats);
+        }
+        self.stats.shed += u64::from(admission == Admission::Shed);
+        admission
+    }
+
     /// Whether a session counts among those of its client's address. One that a load balancer has
     /// for itself does not, nor one whose header has not come.
     fn is_counted(&self, session: &Session) -> bool {
         session.balancer().is_some() || !self.cx.settings.is_balancer(session.client.ip)
     }
 
+    fn is_full(&self) -> bool {
+        self.connections.len() >= self.cx.settings.max_sessions
+    }
+
     /// When to call accept, if connections may be waiting and there is room for a session.
     fn accept_at(&self) -> Option<Millis> {
-        let has_room = self.connections.len() < self.cx.settings.max_sessions;
-        let may_accept = has_room && self.cx.listeners.is_ready();
+        let may_accept = !self.is_full() && self.cx.listeners.is_ready();
         may_accept.then(|| self.cx.listeners.retry_at().unwrap_or(self.cx.now))
     }
 
@@ -262,10 +285,9 @@ impl<N: Net> Reactor<N> {
         let is_balancer = self.cx.settings.is_balancer(client.ip());
         let admission = match is_balancer {
             true => Admission::Serve,
-            false => self.sources.admission(client.ip()),
+            false => self.admission(client.ip()),
         };
         if admission == Admission::Shed {
-            self.stats.shed += 1;
             return self.cx.net.abort(stream);
         }
         let slot = self.connections.vacant_key();
@@ -286,6 +308,9 @@ impl<N: Net> Reactor<N> {
         };
         let session = session(self.stats.opened, client.into(), self.cx.now);
         self.connections.insert(Connection::new(slot, session, stream, reserve));
+        if self.is_full() {
+            self.limits.reached(Limit::Sessions, 1, &self.cx, &mut self.stats);
+        }
         // Most clients send their request at once: this saves a turn for it.
         self.with(slot, Connection::run);
     }
@@ -346,9 +371,16 @@ impl<N: Net> Reactor<N> {
         self.cx.rules = rules;
     }
 
-    /// Whether anybody can log in.
-    pub fn has_users(&self) -> bool {
-        self.cx.users.is_some()
+    /// Warnings about the rules in force, for a proxy that listens on more than loopback or not.
+    pub fn rule_warnings(&self, beyond_loopback: bool) -> Vec<String> {
+        let (has_users, resolver) = (self.cx.users.is_some(), self.cx.dns.known_names());
+        self.cx.rules.warnings(&Circumstances {
+            beyond_loopback,
+            has_users,
+            is_listed: &|name| resolver.is_listed(name),
+            has_search: resolver.has_search(),
+            comparisons_max: COMPARISONS_MAX,
+        })
     }
 
     /// Replaces the users who can log in; sessions of those who have logged in continue.

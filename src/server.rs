@@ -26,9 +26,13 @@
 //! `log`, and installs no logger. PIPE must be ignored, as it is in every Rust program.
 
 mod builder;
+pub(crate) mod check;
 mod error;
 mod handle;
+mod names;
+pub(crate) mod question;
 pub(crate) mod rule_source;
+mod settings;
 pub(crate) mod user_source;
 
 pub use crate::config::SettingError;
@@ -37,59 +41,30 @@ pub use builder::Builder;
 pub use error::{Error, RulesError, Step, UsersError};
 pub use handle::Handle;
 
+use crate::address::PerFamily;
 use crate::config::Config;
-use crate::dns::{self, QUERIES_MAX, Resolver};
 use crate::limits;
 use crate::logging;
-use crate::net::{MioNet, interface_number};
-use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
+use crate::net::{MioNet, has_address};
 use crate::privileges;
 use crate::reactor::{Dump, Reactor};
-use crate::reload::{self, Loaded, Reload, Source};
-use crate::rules::AddressPattern;
-use crate::settings::{Durations, SESSION_BYTES_MAX, Settings};
+use crate::reload::{Loaded, Reload, Source};
+use crate::rules::RuleSet;
 use crate::signals::{Control, Signals};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
+use crate::users::Users;
 use log::{debug, error, info, warn};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
+use names::{HOSTS, RESOLV_CONF, resolv_conf_settings};
 use rule_source::RuleSource;
+use settings::queries_max;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use user_source::UserSource;
-
-/// Descriptors kept for other uses than sessions: standard input and the like, poll, signals, the
-/// waker, the rule file, and a third one that some sessions need for a moment. Listeners are added.
-const RESERVED_DESCRIPTORS: u64 = 24;
-/// Effectively unlimited; the links of sessions are counted in 32 bits.
-const SESSIONS_MAX: u64 = 1 << 20;
-/// Most attempts to connect beside the first of each session. They take descriptors from no session.
-const EXTRA_ATTEMPTS_MAX: usize = 256;
-/// A client that closed its side while its target is being reached may have half-closed: it has
-/// longer than a lost SYN or two take.
-const LEAVE_MS: Millis = 10_000;
-/// A refused client has this long to close its side.
-const LINGER_MS: Millis = 2000;
-
-/// How often to look whether everything before a reset has arrived: at first, and later.
-const RESET_POLL_MS: Millis = 20;
-const SLOW_RESET_POLL_MS: Millis = 500;
-
-/// A relay that is idle for so long has its target's connection probed from then on.
-const KEEPALIVE_MS: Millis = 300_000;
-
-/// How long after an attempt the next address of a name is tried beside it (RFC 8305, section 8).
-const ATTEMPT_DELAY_MS: Millis = 250;
-
-/// The resolver's own deadline comes first; this is for the case that it does not.
-const RESOLVE_SLACK_MS: Millis = 1000;
-
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-const HOSTS: &str = "/etc/hosts";
 
 // The sources besides sockets that wake the loop.
 const SIGNALS: usize = 0;
@@ -126,6 +101,7 @@ impl Server {
         user_source: UserSource,
     ) -> Result<Server, Error> {
         let (rules, users) = (source.read()?, user_source.read()?);
+        check_outbound(config)?;
         let descriptors = limits::raise_descriptor_limit();
         let identity = config.user.as_deref().map(privileges::find_identity).transpose();
         let identity = identity.map_err(|error| Error::step(Step::User, error))?;
@@ -137,14 +113,13 @@ impl Server {
         let signals = signals.transpose().map_err(|error| Error::step(Step::Signals, error))?;
         let files = files(config, &source, &user_source);
         let reload = Reload::new(files, net.registry(), token(FILES));
-        let mut resolver = Resolver::new(
-            dns_settings(config),
-            or_empty(reload::read_hosts(Path::new(HOSTS))),
-            Box::new(unpredictable()),
-        );
+        let (mut resolver, mut warnings) = names::resolver(config);
         resolver.set_queries_max(queries_max(descriptors));
-        let settings = settings(config, descriptors);
+        let (settings, more) = settings::settings(config, descriptors);
+        warnings.extend(more);
+        warnings.iter().for_each(|warning| warn!("{warning}"));
         let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
+        let start_line = start_line(&source, &rules, &user_source, users.as_ref(), max_sessions);
         let mut reactor = Reactor::new(net, settings, rules, resolver);
         if let Some(users) = users {
             reactor.set_users(users);
@@ -155,8 +130,8 @@ impl Server {
         let addresses = addresses.collect::<Result<_, _>>()?;
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
-            source.warn_if_unreadable();
-            user_source.warn_if_unreadable();
+            let unreadable = source.unreadable().into_iter().chain(user_source.unreadable());
+            unreadable.for_each(|warning| warn!("{warning}"));
         }
         let server = Server {
             reactor,
@@ -171,9 +146,9 @@ impl Server {
             dump_requested: false,
             dump: None,
         };
+        info!("{start_line}");
         log_limits(max_sessions, max_bytes);
         server.warn_about_rules();
-        warn_about_balancers(config);
         Ok(server)
     }
 
@@ -298,12 +273,12 @@ impl Server {
     fn put_in_force(&mut self, loaded: Loaded) {
         match loaded {
             Loaded::Rules(rules) => {
-                info!("{}: {} rules in force", self.rules_name, rules.rules().len());
+                info!("{}: {} in force", self.rules_name, counted(rules.rules().len(), "rule"));
                 self.reactor.set_rules(rules);
                 self.warn_about_rules();
             }
             Loaded::Users(users) => {
-                info!("{}: {} users in force", self.users_name, users.count());
+                info!("{}: {} in force", self.users_name, counted(users.count(), "user"));
                 self.reactor.set_users(users);
             }
             Loaded::Hosts(hosts) => {
@@ -319,11 +294,7 @@ impl Server {
     }
 
     fn warn_about_rules(&self) {
-        let beyond_loopback = self.addresses.iter().any(|address| !address.ip().is_loopback());
-        let rules = self.reactor.rules();
-        let mut warnings = rules.open_proxy_warnings(beyond_loopback);
-        warnings.extend(rules.auth_warning(self.reactor.has_users()));
-        for warning in warnings {
+        for warning in self.reactor.rule_warnings(is_beyond_loopback(&self.addresses)) {
             warn!("{}: {warning}", self.rules_name);
         }
     }
@@ -350,6 +321,59 @@ fn files(config: &Config, rules: &RuleSource, users: &UserSource) -> Vec<(Source
     files
 }
 
+/// Whether other hosts can reach a proxy that listens on these addresses.
+fn is_beyond_loopback(listening: &[SocketAddr]) -> bool {
+    listening.iter().any(|address| !address.ip().is_loopback())
+}
+
+/// An error if an address of --outbound is not one of this host. A link-local one is of no link
+/// before its target is known, so it is not checked.
+fn check_outbound(config: &Config) -> Result<(), SettingError> {
+    let PerFamily { v4, v6 } = config.outbound;
+    let v6 = v6.filter(|address| !address.is_unicast_link_local());
+    let addresses = v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6));
+    for address in addresses {
+        if let Err(error) = has_address((address, 0).into()) {
+            let expected = format!("an address of this host ({error})");
+            return Err(SettingError { flag: "outbound", found: address.to_string(), expected });
+        }
+    }
+    Ok(())
+}
+
+/// The line that tells what a server starts with.
+fn start_line(
+    source: &RuleSource,
+    rules: &RuleSet,
+    user_source: &UserSource,
+    users: Option<&Users>,
+    max_sessions: usize,
+) -> String {
+    let from = match source {
+        RuleSource::File(path) => format!("rules from {}", path.display()),
+        RuleSource::Text(_) => "rules of the program".into(),
+    };
+    let users = users.map(|users| {
+        let users = counted(users.count(), "user");
+        match user_source {
+            UserSource::File(path) => format!("; {users} from {}", path.display()),
+            UserSource::Text(_) | UserSource::None => format!("; {users}"),
+        }
+    });
+    format!(
+        "socku {}: {from}: {}{}; at most {}",
+        env!("CARGO_PKG_VERSION"),
+        counted(rules.rules().len(), "rule"),
+        users.unwrap_or_default(),
+        counted(max_sessions, "session"),
+    )
+}
+
+/// A number of things: `1 rule`, `2 rules`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 fn log_limits(max_sessions: usize, (process_bytes, pipe_bytes): (usize, usize)) {
     debug!(
         "{max_sessions} sessions, which with what they hold take at most {} KiB, and {} KiB in \
@@ -357,118 +381,4 @@ fn log_limits(max_sessions: usize, (process_bytes, pipe_bytes): (usize, usize)) 
         process_bytes / 1024,
         pipe_bytes / 1024,
     );
-}
-
-fn dns_settings(config: &Config) -> dns::ResolverSettings {
-    match config.nameservers.as_slice() {
-        [] => {
-            let text = or_empty(reload::read_resolv_conf(Path::new(RESOLV_CONF)));
-            resolv_conf_settings(&text, config.dns_timeout_ms)
-        }
-        servers => dns::ResolverSettings {
-            servers: servers.to_vec(),
-            total_timeout_ms: config.dns_timeout_ms,
-            ..dns::ResolverSettings::default()
-        },
-    }
-}
-
-/// Without a text, this host's own server is asked, as other resolvers do.
-fn resolv_conf_settings(text: &[u8], total_timeout_ms: Millis) -> dns::ResolverSettings {
-    dns::ResolverSettings {
-        total_timeout_ms,
-        ..dns::ResolverSettings::from_resolv_conf(text, interface_number)
-    }
-}
-
-/// The content of a file that the proxy can start without.
-fn or_empty<T: Default>(read: Result<T, String>) -> T {
-    read.unwrap_or_else(|error| {
-        warn!("{error}; taken as empty");
-        T::default()
-    })
-}
-
-/// Numbers that others cannot guess: SipHash of a counter, with a key of the system's.
-fn unpredictable() -> impl FnMut() -> u16 + Send {
-    let keys = RandomState::new();
-    let mut count = 0u64;
-    move || {
-        count += 1;
-        keys.hash_one(count) as u16
-    }
-}
-
-/// Most questions to name servers in flight. Their sockets are not counted among those of the
-/// sessions that wait for them, which may hold two others meanwhile: client and identd.
-fn queries_max(descriptors: u64) -> usize {
-    QUERIES_MAX.min(descriptors as usize / 16).max(2)
-}
-
-/// Whoever may send a header may claim to be any client.
-fn warn_about_balancers(config: &Config) {
-    for (address, _) in config.proxy_protocol.iter().filter(|(_, bits)| *bits == 0) {
-        warn!(
-            "--proxy-protocol {address}/0: every client may claim any address; name the balancers"
-        );
-    }
-}
-
-fn settings(config: &Config, descriptors: u64) -> Settings {
-    // With few descriptors, they are for sessions rather than for pipes.
-    let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
-    let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
-    let extra_attempts_max = EXTRA_ATTEMPTS_MAX.min(descriptors as usize / 32);
-    let others = config.listen.len() + pipe_ends + queries_max(descriptors) + extra_attempts_max;
-    let reserved = RESERVED_DESCRIPTORS + others as u64;
-    let by_descriptors = descriptors.saturating_sub(reserved) / 2;
-    let memory = limits::memory_left().unwrap_or(u64::MAX);
-    // A quarter for relay buffers, half for everything else of sessions, and the rest is slack.
-    let buffer_budget_bytes = (LARGE_BUDGET_BYTES as u64).min(memory / 4) as usize;
-    let by_memory = memory / 2 / SESSION_BYTES_MAX as u64;
-    let sessions_max = by_descriptors.min(by_memory).clamp(1, SESSIONS_MAX) as usize;
-    if let Some(sessions) = config.max_sessions.filter(|&sessions| sessions > sessions_max) {
-        warn!(
-            "--max-sessions {sessions}: limited to {sessions_max}, which is what {descriptors} \
-             open files and the memory limit allow"
-        );
-    }
-    Settings {
-        outbound: config.outbound,
-        bind_address: config.bind_address,
-        bind_ports: config.bind_ports.clone(),
-        max_sessions: config.max_sessions.map_or(sessions_max, |n| n.min(sessions_max)),
-        extra_attempts_max,
-        max_per_source: config.max_per_source,
-        balancers: config
-            .proxy_protocol
-            .iter()
-            .map(|&(address, bits)| AddressPattern::network(address, bits))
-            .collect(),
-        reuse_port: config.reuse_port,
-        buffer_bytes: config.buffer_bytes,
-        buffer_budget_bytes,
-        pipes_max,
-        durations: durations(config),
-        drain_timeout_ms: config.drain_timeout_ms,
-        log_format: config.log_format,
-    }
-}
-
-fn durations(config: &Config) -> Durations {
-    Durations {
-        request_ms: config.request_timeout_ms,
-        ident_ms: config.ident_timeout_ms,
-        resolve_ms: config.dns_timeout_ms + RESOLVE_SLACK_MS,
-        connect_ms: config.connect_timeout_ms,
-        attempt_delay_ms: ATTEMPT_DELAY_MS,
-        leave_ms: LEAVE_MS,
-        bind_ms: config.bind_timeout_ms,
-        idle_ms: config.idle_timeout_ms,
-        half_close_ms: config.half_close_timeout_ms,
-        keepalive_ms: KEEPALIVE_MS,
-        linger_ms: LINGER_MS,
-        reset_poll_ms: RESET_POLL_MS,
-        slow_reset_poll_ms: SLOW_RESET_POLL_MS,
-    }
 }

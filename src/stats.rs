@@ -1,5 +1,6 @@
-//! Counters: one per close reason, and a few more.
+//! Counters: one per close reason, one per limit, and a few more.
 
+use crate::limit::Limit;
 use crate::reason::CloseReason;
 
 /// The counters since the start.
@@ -15,6 +16,8 @@ pub struct Stats {
     pub down_bytes: u64,
     /// Connections reset without a session, because their source was at twice its limit.
     pub shed: u64,
+    /// How often each limit was reached.
+    reached: [u64; Limit::ALL.len()],
 }
 
 impl Default for Stats {
@@ -25,6 +28,7 @@ impl Default for Stats {
             up_bytes: 0,
             down_bytes: 0,
             shed: 0,
+            reached: [0; Limit::ALL.len()],
         }
     }
 }
@@ -35,6 +39,16 @@ impl Stats {
         self.closed[reason as usize] += 1;
         self.up_bytes += up_bytes;
         self.down_bytes += down_bytes;
+    }
+
+    /// Counts that a limit was reached so many times.
+    pub fn count_reached(&mut self, limit: Limit, times: u64) {
+        self.reached[limit as usize] += times;
+    }
+
+    /// How often a limit was reached; [`Limit`] says of each what is counted.
+    pub fn reached(&self, limit: Limit) -> u64 {
+        self.reached[limit as usize]
     }
 
     /// Sessions closed for `reason`.

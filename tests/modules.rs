@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules without sockets, clocks and threads: `src/NAME.rs` and all of `src/NAME/`.
-const PURE: [&str; 20] = [
+const PURE: [&str; 21] = [
     "lines",
     "address",
     "wire",
@@ -27,6 +27,7 @@ const PURE: [&str; 20] = [
     "users",
     "logins",
     "proxy_header",
+    "limit",
 ];
 /// Names that only the other modules may use.
 const IMPURE: [&str; 14] = [

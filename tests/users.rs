@@ -49,7 +49,8 @@ fn in_force(proxy: &Proxy) -> usize {
 
 /// The line that says so once a change has taken effect.
 fn wait_in_force(proxy: &Proxy, file: &Path, users: usize) {
-    let line = proxy.wait_log(&format!("{}: {users} users in force", file.display()));
+    let noun = if users == 1 { "user" } else { "users" };
+    let line = proxy.wait_log(&format!("{}: {users} {noun} in force", file.display()));
     assert!(line.contains("INFO"), "{line}");
     assert_eq!(in_force(proxy), users);
 }

@@ -84,6 +84,21 @@ impl<N: Net> DnsDriver<N> {
         &mut self.resolver
     }
 
+    /// The resolver, to see what it knows.
+    pub fn known_names(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// Takes how many names were asked for while others waited for a query.
+    pub fn take_delayed(&mut self) -> u64 {
+        self.resolver.take_delayed()
+    }
+
+    /// Most queries in flight.
+    pub fn queries_max(&self) -> usize {
+        self.resolver.queries_max()
+    }
+
     /// The names that a requested name may stand for.
     pub fn possible_names(&self, name: &Name) -> Vec<Name> {
         self.resolver.possible_names(name)

@@ -13,7 +13,9 @@ use std::net::IpAddr;
 /// Why nothing is permitted, and the line of the rule that decided, if one did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
+    /// Why.
     pub cause: Cause,
+    /// The line of the rule.
     pub line: Option<u32>,
 }
 
