@@ -79,6 +79,15 @@ impl<N: Net> Reactor<N> {
         self.cx.listeners.listen(&mut self.cx.net, at)
     }
 
+    /// Listens on the socket that `open` gives, which registers it with its argument as the token;
+    /// returns its address.
+    pub fn listen_with(
+        &mut self,
+        open: impl FnOnce(&mut N, usize) -> io::Result<N::Listener>,
+    ) -> io::Result<SocketAddr> {
+        self.cx.listeners.add(&mut self.cx.net, open)
+    }
+
     /// Runs one turn, which waits for events no longer than until `wake_at`, a time of the embedder.
     /// Returns the embedder's tokens that had an event, as bits counted from
     /// [`FIRST_USER_TOKEN`](crate::token::FIRST_USER_TOKEN).

@@ -25,10 +25,12 @@
 //! A server is one thread: the one that calls [`Server::run`]. It writes its log through the crate
 //! `log`, and installs no logger. PIPE must be ignored, as it is in every Rust program.
 
+mod announcer;
 mod builder;
 mod error;
 mod handle;
 pub(crate) mod rule_source;
+mod sockets;
 pub(crate) mod user_source;
 
 pub use crate::config::SettingError;
@@ -45,14 +47,17 @@ use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
 use crate::reactor::{Dump, Reactor};
 use crate::reload::{self, Loaded, Reload, Source};
+use crate::service::Notifier;
 use crate::settings::{Durations, SESSION_BYTES_MAX, Settings};
 use crate::signals::{Control, Signals};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
+use announcer::Announcer;
 use log::{debug, error, info, warn};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use rule_source::RuleSource;
+use sockets::Sockets;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -103,11 +108,13 @@ pub struct Server {
     handle: Handle,
     signals: Option<Signals>,
     reload: Reload,
+    announcer: Announcer,
     /// The file, as messages about the rules name it.
     rules_name: String,
     /// The same of the users.
     users_name: String,
     dns_timeout_ms: Millis,
+    drain_timeout_ms: Millis,
     addresses: Vec<SocketAddr>,
     /// Standard error, while the loop watches it for room.
     watched_log: Option<RawFd>,
@@ -123,6 +130,9 @@ impl Server {
         source: RuleSource,
         user_source: UserSource,
     ) -> Result<Server, Error> {
+        let sockets = Sockets::find(config)?;
+        // Before this process becomes another user, who may not reach the manager.
+        let notifier = if config.service { Notifier::from_env() } else { Notifier::default() };
         let (rules, users) = (source.read()?, user_source.read()?);
         let descriptors = limits::raise_descriptor_limit();
         let identity = config.user.as_deref().map(privileges::find_identity).transpose();
@@ -141,16 +151,13 @@ impl Server {
             Box::new(unpredictable()),
         );
         resolver.set_queries_max(queries_max(descriptors));
-        let settings = settings(config, descriptors);
+        let settings = settings(config, descriptors, sockets.count());
         let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
         let mut reactor = Reactor::new(net, settings, rules, resolver);
         if let Some(users) = users {
             reactor.set_users(users);
         }
-        let addresses = config.listen.iter().map(|&address| {
-            reactor.listen(address).map_err(|source| Error::Listen { address, source })
-        });
-        let addresses = addresses.collect::<Result<_, _>>()?;
+        let addresses = sockets.listen(&mut reactor)?;
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
             source.warn_if_unreadable();
@@ -161,9 +168,11 @@ impl Server {
             handle,
             signals,
             reload,
+            announcer: Announcer::new(notifier),
             rules_name: source.name(),
             users_name: user_source.name(),
             dns_timeout_ms: config.dns_timeout_ms,
+            drain_timeout_ms: config.drain_timeout_ms,
             addresses,
             watched_log: None,
             dump_requested: false,
@@ -196,6 +205,7 @@ impl Server {
         for address in &self.addresses {
             info!("listening on {address}");
         }
+        self.announcer.ready(&self.status());
         self.write_log();
         while !self.reactor.is_drained() {
             let woken = self.reactor.turn(None).map_err(|error| Error::step(Step::Wait, error))?;
@@ -221,11 +231,17 @@ impl Server {
         requests.extend(self.signals.iter_mut().flat_map(Signals::pending));
         for request in requests {
             match request {
-                Control::Reload => self.reload.request_all(),
+                Control::Reload => {
+                    self.announcer.reload_begins();
+                    self.reload.request_all();
+                }
                 Control::Dump => self.dump_requested = true,
                 Control::Stop if self.reactor.is_draining() => self.stop(),
                 Control::Stop => {
-                    info!("stopping; {} sessions may finish", self.reactor.session_count());
+                    let status =
+                        format!("stopping; {} sessions may finish", self.reactor.session_count());
+                    info!("{status}");
+                    self.announcer.stopping(&status, self.drain_timeout_ms);
                     self.reactor.drain();
                 }
             }
@@ -280,7 +296,11 @@ impl Server {
 
     /// Goes on with the files that are to be read again, a piece a turn.
     fn read_on(&mut self) {
-        match self.reload.step() {
+        let read = self.reload.step();
+        if let Some((source, read)) = &read {
+            self.announcer.file_read(*source, read.as_ref().err());
+        }
+        match read {
             Some((_, Ok(loaded))) => self.put_in_force(loaded),
             Some((Source::Rules, Err(error))) => error!("{error}; the rules in force stay"),
             Some((Source::Users, Err(error))) => error!("{error}; the users in force stay"),
@@ -289,7 +309,16 @@ impl Server {
         }
         if self.reload.has_more() {
             self.reactor.skip_wait();
+        } else if self.announcer.is_due() {
+            self.announcer.reload_ends(&self.status());
         }
+    }
+
+    /// What the service manager shows, in one line.
+    fn status(&self) -> String {
+        let addresses: Vec<_> = self.addresses.iter().map(SocketAddr::to_string).collect();
+        let rules = self.reactor.rules().rules().len();
+        format!("listening on {}; {rules} rules", addresses.join(", "))
     }
 
     fn put_in_force(&mut self, loaded: Loaded) {
@@ -402,12 +431,12 @@ fn queries_max(descriptors: u64) -> usize {
     QUERIES_MAX.min(descriptors as usize / 16).max(2)
 }
 
-fn settings(config: &Config, descriptors: u64) -> Settings {
+fn settings(config: &Config, descriptors: u64, listeners: usize) -> Settings {
     // With few descriptors, they are for sessions rather than for pipes.
     let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
     let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
     let extra_attempts_max = EXTRA_ATTEMPTS_MAX.min(descriptors as usize / 32);
-    let others = config.listen.len() + pipe_ends + queries_max(descriptors) + extra_attempts_max;
+    let others = listeners + pipe_ends + queries_max(descriptors) + extra_attempts_max;
     let reserved = RESERVED_DESCRIPTORS + others as u64;
     let by_descriptors = descriptors.saturating_sub(reserved) / 2;
     let memory = limits::memory_left().unwrap_or(u64::MAX);

@@ -56,11 +56,20 @@ impl<N: Net> Default for Listeners<N> {
 impl<N: Net> Listeners<N> {
     /// Listens; returns the address, with the port that the kernel chose.
     pub fn listen(&mut self, net: &mut N, at: SocketAddr) -> io::Result<SocketAddr> {
+        self.add(net, |net, token| net.listen(at, BACKLOG, token))
+    }
+
+    /// Adds the socket that `open` gives, which registers it with this token; returns its address.
+    pub fn add(
+        &mut self,
+        net: &mut N,
+        open: impl FnOnce(&mut N, usize) -> io::Result<N::Listener>,
+    ) -> io::Result<SocketAddr> {
         let number = self.listeners.len();
         if number == LISTENERS_MAX {
             return Err(io::Error::new(ErrorKind::InvalidInput, "expected at most 32 addresses"));
         }
-        let socket = net.listen(at, BACKLOG, Token::Listener(number).number())?;
+        let socket = open(net, Token::Listener(number).number())?;
         let address = net.listener_addr(&socket)?;
         self.listeners.push(Listener { socket, address, ready: false });
         Ok(address)
