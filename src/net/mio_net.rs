@@ -61,8 +61,8 @@ impl MioNet {
     /// Takes over a listening socket that somebody else has opened, and registers it; what
     /// [`Net::listen`] promises holds for it.
     ///
-    /// The opener may keep it: it is not closed with this one, and its queue of clients stays. Until
-    /// the process ends, new clients may then wake the loop, for nothing.
+    /// The opener may keep it: closing this one then closes neither it nor its queue of clients.
+    /// From then on, until this process ends, new clients wake the loop for nothing.
     pub fn adopt_listener(
         &mut self,
         listener: std::net::TcpListener,

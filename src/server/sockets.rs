@@ -1,6 +1,6 @@
 //! The sockets that a server listens on.
 
-use super::{Error, Step};
+use super::error::{Error, Step};
 use crate::config::{Config, SettingError};
 use crate::net::MioNet;
 use crate::reactor::Reactor;
