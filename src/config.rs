@@ -19,6 +19,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// Where to listen.
     pub listen: Vec<SocketAddr>,
+    /// `listen` was given, and is not the default.
+    pub is_listen_given: bool,
     /// The rule file, if one is named.
     pub rule_file: Option<PathBuf>,
     /// The file with the users of SOCKS5, if one is named.
@@ -65,6 +67,8 @@ pub struct Config {
     pub user: Option<String>,
     /// Signals of the process are taken over.
     pub signals: bool,
+    /// The service manager passes sockets, and is notified.
+    pub service: bool,
 }
 
 /// Effectively unlimited, and cannot overflow: ten years.
@@ -106,6 +110,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: vec![(Ipv4Addr::LOCALHOST, 1080).into()],
+            is_listen_given: false,
             rule_file: None,
             users_file: None,
             outbound: PerFamily::default(),
@@ -129,6 +134,7 @@ impl Default for Config {
             log_format: LogFormat::Text,
             user: None,
             signals: false,
+            service: false,
         }
     }
 }

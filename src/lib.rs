@@ -78,6 +78,8 @@ mod reload;
 #[cfg(feature = "server")]
 mod rules;
 #[cfg(feature = "server")]
+mod service;
+#[cfg(feature = "server")]
 mod session;
 #[cfg(feature = "server")]
 mod settings;

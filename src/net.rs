@@ -61,17 +61,6 @@ pub trait Net {
     /// keepalive enabled and deliver urgent bytes inline.
     fn listen(&mut self, at: SocketAddr, backlog: i32, token: usize) -> io::Result<Self::Listener>;
 
-    /// Listens at an address where other processes of this user may listen in the same way
-    /// (SO_REUSEPORT); the kernel chooses among them for each connection.
-    fn listen_shared(
-        &mut self,
-        at: SocketAddr,
-        backlog: i32,
-        token: usize,
-    ) -> io::Result<Self::Listener> {
-        self.listen(at, backlog, token)
-    }
-
     /// The address of a listener.
     fn listener_addr(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
 

@@ -85,7 +85,16 @@ impl<N: Net> Reactor<N> {
 
     /// Listens for clients; returns the address, with the port that the kernel chose.
     pub fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr> {
-        self.cx.listeners.listen(&mut self.cx.net, at, self.cx.settings.reuse_port)
+        self.cx.listeners.listen(&mut self.cx.net, at)
+    }
+
+    /// Listens on the socket that `open` gives, which registers it with its argument as the token;
+    /// returns its address.
+    pub fn listen_with(
+        &mut self,
+        open: impl FnOnce(&mut N, usize) -> io::Result<N::Listener>,
+    ) -> io::Result<SocketAddr> {
+        self.cx.listeners.add(&mut self.cx.net, open)
     }
 
     /// Runs one turn, which waits for events no longer than until `wake_at`, a time of the embedder.

@@ -25,6 +25,7 @@
 //! A server is one thread: the one that calls [`Server::run`]. It writes its log through the crate
 //! `log`, and installs no logger. PIPE must be ignored, as it is in every Rust program.
 
+mod announcer;
 mod builder;
 pub(crate) mod check;
 mod error;
@@ -33,6 +34,7 @@ mod names;
 pub(crate) mod question;
 pub(crate) mod rule_source;
 mod settings;
+mod sockets;
 pub(crate) mod user_source;
 
 pub use crate::config::SettingError;
@@ -50,16 +52,19 @@ use crate::privileges;
 use crate::reactor::{Dump, Reactor};
 use crate::reload::{Loaded, Reload, Source};
 use crate::rules::RuleSet;
+use crate::service::Notifier;
 use crate::signals::{Control, Signals};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
 use crate::users::Users;
+use announcer::Announcer;
 use log::{debug, error, info, warn};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use names::{HOSTS, RESOLV_CONF, resolv_conf_settings};
 use rule_source::RuleSource;
 use settings::queries_max;
+use sockets::Sockets;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
@@ -80,11 +85,13 @@ pub struct Server {
     handle: Handle,
     signals: Option<Signals>,
     reload: Reload,
+    announcer: Announcer,
     /// The file, as messages about the rules name it.
     rules_name: String,
     /// The same of the users.
     users_name: String,
     dns_timeout_ms: Millis,
+    drain_timeout_ms: Millis,
     addresses: Vec<SocketAddr>,
     /// Standard error, while the loop watches it for room.
     watched_log: Option<RawFd>,
@@ -100,6 +107,9 @@ impl Server {
         source: RuleSource,
         user_source: UserSource,
     ) -> Result<Server, Error> {
+        let sockets = Sockets::find(config)?;
+        // Before this process becomes another user, who may not reach the manager.
+        let notifier = if config.service { Notifier::from_env() } else { Notifier::default() };
         let (rules, users) = (source.read()?, user_source.read()?);
         check_outbound(config)?;
         let descriptors = limits::raise_descriptor_limit();
@@ -115,7 +125,7 @@ impl Server {
         let reload = Reload::new(files, net.registry(), token(FILES));
         let (mut resolver, mut warnings) = names::resolver(config);
         resolver.set_queries_max(queries_max(descriptors));
-        let (settings, more) = settings::settings(config, descriptors);
+        let (settings, more) = settings::settings(config, descriptors, sockets.count());
         warnings.extend(more);
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
@@ -124,10 +134,7 @@ impl Server {
         if let Some(users) = users {
             reactor.set_users(users);
         }
-        let addresses = config.listen.iter().map(|&address| {
-            reactor.listen(address).map_err(|source| Error::Listen { address, source })
-        });
-        let addresses = addresses.collect::<Result<_, _>>()?;
+        let addresses = sockets.listen(&mut reactor)?;
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
             let unreadable = source.unreadable().into_iter().chain(user_source.unreadable());
@@ -138,9 +145,11 @@ impl Server {
             handle,
             signals,
             reload,
+            announcer: Announcer::new(notifier),
             rules_name: source.name(),
             users_name: user_source.name(),
             dns_timeout_ms: config.dns_timeout_ms,
+            drain_timeout_ms: config.drain_timeout_ms,
             addresses,
             watched_log: None,
             dump_requested: false,
@@ -174,6 +183,7 @@ impl Server {
         for address in &self.addresses {
             info!("listening on {address}");
         }
+        self.announcer.ready(&self.status());
         self.write_log();
         while !self.reactor.is_drained() {
             let woken = self.reactor.turn(None).map_err(|error| Error::step(Step::Wait, error))?;
@@ -199,11 +209,17 @@ impl Server {
         requests.extend(self.signals.iter_mut().flat_map(Signals::pending));
         for request in requests {
             match request {
-                Control::Reload => self.reload.request_all(),
+                Control::Reload => {
+                    self.announcer.reload_begins();
+                    self.reload.request_all();
+                }
                 Control::Dump => self.dump_requested = true,
                 Control::Stop if self.reactor.is_draining() => self.stop(),
                 Control::Stop => {
-                    info!("stopping; {} sessions may finish", self.reactor.session_count());
+                    let status =
+                        format!("stopping; {} sessions may finish", self.reactor.session_count());
+                    info!("{status}");
+                    self.announcer.stopping(&status, self.drain_timeout_ms);
                     self.reactor.drain();
                 }
             }
@@ -258,7 +274,11 @@ impl Server {
 
     /// Goes on with the files that are to be read again, a piece a turn.
     fn read_on(&mut self) {
-        match self.reload.step() {
+        let read = self.reload.step();
+        if let Some((source, read)) = &read {
+            self.announcer.file_read(*source, read.as_ref().err());
+        }
+        match read {
             Some((_, Ok(loaded))) => self.put_in_force(loaded),
             Some((Source::Rules, Err(error))) => error!("{error}; the rules in force stay"),
             Some((Source::Users, Err(error))) => error!("{error}; the users in force stay"),
@@ -267,7 +287,16 @@ impl Server {
         }
         if self.reload.has_more() {
             self.reactor.skip_wait();
+        } else if self.announcer.is_due() {
+            self.announcer.reload_ends(&self.status());
         }
+    }
+
+    /// What the service manager shows, in one line.
+    fn status(&self) -> String {
+        let addresses: Vec<_> = self.addresses.iter().map(SocketAddr::to_string).collect();
+        let rules = self.reactor.rules().rules().len();
+        format!("listening on {}; {rules} rules", addresses.join(", "))
     }
 
     fn put_in_force(&mut self, loaded: Loaded) {

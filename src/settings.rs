@@ -75,8 +75,6 @@ pub struct Settings {
     pub max_per_source: Option<u32>,
     /// The load balancers, whose connections begin with a PROXY header.
     pub balancers: Vec<AddressPattern>,
-    /// Whether other processes may listen on the addresses for clients as well (SO_REUSEPORT).
-    pub reuse_port: bool,
     /// Bytes of one relay buffer.
     pub buffer_bytes: usize,
     /// Most bytes of all relay buffers.

@@ -63,7 +63,6 @@ impl Loop {
             max_sessions: 2 * WAITERS,
             max_per_source: None,
             balancers: Vec::new(),
-            reuse_port: false,
             extra_attempts_max: 1000,
             buffer_bytes: 4096,
             buffer_budget_bytes: 1 << 20,

@@ -166,6 +166,7 @@ fn read(matches: &Matches) -> Result<Config, SettingError> {
     let idle_ms = seconds("idle-timeout", default.idle_timeout_ms.unwrap_or(0), 0)?;
     Ok(Config {
         listen: listen(matches)?.unwrap_or(default.listen),
+        is_listen_given: matches.opt_present("listen"),
         rule_file: matches.opt_str("config").map(PathBuf::from),
         users_file: matches.opt_str("users").map(PathBuf::from),
         outbound: addresses(matches, "outbound")?,
@@ -190,6 +191,7 @@ fn read(matches: &Matches) -> Result<Config, SettingError> {
         log_format: log_format(matches)?,
         user: matches.opt_str("user"),
         signals: true,
+        service: true,
     })
 }
 
@@ -294,7 +296,7 @@ mod tests {
     fn the_defaults_are_those_of_the_help_text() {
         let Ok(Invocation::Help(help)) = parsed(&["-h"]) else { panic!() };
         let defaults = config(&[]);
-        assert_eq!(defaults, Config { signals: true, ..Config::default() });
+        assert_eq!(defaults, Config { signals: true, service: true, ..Config::default() });
         assert_eq!(defaults.rule_files()[0], PathBuf::from("socks.conf"));
         assert_eq!(defaults.rule_files()[1], PathBuf::from("/etc/socku/socks.conf"));
         for shown in help.split("--").skip(1) {
@@ -302,7 +304,9 @@ mod tests {
             let Some((_, rest)) = rest.split_once('[').filter(|_| flag != "user") else { continue };
             let (default, _) = rest.split_once(']').unwrap();
             if default.parse::<u64>().is_ok() || flag == "listen" {
-                assert_eq!(config(&[&format!("--{flag}"), default]), defaults, "--{flag}");
+                let is_listen_given = flag == "listen";
+                let expected = Config { is_listen_given, ..defaults.clone() };
+                assert_eq!(config(&[&format!("--{flag}"), default]), expected, "--{flag}");
             }
         }
     }

@@ -14,7 +14,7 @@ const ACCEPT_RETRY_MS: Millis = 200;
 /// At most one log line about that in this time.
 const LOG_EVERY_MS: Millis = 1000;
 /// As many waiting connections as the system's limit (net.core.somaxconn) allows.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 
 /// A listener and its readiness.
 struct Listener<L> {
@@ -54,23 +54,22 @@ impl<N: Net> Default for Listeners<N> {
 }
 
 impl<N: Net> Listeners<N> {
-    /// Listens; returns the address, with the port that the kernel chose. With `reuse_port`, other
-    /// processes may listen there as well.
-    pub fn listen(
+    /// Listens; returns the address, with the port that the kernel chose.
+    pub fn listen(&mut self, net: &mut N, at: SocketAddr) -> io::Result<SocketAddr> {
+        self.add(net, |net, token| net.listen(at, BACKLOG, token))
+    }
+
+    /// Adds the socket that `open` gives, which registers it with this token; returns its address.
+    pub fn add(
         &mut self,
         net: &mut N,
-        at: SocketAddr,
-        reuse_port: bool,
+        open: impl FnOnce(&mut N, usize) -> io::Result<N::Listener>,
     ) -> io::Result<SocketAddr> {
         let number = self.listeners.len();
         if number == LISTENERS_MAX {
             return Err(io::Error::new(ErrorKind::InvalidInput, "expected at most 32 addresses"));
         }
-        let token = Token::Listener(number).number();
-        let socket = match reuse_port {
-            true => net.listen_shared(at, BACKLOG, token)?,
-            false => net.listen(at, BACKLOG, token)?,
-        };
+        let socket = open(net, Token::Listener(number).number())?;
         let address = net.listener_addr(&socket)?;
         self.listeners.push(Listener { socket, address, ready: false });
         Ok(address)

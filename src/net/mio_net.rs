@@ -10,7 +10,7 @@ use rustix::pipe::{self, PipeFlags, SpliceFlags};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// Most waits in one turn, when signals interrupt them.
@@ -38,6 +38,8 @@ pub struct MioNet {
     poll: Poll,
     events: Events,
     started: Instant,
+    /// Adopted listeners whose first clients may have come before their options were set.
+    adopted: Vec<RawFd>,
 }
 
 impl MioNet {
@@ -47,12 +49,24 @@ impl MioNet {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS_PER_TURN),
             started: Instant::now(),
+            adopted: Vec::new(),
         })
     }
 
     /// The registry, for other sources that the embedder wants to wake the loop.
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
+    }
+
+    /// Listens at an address where other processes of this user may listen in the same way
+    /// (SO_REUSEPORT); the kernel chooses among them for each connection.
+    pub fn listen_shared(
+        &mut self,
+        at: SocketAddr,
+        backlog: i32,
+        token: usize,
+    ) -> io::Result<TcpListener> {
+        self.open_listener(at, backlog, token, true)
     }
 
     fn open_listener(
@@ -71,17 +85,50 @@ impl MioNet {
             // IPv4 has listeners of its own, and no client looks like another.
             socket.set_only_v6(true)?;
         }
-        // Accepted connections inherit these options, which saves calls.
-        let _ = socket.set_tcp_nodelay(true);
-        let _ = enable_keepalive(&SockRef::from(&socket));
-        socket.set_out_of_band_inline(true)?;
+        set_inherited_options(&SockRef::from(&socket))?;
         socket.bind(&at.into())?;
         socket.listen(backlog)?;
         let mut listener = TcpListener::from_std(socket.into());
         self.registry().register(&mut listener, Token(token), mio::Interest::READABLE)?;
         Ok(listener)
     }
+
+    /// Takes over a listening socket that somebody else has opened, and registers it; what
+    /// [`Net::listen`] promises holds for it.
+    ///
+    /// The opener may keep it: closing this one then closes neither it nor its queue of clients.
+    /// From then on, until this process ends, new clients wake the loop for nothing.
+    pub fn adopt_listener(
+        &mut self,
+        listener: std::net::TcpListener,
+        token: usize,
+    ) -> io::Result<TcpListener> {
+        check_adoptable(&listener)?;
+        listener.set_nonblocking(true)?;
+        set_inherited_options(&SockRef::from(&listener))?;
+        let mut listener = TcpListener::from_std(listener);
+        self.registry().register(&mut listener, Token(token), mio::Interest::READABLE)?;
+        self.adopted.push(listener.as_raw_fd());
+        Ok(listener)
+    }
+
+    /// Gives a client that was in the queue before its listener was adopted the options that it
+    /// could not inherit. The queue has none of them any more once it was empty.
+    fn complete_options(&mut self, listener: &TcpListener, accepted: &io::Result<Accepted>) {
+        let listener = listener.as_raw_fd();
+        match accepted {
+            Ok((stream, _)) if self.adopted.contains(&listener) => {
+                let _ = set_inherited_options(&SockRef::from(stream));
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.adopted.retain(|&adopted| adopted != listener);
+            }
+            _ => {}
+        }
+    }
 }
+
+type Accepted = (TcpStream, SocketAddr);
 
 impl Net for MioNet {
     type Stream = TcpStream;
@@ -126,21 +173,16 @@ impl Net for MioNet {
         self.open_listener(at, backlog, token, false)
     }
 
-    fn listen_shared(
-        &mut self,
-        at: SocketAddr,
-        backlog: i32,
-        token: usize,
-    ) -> io::Result<TcpListener> {
-        self.open_listener(at, backlog, token, true)
-    }
-
     fn listener_addr(&self, listener: &TcpListener) -> io::Result<SocketAddr> {
         listener.local_addr()
     }
 
     fn accept(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-        listener.accept()
+        let accepted = listener.accept();
+        if !self.adopted.is_empty() {
+            self.complete_options(listener, &accepted);
+        }
+        accepted
     }
 
     fn register(&mut self, stream: &mut TcpStream, token: usize) -> io::Result<()> {
@@ -260,6 +302,36 @@ impl Net for MioNet {
     fn abort(&mut self, stream: TcpStream) {
         // If this fails, the connection is closed in order, which is the next best.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// Sets the options that accepted connections inherit from their listener, which saves calls.
+fn set_inherited_options(socket: &SockRef<'_>) -> io::Result<()> {
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = enable_keepalive(socket);
+    socket.set_out_of_band_inline(true)
+}
+
+/// Whether a socket of somebody else can serve as a listener of this proxy.
+fn check_adoptable(listener: &std::net::TcpListener) -> io::Result<()> {
+    let (address, socket) = (listener.local_addr()?, SockRef::from(listener));
+    let error = |found| {
+        let message = format!("the TCP socket on {address} {found}");
+        Err(io::Error::new(ErrorKind::InvalidInput, message))
+    };
+    if !socket.is_listener()? {
+        return error("does not listen, expected a listening one");
+    }
+    // Rules and loops are judged by the family. A socket for both shows IPv4 clients as IPv6.
+    let takes_ipv4 = match address.ip() {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => {
+            ip.is_unspecified() && !socket.only_v6()? || ip.to_ipv4_mapped().is_some()
+        }
+    };
+    match takes_ipv4 {
+        true => error("accepts IPv4 as well, expected one for IPv6 only (BindIPv6Only=ipv6-only)"),
+        false => Ok(()),
     }
 }
 

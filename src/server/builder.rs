@@ -214,6 +214,17 @@ impl Builder {
         self
     }
 
+    /// Whether the server listens on the sockets that the service manager passes to this process
+    /// (LISTEN_FDS), if any, and not on [`listen`](Builder::listen); and tells the manager when it
+    /// is ready, reloads and stops (NOTIFY_SOCKET), as the program does. \[false\]
+    ///
+    /// [`start`](Builder::start) then removes LISTEN_FDS and LISTEN_PID from the environment: no
+    /// other thread may use the environment meanwhile.
+    pub fn service(mut self, of_manager: bool) -> Builder {
+        self.config.service = of_manager;
+        self
+    }
+
     /// Reads the rules and the users, and listens. Clients may connect from then on; they are served by
     /// [`Server::run`].
     ///
@@ -226,6 +237,7 @@ impl Builder {
     pub fn start(mut self) -> Result<Server, Error> {
         if !self.listen.is_empty() {
             self.config.listen = self.listen;
+            self.config.is_listen_given = true;
         }
         self.config.check()?;
         Server::start(&self.config, self.rules, self.users)

@@ -49,7 +49,7 @@ pub fn check(config: &Config) -> Report {
     let users = config.users_file.as_deref().map(reload::check_users);
     let users = users.and_then(|checked| report.take(checked));
     report.check_flags(config);
-    let (_, warnings) = settings(config, limits::raise_descriptor_limit());
+    let (_, warnings) = settings(config, limits::raise_descriptor_limit(), config.listen.len());
     report.warnings.extend(warnings);
     if let Some(rules) = rules {
         report.check_rules(config, &source.map(|source| source.name()).unwrap_or_default(), &rules);

@@ -42,12 +42,12 @@ pub fn queries_max(descriptors: u64) -> usize {
 
 /// The settings of the loop, and what is to be warned about: that they have less than was asked for,
 /// or more than is safe.
-pub fn settings(config: &Config, descriptors: u64) -> (Settings, Vec<String>) {
+pub fn settings(config: &Config, descriptors: u64, listeners: usize) -> (Settings, Vec<String>) {
     // With few descriptors, they are for sessions rather than for pipes.
     let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
     let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
     let extra_attempts_max = EXTRA_ATTEMPTS_MAX.min(descriptors as usize / 32);
-    let others = config.listen.len() + pipe_ends + queries_max(descriptors) + extra_attempts_max;
+    let others = listeners + pipe_ends + queries_max(descriptors) + extra_attempts_max;
     let reserved = RESERVED_DESCRIPTORS + others as u64;
     let by_descriptors = descriptors.saturating_sub(reserved) / 2;
     let memory = limits::memory_left().unwrap_or(u64::MAX);
@@ -79,7 +79,6 @@ pub fn settings(config: &Config, descriptors: u64) -> (Settings, Vec<String>) {
             .iter()
             .map(|&(address, bits)| AddressPattern::network(address, bits))
             .collect(),
-        reuse_port: config.reuse_port,
         buffer_bytes: config.buffer_bytes,
         buffer_budget_bytes,
         pipes_max,

@@ -84,7 +84,7 @@ impl Proxy {
     }
 
     /// Runs this command, which has the flags already, with these rules and defaults for tests.
-    fn start_by(mut command: Command, rules: &str, flags: &[&str]) -> Proxy {
+    pub fn start_by(mut command: Command, rules: &str, flags: &[&str]) -> Proxy {
         let rule_file = scratch_directory().join("socks.conf");
         fs::write(&rule_file, rules).unwrap();
         command.arg("-c").arg(&rule_file);

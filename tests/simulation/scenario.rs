@@ -159,7 +159,6 @@ fn settings(random: &mut Random, mode: Mode, lack: Lack) -> Settings {
         extra_attempts_max: 1000,
         max_per_source: random.chance(20).then(|| random.within(1, 3) as u32),
         balancers: Vec::new(),
-        reuse_port: false,
         buffer_bytes: random.pick(sizes) as usize,
         buffer_budget_bytes: random.pick(&[0, 10_000, 64 << 20]) as usize,
         durations,

@@ -1,0 +1,79 @@
+//! The sockets that a server listens on.
+
+use super::error::{Error, Step};
+use crate::config::{Config, SettingError};
+use crate::context::BACKLOG;
+use crate::net::MioNet;
+use crate::reactor::Reactor;
+use crate::service;
+use crate::token::LISTENERS_MAX;
+use std::net::{SocketAddr, TcpListener};
+
+/// The sockets that a server listens on.
+pub enum Sockets {
+    /// It opens its own.
+    Own {
+        /// Where.
+        addresses: Vec<SocketAddr>,
+        /// Other processes may listen there as well.
+        shared: bool,
+    },
+    /// The service manager has passed them, in place of its own.
+    Passed(Vec<TcpListener>),
+}
+
+impl Sockets {
+    /// Those of the service manager if there are any, otherwise those of the settings.
+    pub fn find(config: &Config) -> Result<Sockets, Error> {
+        let passed = match config.service {
+            true => service::passed_listeners(LISTENERS_MAX),
+            false => Ok(Vec::new()),
+        };
+        let passed = passed.map_err(|error| Error::step(Step::Sockets, error))?;
+        match config.listen.first().filter(|_| config.is_listen_given) {
+            _ if passed.is_empty() => {
+                Ok(Sockets::Own { addresses: config.listen.clone(), shared: config.reuse_port })
+            }
+            None => Ok(Sockets::Passed(passed)),
+            // Either could be meant.
+            Some(found) => Err(Error::Setting(SettingError {
+                flag: "listen",
+                found: found.to_string(),
+                expected: "none beside the sockets of the service manager (LISTEN_FDS)".into(),
+            })),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        match self {
+            Sockets::Own { addresses, .. } => addresses.len(),
+            Sockets::Passed(listeners) => listeners.len(),
+        }
+    }
+
+    /// Listens on all of them; returns their addresses.
+    pub fn listen(self, reactor: &mut Reactor<MioNet>) -> Result<Vec<SocketAddr>, Error> {
+        match self {
+            Sockets::Own { addresses, shared } => {
+                let listen = |address| {
+                    let listening = match shared {
+                        true => reactor
+                            .listen_with(|net, token| net.listen_shared(address, BACKLOG, token)),
+                        false => reactor.listen(address),
+                    };
+                    listening.map_err(|source| Error::Listen { address, source })
+                };
+                addresses.into_iter().map(listen).collect()
+            }
+            Sockets::Passed(listeners) => {
+                let adopt = |listener| {
+                    reactor
+                        .listen_with(|net, token| net.adopt_listener(listener, token))
+                        .map_err(|error| Error::step(Step::Sockets, error))
+                };
+                listeners.into_iter().map(adopt).collect()
+            }
+        }
+    }
+}
