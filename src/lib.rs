@@ -82,6 +82,8 @@ mod sizes;
 #[cfg(feature = "server")]
 mod stats;
 #[cfg(feature = "server")]
+mod status;
+#[cfg(feature = "server")]
 mod time;
 #[cfg(feature = "server")]
 mod timer;
