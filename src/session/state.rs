@@ -70,23 +70,31 @@ impl State {
             _ => None,
         }
     }
+
+    /// Its word in log, counters and documents, without the reason of an end.
+    pub fn word(&self) -> &'static str {
+        match self {
+            State::ReadingRequest { stage: Stage::First, .. } => "reading-request",
+            State::ReadingRequest { stage: Stage::Password, .. } => "reading-password",
+            State::ReadingRequest { stage: Stage::Request, .. } => "reading-socks5-request",
+            State::Resolving { .. } => "resolving",
+            State::Identifying(_) => "identifying",
+            State::Connecting(_) => "connecting",
+            State::AwaitingBind(_) => "awaiting-bind",
+            State::Relaying => "relaying",
+            State::Rejecting(_) => "rejecting",
+            State::Closed(_) => "closed",
+        }
+    }
 }
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            State::ReadingRequest { stage: Stage::First, .. } => f.write_str("reading-request"),
-            State::ReadingRequest { stage: Stage::Password, .. } => f.write_str("reading-password"),
-            State::ReadingRequest { stage: Stage::Request, .. } => {
-                f.write_str("reading-socks5-request")
+            State::Rejecting(reason) | State::Closed(reason) => {
+                write!(f, "{}({reason})", self.word())
             }
-            State::Resolving { .. } => f.write_str("resolving"),
-            State::Identifying(_) => f.write_str("identifying"),
-            State::Connecting(_) => f.write_str("connecting"),
-            State::AwaitingBind(_) => f.write_str("awaiting-bind"),
-            State::Relaying => f.write_str("relaying"),
-            State::Rejecting(reason) => write!(f, "rejecting({reason})"),
-            State::Closed(reason) => write!(f, "closed({reason})"),
+            _ => f.write_str(self.word()),
         }
     }
 }
