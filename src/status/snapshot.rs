@@ -14,6 +14,7 @@ use crate::reason::CloseReason;
 use crate::wire::Host;
 use serde::Serializer;
 use serde::ser::{Serialize, SerializeMap};
+use std::cmp::Reverse;
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
@@ -35,19 +36,19 @@ struct Snapshot<'a, 'b> {
 impl Serialize for Snapshot<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (view, survey) = (self.view, &self.survey);
-        let refused = CloseReason::ALL.iter().filter(|reason| reason.is_refusal());
         let mut closed: Vec<(&str, u64)> = CloseReason::ALL
             .iter()
             .map(|&reason| (reason.word(), view.stats.closed(reason)))
             .filter(|&(_, count)| count > 0)
             .collect();
-        closed.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-        let rejected: u64 = refused.map(|&reason| view.stats.closed(reason)).sum();
+        closed.sort_by_key(|&(_, count)| Reverse(count));
+        let refusals = CloseReason::ALL.iter().filter(|reason| reason.is_refusal());
+        let rejected: u64 = refusals.map(|&reason| view.stats.closed(reason)).sum();
         let totals = [
             ("opened", view.stats.opened),
             ("rejected", rejected),
-            ("up", view.stats.up_bytes + survey.up),
-            ("down", view.stats.down_bytes + survey.down),
+            ("up", view.stats.up_bytes),
+            ("down", view.stats.down_bytes),
         ];
         let warnings: Vec<(&str, u64)> = [
             ("accept-failures", view.usage.accept_failures),
