@@ -37,7 +37,69 @@ pub enum State {
     Closed(CloseReason),
 }
 
+/// A state without its data, as metrics count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateKind {
+    /// [`State::ReadingRequest`].
+    ReadingRequest,
+    /// [`State::Resolving`].
+    Resolving,
+    /// [`State::Identifying`].
+    Identifying,
+    /// [`State::Connecting`].
+    Connecting,
+    /// [`State::AwaitingBind`].
+    AwaitingBind,
+    /// [`State::Relaying`].
+    Relaying,
+    /// [`State::Rejecting`].
+    Rejecting,
+    /// [`State::Closed`].
+    Closed,
+}
+
+impl StateKind {
+    /// Those that an open session may be in, in the order of their counters.
+    pub const OPEN: [StateKind; 7] = [
+        StateKind::ReadingRequest,
+        StateKind::Resolving,
+        StateKind::Identifying,
+        StateKind::Connecting,
+        StateKind::AwaitingBind,
+        StateKind::Relaying,
+        StateKind::Rejecting,
+    ];
+
+    /// The word in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            StateKind::ReadingRequest => "reading-request",
+            StateKind::Resolving => "resolving",
+            StateKind::Identifying => "identifying",
+            StateKind::Connecting => "connecting",
+            StateKind::AwaitingBind => "awaiting-bind",
+            StateKind::Relaying => "relaying",
+            StateKind::Rejecting => "rejecting",
+            StateKind::Closed => "closed",
+        }
+    }
+}
+
 impl State {
+    /// The state without its data.
+    pub fn kind(&self) -> StateKind {
+        match self {
+            State::ReadingRequest { .. } => StateKind::ReadingRequest,
+            State::Resolving { .. } => StateKind::Resolving,
+            State::Identifying(_) => StateKind::Identifying,
+            State::Connecting(_) => StateKind::Connecting,
+            State::AwaitingBind(_) => StateKind::AwaitingBind,
+            State::Relaying => StateKind::Relaying,
+            State::Rejecting(_) => StateKind::Rejecting,
+            State::Closed(_) => StateKind::Closed,
+        }
+    }
+
     /// Whether `next` may follow this state.
     pub fn may_become(&self, next: &State) -> bool {
         use State::*;
