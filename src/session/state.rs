@@ -40,8 +40,12 @@ pub enum State {
 /// A state without its data, as metrics count them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateKind {
-    /// [`State::ReadingRequest`].
+    /// [`State::ReadingRequest`], or the greeting of SOCKS5.
     ReadingRequest,
+    /// [`State::ReadingRequest`] while the password of SOCKS5 comes.
+    ReadingPassword,
+    /// [`State::ReadingRequest`] while the request of SOCKS5 comes.
+    ReadingSocks5Request,
     /// [`State::Resolving`].
     Resolving,
     /// [`State::Identifying`].
@@ -60,8 +64,10 @@ pub enum StateKind {
 
 impl StateKind {
     /// Those that an open session may be in, in the order of their counters.
-    pub const OPEN: [StateKind; 7] = [
+    pub const OPEN: [StateKind; 9] = [
         StateKind::ReadingRequest,
+        StateKind::ReadingPassword,
+        StateKind::ReadingSocks5Request,
         StateKind::Resolving,
         StateKind::Identifying,
         StateKind::Connecting,
@@ -70,10 +76,12 @@ impl StateKind {
         StateKind::Rejecting,
     ];
 
-    /// The word in metrics.
+    /// The word in log, metrics and documents.
     pub fn word(self) -> &'static str {
         match self {
             StateKind::ReadingRequest => "reading-request",
+            StateKind::ReadingPassword => "reading-password",
+            StateKind::ReadingSocks5Request => "reading-socks5-request",
             StateKind::Resolving => "resolving",
             StateKind::Identifying => "identifying",
             StateKind::Connecting => "connecting",
@@ -89,7 +97,9 @@ impl State {
     /// The state without its data.
     pub fn kind(&self) -> StateKind {
         match self {
-            State::ReadingRequest { .. } => StateKind::ReadingRequest,
+            State::ReadingRequest { stage: Stage::First, .. } => StateKind::ReadingRequest,
+            State::ReadingRequest { stage: Stage::Password, .. } => StateKind::ReadingPassword,
+            State::ReadingRequest { stage: Stage::Request, .. } => StateKind::ReadingSocks5Request,
             State::Resolving { .. } => StateKind::Resolving,
             State::Identifying(_) => StateKind::Identifying,
             State::Connecting(_) => StateKind::Connecting,
@@ -132,23 +142,20 @@ impl State {
             _ => None,
         }
     }
+
+    /// Its word in log, counters and documents, without the reason of an end.
+    pub fn word(&self) -> &'static str {
+        self.kind().word()
+    }
 }
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            State::ReadingRequest { stage: Stage::First, .. } => f.write_str("reading-request"),
-            State::ReadingRequest { stage: Stage::Password, .. } => f.write_str("reading-password"),
-            State::ReadingRequest { stage: Stage::Request, .. } => {
-                f.write_str("reading-socks5-request")
+            State::Rejecting(reason) | State::Closed(reason) => {
+                write!(f, "{}({reason})", self.word())
             }
-            State::Resolving { .. } => f.write_str("resolving"),
-            State::Identifying(_) => f.write_str("identifying"),
-            State::Connecting(_) => f.write_str("connecting"),
-            State::AwaitingBind(_) => f.write_str("awaiting-bind"),
-            State::Relaying => f.write_str("relaying"),
-            State::Rejecting(reason) => write!(f, "rejecting({reason})"),
-            State::Closed(reason) => write!(f, "closed({reason})"),
+            _ => f.write_str(self.word()),
         }
     }
 }

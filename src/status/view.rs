@@ -32,6 +32,7 @@ pub struct View<'a> {
 }
 
 /// An open session.
+#[derive(Clone, Copy)]
 pub struct SessionView<'a> {
     /// The session.
     pub session: &'a Session,
