@@ -80,6 +80,8 @@ mod signals;
 #[cfg(feature = "server")]
 mod sizes;
 #[cfg(feature = "server")]
+mod spin;
+#[cfg(feature = "server")]
 mod stats;
 #[cfg(feature = "server")]
 mod status;

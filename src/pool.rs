@@ -85,6 +85,8 @@ pub struct Pool<P> {
     lent_small: usize,
     lent_large: usize,
     lent_pipes: usize,
+    /// How many calls have moved bytes in or out, by which a loop that does nothing shows.
+    pub moves: u64,
 }
 
 impl<P> Pool<P> {
@@ -102,6 +104,7 @@ impl<P> Pool<P> {
             lent_small: 0,
             lent_large: 0,
             lent_pipes: 0,
+            moves: 0,
         }
     }
 
@@ -137,6 +140,16 @@ impl<P> Pool<P> {
     /// The kernel does not move bytes through pipes: no more of them.
     pub fn forbid_pipes(&mut self) {
         self.pipes_max = 0;
+    }
+
+    /// Bytes of one large buffer, and most bytes lent as such.
+    pub fn budget(&self) -> (usize, usize) {
+        (self.large_bytes, self.budget_bytes)
+    }
+
+    /// Most pipes lent.
+    pub fn pipes_max(&self) -> usize {
+        self.pipes_max
     }
 
     /// How many pipes are lent, and how many are kept.
@@ -180,6 +193,11 @@ impl<P> Pool<P> {
         if !is_beyond_budget && free.len() * buffer.bytes.len() < SPARE_BYTES {
             free.push(buffer.bytes);
         }
+    }
+
+    /// Bytes of the free buffers that are kept.
+    pub fn kept_bytes(&self) -> usize {
+        self.small.len() * SMALL_BYTES + self.large.len() * self.large_bytes
     }
 
     /// How many buffers are lent: small, large.

@@ -6,7 +6,9 @@
 //! happens to a connection goes through [`Reactor::with`].
 
 mod dump;
+mod progress;
 mod sources;
+mod view;
 
 use crate::access::Line;
 use crate::connection::Connection;
@@ -16,13 +18,16 @@ use crate::net::{Event, Net};
 use crate::rules::RuleSet;
 use crate::session::{Session, State};
 use crate::settings::Settings;
+use crate::spin::WokenBy;
 use crate::stats::Stats;
+use crate::status::refusal::Refusals;
 use crate::time::Millis;
 use crate::timer::Timers;
 use crate::token::{CLIENT, Token};
 use crate::users::Users;
 use crate::wire::{self, Answer, Command, Protocol, Reply, Status};
 use log::info;
+use progress::Progress;
 use slab::Slab;
 use sources::{Admission, Sources};
 use std::collections::VecDeque;
@@ -51,6 +56,8 @@ pub struct Reactor<N: Net> {
     closed: Vec<u32>,
     sources: Sources,
     stats: Stats,
+    refusals: Refusals,
+    progress: Progress,
     events: Vec<Event>,
     drain_until: Option<Millis>,
     /// The next turn does not wait for events.
@@ -68,6 +75,8 @@ impl<N: Net> Reactor<N> {
             ready: VecDeque::new(),
             closed: Vec::new(),
             stats: Stats::default(),
+            refusals: Refusals::default(),
+            progress: Progress::default(),
             events: Vec::new(),
             drain_until: None,
             skip_wait: false,
@@ -83,12 +92,17 @@ impl<N: Net> Reactor<N> {
     /// Returns the embedder's tokens that had an event, as bits counted from
     /// [`FIRST_USER_TOKEN`](crate::token::FIRST_USER_TOKEN).
     pub fn turn(&mut self, wake_at: Option<Millis>) -> io::Result<u32> {
+        self.judge_turn();
         let timeout_ms = self.timeout_ms(wake_at);
+        let mut woken_by = self.woken_without_event(timeout_ms);
         self.skip_wait = false;
         self.events.clear();
         self.cx.net.poll(&mut self.events, timeout_ms)?;
-        self.cx.now = self.cx.net.now();
-        let woken = self.update_readiness();
+        let before = std::mem::replace(&mut self.cx.now, self.cx.net.now());
+        self.stats.turns += 1;
+        self.stats.events += self.events.len() as u64;
+        let woken = self.update_readiness(&mut woken_by);
+        self.progress.set_woken_by(woken_by, self.cx.now - before);
         for _ in 0..self.ready.len() {
             let Some(slot) = self.ready.pop_front() else { break };
             self.with(slot as usize, |connection, cx| {
@@ -110,8 +124,7 @@ impl<N: Net> Reactor<N> {
 
     /// How long the poll may wait.
     fn timeout_ms(&self, wake_at: Option<Millis>) -> Option<Millis> {
-        let has_work = !self.ready.is_empty() || !self.closed.is_empty() || self.cx.dns.is_ready();
-        if self.skip_wait || has_work {
+        if self.skip_wait || self.has_work() {
             return Some(0);
         }
         let own = [self.timers.next(), self.cx.dns.deadline(), self.accept_at(), self.drain_until];
@@ -119,16 +132,31 @@ impl<N: Net> Reactor<N> {
         next.flatten().min().map(|at| at.saturating_sub(self.cx.now))
     }
 
+    /// Whether something is left over that no event will report.
+    fn has_work(&self) -> bool {
+        !self.ready.is_empty() || !self.closed.is_empty() || self.cx.dns.is_ready()
+    }
+
     /// Records each event at its socket.
-    fn update_readiness(&mut self) -> u32 {
+    fn update_readiness(&mut self, woken_by: &mut WokenBy) -> u32 {
         let mut woken = 0;
         let events = take(&mut self.events);
         for event in &events {
             match Token::of(event.token) {
-                Token::Listener(number) => self.cx.listeners.set_ready(number),
-                Token::User(number) => woken |= 1 << number,
-                Token::Query(place) => self.cx.dns.update_readiness(place, event),
+                Token::Listener(number) => {
+                    woken_by.add(WokenBy::LISTENER);
+                    self.cx.listeners.set_ready(number);
+                }
+                Token::User(number) => {
+                    woken_by.add(WokenBy::OTHER);
+                    woken |= 1 << number;
+                }
+                Token::Query(place) => {
+                    woken_by.add(WokenBy::QUERY);
+                    self.cx.dns.update_readiness(place, event);
+                }
                 Token::Connection { slot, place } => {
+                    woken_by.add(if place == CLIENT { WokenBy::CLIENT } else { WokenBy::TARGET });
                     if let Some(connection) = self.connections.get_mut(slot) {
                         connection.update_readiness(place, event);
                         enqueue(&mut self.ready, connection, slot);
@@ -141,11 +169,17 @@ impl<N: Net> Reactor<N> {
     }
 
     /// Applies `act` to the connection in a slot, if it has an open one. This is the only place
-    /// that arms its deadline, queues it again, and lists it as closed.
-    fn with(&mut self, slot: usize, act: impl FnOnce(&mut Connection<N>, &mut Context<N>)) {
+    /// that arms its deadline, queues it again, counts what has become of it, and lists it as
+    /// closed. Returns its deadline if it is still open.
+    fn with(
+        &mut self,
+        slot: usize,
+        act: impl FnOnce(&mut Connection<N>, &mut Context<N>),
+    ) -> Option<Millis> {
         let open =
             |connection: &&mut Connection<N>| connection.session().state().closed().is_none();
-        let Some(mut connection) = self.connections.get_mut(slot).filter(open) else { return };
+        let mut connection = self.connections.get_mut(slot).filter(open)?;
+        let before = connection.standing();
         act(connection, &mut self.cx);
         if connection.take_needs_primary() {
             let client = connection.session().client.ip;
@@ -153,15 +187,19 @@ impl<N: Net> Reactor<N> {
             connection = &mut self.connections[slot];
             connection.listen_everywhere(primary, &mut self.cx);
         }
+        self.stats.count_change(before, connection.standing());
         if connection.session().state().closed().is_some() {
-            return self.closed.push(slot as u32);
+            self.closed.push(slot as u32);
+            return None;
         }
         if connection.take_has_more() {
             enqueue(&mut self.ready, connection, slot);
         }
-        if let Some(at) = connection.deadline(&self.cx) {
+        let deadline = connection.deadline(&self.cx);
+        if let Some(at) = deadline {
             self.timers.set(slot, at);
         }
+        deadline
     }
 
     /// Hands the resolver's answers to the waiting sessions; the rest follow in the next turn.
@@ -180,7 +218,9 @@ impl<N: Net> Reactor<N> {
         // The rest stay due, so the next poll does not wait.
         for _ in 0..DEADLINES_PER_TURN {
             let Some(slot) = self.timers.expired(self.cx.now) else { break };
-            self.with(slot, Connection::handle_deadline);
+            let next = self.with(slot, Connection::handle_deadline);
+            // One that stays due would come again and again.
+            self.stats.deadlines += u64::from(next.is_none_or(|at| at > self.cx.now));
         }
     }
 
@@ -193,7 +233,8 @@ impl<N: Net> Reactor<N> {
             self.sources.remove(session.client.ip);
             self.cx.shortage.remove_session();
             if let Some(reason) = session.state().closed() {
-                self.stats.count_closed(reason, up, down);
+                self.stats.count_closed(reason);
+                self.refusals.record(session, reason, self.cx.now);
                 info!(target: "access", "{}", Line { session, up, down, now: self.cx.now });
                 connection.close(reason, &mut self.cx);
             }
@@ -235,15 +276,16 @@ impl<N: Net> Reactor<N> {
             self.cx.listeners.log_accept_error(&error, self.cx.now);
             return self.reject_unregistered(stream);
         }
-        self.stats.opened += 1;
         self.sources.add(client.ip());
         self.cx.shortage.add_session();
         let session = match admission {
             Admission::Reject => Session::unwelcome,
             _ => Session::new,
         };
-        let session = session(self.stats.opened, client.into(), self.cx.now);
-        self.connections.insert(Connection::new(slot, session, stream, reserve));
+        let session = session(self.stats.opened + 1, client.into(), self.cx.now);
+        let connection = Connection::new(slot, session, stream, reserve);
+        self.stats.count_opened(connection.standing());
+        self.connections.insert(connection);
         // Most clients send their request at once: this saves a turn for it.
         self.with(slot, Connection::run);
     }

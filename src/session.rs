@@ -27,7 +27,7 @@ pub use action::{Action, ListenFor};
 pub use attempts::{ATTEMPTS_MAX, REPLACE_INTERVALS};
 pub use env::{Env, Surroundings};
 pub use request::RequestRecord;
-pub use state::State;
+pub use state::{State, StateKind};
 
 use crate::address::IpPort;
 use crate::dns::{DnsError, Resolved};

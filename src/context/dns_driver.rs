@@ -65,6 +65,8 @@ pub struct DnsDriver<N: Net> {
     unsent: VecDeque<Transmit>,
     /// Waiters have come or gone: there may be sockets to open or close.
     stale: bool,
+    /// How many calls have moved bytes.
+    moves: u64,
 }
 
 impl<N: Net> DnsDriver<N> {
@@ -76,12 +78,24 @@ impl<N: Net> DnsDriver<N> {
             ready: 0,
             unsent: VecDeque::new(),
             stale: false,
+            moves: 0,
         }
     }
 
     /// The resolver, for new settings.
     pub fn resolver(&mut self) -> &mut Resolver {
         &mut self.resolver
+    }
+
+    /// The resolver, to look at.
+    pub fn state(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// A number that grows whenever something has come of a turn.
+    pub fn activity(&self) -> u64 {
+        let counters = self.resolver.counters();
+        self.moves + counters.sent + counters.failed + counters.timed_out
     }
 
     /// The names that a requested name may stand for.
@@ -199,6 +213,7 @@ impl<N: Net> DnsDriver<N> {
                 Socket::Datagram(socket) => net.recv_datagram(socket, &mut bytes),
                 Socket::Stream(endpoint, question) => exchange(net, endpoint, question, &mut bytes),
             };
+            self.moves += u64::from(read.is_ok());
             match (read, &query.socket) {
                 (Ok(n), Socket::Datagram(_)) => {
                     self.resolver.handle_datagram(now, query.key, &bytes[..n]);

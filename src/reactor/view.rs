@@ -1,0 +1,61 @@
+//! What the status pages show of the loop.
+
+use super::Reactor;
+use crate::net::Net;
+use crate::status::view::{Process, SessionView, Usage, View};
+use crate::time::Millis;
+use crate::users::Users;
+
+impl<N: Net> Reactor<N> {
+    /// The state of the loop now; time and system are the embedder's.
+    pub fn view(&self, uptime_ms: Millis, process: Process) -> View<'_> {
+        let sessions = self.connections.iter().map(|(_, connection)| {
+            let (up, down) = connection.delivered();
+            SessionView { session: connection.session(), up, down }
+        });
+        View {
+            now: self.cx.now,
+            uptime_ms,
+            version: env!("CARGO_PKG_VERSION"),
+            stats: &self.stats,
+            sessions: Box::new(sessions),
+            session_count: self.connections.len(),
+            recent_refusals: self.refusals.latest(),
+            usage: self.usage(),
+            process,
+            draining: self.is_draining(),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let (settings, pool, dns) = (&self.cx.settings, &self.cx.pool, self.cx.dns.state());
+        let ((small_buffers, large_buffers), (pipes, kept_pipes)) = (pool.lent(), pool.pipes());
+        let (large_buffer_bytes, buffer_budget_bytes) = pool.budget();
+        Usage {
+            sessions_max: settings.max_sessions,
+            per_source_max: settings.max_per_source,
+            small_buffers,
+            large_buffers,
+            kept_buffer_bytes: pool.kept_bytes(),
+            large_buffer_bytes,
+            buffer_budget_bytes,
+            pipes,
+            kept_pipes,
+            pipes_max: pool.pipes_max(),
+            dns_queries: dns.queries(),
+            dns_queries_max: dns.queries_max(),
+            dns_waiters: dns.waiters(),
+            dns_cached: dns.cached(),
+            dns: dns.counters(),
+            accept_failures: self.cx.listeners.failures,
+            ident_queries: self.cx.ident_queries,
+            rules: self.cx.rules.rules().len(),
+            users: self.cx.users.as_ref().map_or(0, Users::count),
+        }
+    }
+
+    /// Records refusals from now on, for [`Reactor::view`].
+    pub fn keep_refusals(&mut self) {
+        self.refusals.keep();
+    }
+}
