@@ -7,7 +7,9 @@ pub const PAGE: &[u8] = include_bytes!("page.html");
 /// listener the page came from; nothing that slips into the page can run, load or be framed. The
 /// hashes are those of the page as it is.
 pub const POLICY: &str = concat!(
-    "default-src 'none'; style-src 'sha256-STYLE'; script-src 'sha256-SCRIPT'; ",
+    "default-src 'none'; ",
+    "style-src 'sha256-cnnFHQweBPmqa41ITf8ck2gJWW127Db8wke0bvRTCw4='; ",
+    "script-src 'sha256-AyxyGnQDThpzdKm8jzqjYzzmxWW8WKqy+AV8mKdDmAA='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'",
 );

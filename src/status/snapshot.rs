@@ -11,9 +11,11 @@ use crate::access::ShownName;
 use crate::address::IpPort;
 use crate::escape::Escaped;
 use crate::reason::CloseReason;
+use crate::session::StateKind;
 use crate::wire::Host;
 use serde::Serializer;
 use serde::ser::{Serialize, SerializeMap};
+use std::cmp::Reverse;
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
@@ -35,29 +37,23 @@ struct Snapshot<'a, 'b> {
 impl Serialize for Snapshot<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (view, survey) = (self.view, &self.survey);
-        let refused = CloseReason::ALL.iter().filter(|reason| reason.is_refusal());
-        let mut closed: Vec<(&str, u64)> = CloseReason::ALL
-            .iter()
-            .map(|&reason| (reason.word(), view.stats.closed(reason)))
-            .filter(|&(_, count)| count > 0)
-            .collect();
-        closed.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-        let rejected: u64 = refused.map(|&reason| view.stats.closed(reason)).sum();
+        let states = StateKind::OPEN.map(|kind| (kind.word(), view.stats.in_state(kind) as u64));
+        let reasons = CloseReason::ALL.iter();
+        let closed = reasons.map(|&reason| (reason.word(), view.stats.closed(reason)));
+        let refusals = CloseReason::ALL.iter().filter(|reason| reason.is_refusal());
+        let rejected: u64 = refusals.map(|&reason| view.stats.closed(reason)).sum();
         let totals = [
             ("opened", view.stats.opened),
             ("rejected", rejected),
             ("up", view.stats.up_bytes),
             ("down", view.stats.down_bytes),
         ];
-        let warnings: Vec<(&str, u64)> = [
+        let warnings = [
             ("accept-failures", view.usage.accept_failures),
             ("connections-shed", view.stats.shed),
             ("failed-reloads", view.process.reloads.failed),
             ("log-lines-dropped", view.process.log_dropped),
-        ]
-        .into_iter()
-        .filter(|&(_, count)| count > 0)
-        .collect();
+        ];
 
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("format", &FORMAT)?;
@@ -68,17 +64,24 @@ impl Serialize for Snapshot<'_, '_> {
         map.serialize_entry("draining", &view.draining)?;
         map.serialize_entry("memory_bytes", &view.process.resident_bytes)?;
         map.serialize_entry("totals", &Counts(&totals))?;
-        map.serialize_entry("open", &survey.open)?;
-        map.serialize_entry("states", &Counts(&survey.states))?;
+        map.serialize_entry("open", &view.session_count)?;
+        map.serialize_entry("states", &Counts(&greatest_first(states)))?;
         map.serialize_entry("sessions", &Listed(&survey.listed))?;
-        map.serialize_entry("closed", &Counts(&closed))?;
+        map.serialize_entry("closed", &Counts(&greatest_first(closed)))?;
         map.serialize_entry("rejections", &Rejections(view))?;
         map.serialize_entry("sources", &Shown(&survey.sources, Source))?;
         map.serialize_entry("targets", &Shown(&survey.targets, ShownTarget::new))?;
         map.serialize_entry("limits", &Limits(view, survey))?;
-        map.serialize_entry("warnings", &Counts(&warnings))?;
+        map.serialize_entry("warnings", &Counts(&greatest_first(warnings)))?;
         map.end()
     }
+}
+
+/// Those that are not zero.
+fn greatest_first<'a>(counts: impl IntoIterator<Item = (&'a str, u64)>) -> Vec<(&'a str, u64)> {
+    let mut counts: Vec<_> = counts.into_iter().filter(|&(_, count)| count > 0).collect();
+    counts.sort_by_key(|&(_, count)| Reverse(count));
+    counts
 }
 
 /// Numbers by their words.
@@ -228,11 +231,11 @@ struct Limits<'a, 'b>(&'a View<'b>, &'a Survey<'b>);
 
 impl Serialize for Limits<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Limits(View { usage, process, .. }, survey) = self;
+        let Limits(View { usage, process, session_count, .. }, survey) = self;
         let busiest = survey.sources.by_sessions.first().map_or(0, |(_, sum)| sum.sessions);
         let buffers = usage.buffer_budget_bytes / usage.large_buffer_bytes.max(1);
         let rows = [
-            ("sessions", survey.open, Some(usage.sessions_max as u64)),
+            ("sessions", *session_count as u64, Some(usage.sessions_max as u64)),
             ("per-source", busiest, usage.per_source_max.map(u64::from)),
             ("buffers", usage.large_buffers as u64, Some(buffers as u64)),
             ("pipes", usage.pipes as u64, Some(usage.pipes_max as u64)),

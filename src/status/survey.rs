@@ -23,14 +23,6 @@ pub type Target<'a> = (Host<'a>, u16);
 
 /// The open sessions, summed up.
 pub struct Survey<'a> {
-    /// How many there are.
-    pub open: u64,
-    /// Bytes delivered to targets.
-    pub up: u64,
-    /// Bytes delivered to clients.
-    pub down: u64,
-    /// How many are in each state, by its word; the most first.
-    pub states: Vec<(&'static str, u64)>,
     /// All of them, or some that matter: the oldest, those with the most bytes, the newest. The
     /// oldest first.
     pub listed: Vec<SessionView<'a>>,
@@ -93,29 +85,17 @@ impl<K: Copy + Ord> Groups<K> {
 impl<'a> Survey<'a> {
     /// Walks over the sessions.
     pub fn of(sessions: impl Iterator<Item = SessionView<'a>>) -> Survey<'a> {
-        let mut all = Sum::default();
-        let mut states: Vec<(&'static str, u64)> = Vec::new();
         let (mut sources, mut targets) = (HashMap::new(), HashMap::new());
         let mut listing = Listing::new();
         for one in sessions {
-            let (word, request) = (one.session.state().word(), one.session.request());
-            match states.iter_mut().find(|(known, _)| *known == word) {
-                Some((_, count)) => *count += 1,
-                None => states.push((word, 1)),
-            }
-            all.add(&one);
+            let request = one.session.request();
             add_to(&mut sources, source_of(one.session.client.ip), &one);
             if let Some(host) = request.host() {
                 add_to(&mut targets, (host, request.port), &one);
             }
             listing.offer(one);
         }
-        states.sort_unstable_by_key(|&(word, count)| (Reverse(count), word));
         Survey {
-            open: all.sessions,
-            up: all.up,
-            down: all.down,
-            states,
             listed: listing.finish(),
             sources: Groups::new(sources),
             targets: Groups::new(targets),
