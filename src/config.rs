@@ -53,6 +53,8 @@ pub struct Config {
     pub buffer_bytes: usize,
     /// Sustained flows go through pipes.
     pub splice: bool,
+    /// Where the status page and the metrics are served.
+    pub status: Option<SocketAddr>,
     /// `NAME[:GROUP]` to become once listening.
     pub user: Option<String>,
     /// Signals of the process are taken over.
@@ -115,6 +117,7 @@ impl Default for Config {
             drain_timeout_ms: 30_000,
             buffer_bytes: 65536,
             splice: true,
+            status: None,
             user: None,
             signals: false,
         }

@@ -336,6 +336,17 @@ impl<N: Net> Reactor<N> {
         &mut self.cx.net
     }
 
+    /// The time of the last turn, by the clock of the loop.
+    pub fn now(&self) -> Millis {
+        self.cx.now
+    }
+
+    /// Another socket of the proxy listens at this address: like those for clients, it is the target
+    /// of no session.
+    pub fn refuse_as_target(&mut self, address: SocketAddr) {
+        self.cx.listeners.add_own(address);
+    }
+
     /// The rules in force.
     pub fn rules(&self) -> &RuleSet {
         &self.cx.rules

@@ -28,6 +28,7 @@
 mod builder;
 mod error;
 mod handle;
+mod pages;
 pub(crate) mod rule_source;
 pub(crate) mod user_source;
 
@@ -47,11 +48,13 @@ use crate::reactor::{Dump, Reactor};
 use crate::reload::{self, Loaded, Reload, Source};
 use crate::settings::{Durations, SESSION_BYTES_MAX, Settings};
 use crate::signals::{Control, Signals};
+use crate::status::CLIENTS_MAX;
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
 use log::{debug, error, info, warn};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
+use pages::Pages;
 use rule_source::RuleSource;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -114,6 +117,7 @@ pub struct Server {
     /// USR1 has asked for a dump that has not begun.
     dump_requested: bool,
     dump: Option<Dump>,
+    pages: Pages,
 }
 
 impl Server {
@@ -151,6 +155,13 @@ impl Server {
             reactor.listen(address).map_err(|source| Error::Listen { address, source })
         });
         let addresses = addresses.collect::<Result<_, _>>()?;
+        let now = reactor.now();
+        let pages = Pages::new(reactor.net().registry(), config.status, now)
+            .map_err(|error| Error::step(Step::Status, error))?;
+        if let Some(address) = pages.address() {
+            reactor.refuse_as_target(address);
+            reactor.keep_refusals();
+        }
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
             source.warn_if_unreadable();
@@ -168,6 +179,7 @@ impl Server {
             watched_log: None,
             dump_requested: false,
             dump: None,
+            pages,
         };
         log_limits(max_sessions, max_bytes);
         server.warn_about_rules();
@@ -178,6 +190,12 @@ impl Server {
     /// kernel chose in place of 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where the status listener of [`Builder::status`] listens, with the port that the kernel chose
+    /// in place of 0.
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        self.pages.address()
     }
 
     /// A handle to stop and reload this server from any thread.
@@ -196,9 +214,12 @@ impl Server {
         for address in &self.addresses {
             info!("listening on {address}");
         }
+        self.pages.announce();
         self.write_log();
         while !self.reactor.is_drained() {
-            let woken = self.reactor.turn(None).map_err(|error| Error::step(Step::Wait, error))?;
+            let wake_at = self.status_wake_at();
+            let woken =
+                self.reactor.turn(wake_at).map_err(|error| Error::step(Step::Wait, error))?;
             if woken & (1 << SIGNALS | 1 << HANDLE) != 0 {
                 self.handle_requests();
             }
@@ -210,6 +231,7 @@ impl Server {
                 self.stop();
             }
             self.write_log();
+            self.serve_status(woken);
         }
         info!("stopped");
         logging::finish();
@@ -220,6 +242,7 @@ impl Server {
         let mut requests = self.handle.pending();
         requests.extend(self.signals.iter_mut().flat_map(Signals::pending));
         for request in requests {
+            self.pages.changes += 1;
             match request {
                 Control::Reload => self.reload.request_all(),
                 Control::Dump => self.dump_requested = true,
@@ -280,7 +303,15 @@ impl Server {
 
     /// Goes on with the files that are to be read again, a piece a turn.
     fn read_on(&mut self) {
-        match self.reload.step() {
+        let step = self.reload.step();
+        if let Some((_, result)) = &step {
+            self.pages.changes += 1;
+            match result {
+                Ok(_) => self.pages.reloads.good += 1,
+                Err(_) => self.pages.reloads.failed += 1,
+            }
+        }
+        match step {
             Some((_, Ok(loaded))) => self.put_in_force(loaded),
             Some((Source::Rules, Err(error))) => error!("{error}; the rules in force stay"),
             Some((Source::Users, Err(error))) => error!("{error}; the users in force stay"),
@@ -407,7 +438,9 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
     let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
     let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
     let extra_attempts_max = EXTRA_ATTEMPTS_MAX.min(descriptors as usize / 32);
-    let others = config.listen.len() + pipe_ends + queries_max(descriptors) + extra_attempts_max;
+    let status = config.status.map_or(0, |_| 1 + CLIENTS_MAX);
+    let others =
+        config.listen.len() + status + pipe_ends + queries_max(descriptors) + extra_attempts_max;
     let reserved = RESERVED_DESCRIPTORS + others as u64;
     let by_descriptors = descriptors.saturating_sub(reserved) / 2;
     let memory = limits::memory_left().unwrap_or(u64::MAX);

@@ -119,6 +119,7 @@ fn options() -> Options {
         "names and passwords of SOCKS5 clients, one NAME:PASSWORD a line",
         "FILE",
     );
+    o.optopt("", "status", "serve /metrics and a status page [off]", "ADDR:PORT");
     o.optflag("V", "version", "print the version");
     o.optflag("h", "help", "print this help");
     o
@@ -173,6 +174,7 @@ fn read(matches: &Matches) -> Result<Config, SettingError> {
         buffer_bytes: number(matches, "buffer-size", &BUFFER_BYTES, "bytes")?
             .unwrap_or(default.buffer_bytes),
         splice: splice(matches)?,
+        status: status(matches)?,
         user: matches.opt_str("user"),
         signals: true,
     })
@@ -184,6 +186,12 @@ fn listen(matches: &Matches) -> Result<Option<Vec<SocketAddr>>, SettingError> {
     let addresses: Result<Vec<_>, _> =
         texts.iter().map(|text| value("listen", text, expected)).collect();
     Ok(Some(addresses?).filter(|addresses| !addresses.is_empty()))
+}
+
+fn status(matches: &Matches) -> Result<Option<SocketAddr>, SettingError> {
+    let expected = "ADDR:PORT, for example 127.0.0.1:9100 or [::1]:9100";
+    let text = matches.opt_str("status");
+    text.map(|text| value("status", &text, expected)).transpose()
 }
 
 fn splice(matches: &Matches) -> Result<bool, SettingError> {
@@ -307,6 +315,8 @@ mod tests {
             "nobody:daemon",
             "--users",
             "x.users",
+            "--status",
+            "[::1]:9100",
         ]);
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.rule_files(), [PathBuf::from("x.conf")]);
@@ -319,6 +329,7 @@ mod tests {
         assert!(!config.splice);
         assert_eq!(config.user.as_deref(), Some("nobody:daemon"));
         assert_eq!(config.users_file, Some(PathBuf::from("x.users")));
+        assert_eq!(config.status, Some((Ipv6Addr::LOCALHOST, 9100).into()));
     }
 
     #[test]
@@ -339,7 +350,8 @@ mod tests {
             (&["--buffer-size", "1023"], "--buffer-size", "expected bytes from 1024 to 16777216"),
             (&["--nameserver", "ns.example"], "--nameserver", "expected ADDR[:PORT]"),
             (&["--splice", "on"], "--splice \"on\"", "expected auto or off"),
-            (&["--status", "127.0.0.1:1"], "status", "see --help"),
+            (&["--status", "9100"], "--status \"9100\"", "expected ADDR:PORT"),
+            (&["--status"], "'status'", "see --help"),
             (&["-c"], "'c'", "see --help"),
             (&["--users"], "'users'", "see --help"),
             (&["-t", "-t"], "'test'", "see --help"),

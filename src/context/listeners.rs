@@ -37,6 +37,8 @@ pub struct Accepted<N: Net> {
 /// The listeners for clients.
 pub struct Listeners<N: Net> {
     listeners: Vec<Listener<N::Listener>>,
+    /// Where the proxy listens for others than its clients.
+    others: Vec<SocketAddr>,
     /// The listener that is tried first.
     next: usize,
     /// Accept lacked descriptors: not before this time again.
@@ -49,7 +51,14 @@ pub struct Listeners<N: Net> {
 
 impl<N: Net> Default for Listeners<N> {
     fn default() -> Listeners<N> {
-        Listeners { listeners: Vec::new(), next: 0, retry_at: None, logged_at: None, failures: 0 }
+        Listeners {
+            listeners: Vec::new(),
+            others: Vec::new(),
+            next: 0,
+            retry_at: None,
+            logged_at: None,
+            failures: 0,
+        }
     }
 }
 
@@ -64,6 +73,11 @@ impl<N: Net> Listeners<N> {
         let address = net.listener_addr(&socket)?;
         self.listeners.push(Listener { socket, address, ready: false });
         Ok(address)
+    }
+
+    /// The proxy listens at this address as well, for others than its clients.
+    pub fn add_own(&mut self, address: SocketAddr) {
+        self.others.push(address);
     }
 
     /// Closes all of them.
@@ -98,6 +112,7 @@ impl<N: Net> Listeners<N> {
     /// safe one. An error means that there was no descriptor to ask it with.
     pub fn is_own(&self, net: &N, target: IpPort) -> io::Result<bool> {
         let addresses = self.listeners.iter().map(|listener| listener.address);
+        let addresses = addresses.chain(self.others.iter().copied());
         let is_like =
             |own: &SocketAddr| own.port() == target.port && own.is_ipv6() == target.ip.is_ipv6();
         for own in addresses.filter(is_like) {

@@ -45,6 +45,8 @@ pub enum Step {
     EventLoop,
     /// Taking over the process's signals.
     Signals,
+    /// Listening at the address of the status page.
+    Status,
     /// Becoming another user. Only the program does that.
     User,
     /// Waiting for events.
@@ -127,6 +129,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Step::EventLoop => "starting the event loop",
             Step::Signals => "taking over signals",
+            Step::Status => "--status",
             Step::User => "--user",
             Step::Wait => "waiting for events",
         })

@@ -1,0 +1,110 @@
+//! The status listener of a server: what it is told of the server, and when.
+
+use super::Server;
+use crate::limits;
+use crate::logging;
+use crate::status::view::{Process, Reloads};
+use crate::status::{FIRST_SOURCE, Status};
+use crate::time::Millis;
+use crate::token::FIRST_USER_TOKEN;
+use log::{info, warn};
+use mio::Registry;
+use std::io;
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+/// The status listener, if there is one, and what it shows of the server.
+pub struct Pages {
+    status: Option<Box<Status>>,
+    /// When the server was started, in milliseconds since 1970 and by the clock of the loop.
+    started_unix_ms: u64,
+    started: Millis,
+    /// Files read again.
+    pub reloads: Reloads,
+    /// Changes besides those of sessions.
+    pub changes: u64,
+    /// Writes to the log by the end of the last turn.
+    log_writes: u64,
+}
+
+impl Pages {
+    /// Listens, if an address is given.
+    pub fn new(registry: &Registry, at: Option<SocketAddr>, now: Millis) -> io::Result<Pages> {
+        let listen = |at| Status::listen(registry, at, FIRST_USER_TOKEN).map(Box::new);
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Ok(Pages {
+            status: at.map(listen).transpose()?,
+            started_unix_ms: since_1970.map_or(0, |time| time.as_millis() as u64),
+            started: now,
+            reloads: Reloads::default(),
+            changes: 0,
+            log_writes: 0,
+        })
+    }
+
+    /// Where the status listener listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.status.as_ref().map(|status| status.address())
+    }
+
+    /// Says where the pages are, and warns if other hosts can read them.
+    pub fn announce(&self) {
+        let Some(address) = self.address() else { return };
+        info!("status page at http://{address}/");
+        if !address.ip().is_loopback() {
+            warn!(
+                "--status {address}: anybody who reaches this address sees who uses the proxy, and \
+                 for what"
+            );
+        }
+    }
+
+    fn process(&self) -> Process {
+        let log = logging::counters();
+        Process {
+            started_unix_ms: self.started_unix_ms,
+            resident_bytes: limits::resident_bytes(),
+            cpu_ms: limits::cpu_ms(),
+            descriptors: limits::descriptors_open(),
+            descriptors_max: limits::descriptors_max(),
+            log_waiting_bytes: log.waiting_bytes,
+            log_dropped: log.dropped,
+            reloads: self.reloads,
+        }
+    }
+}
+
+impl Server {
+    /// When the status listener has to be served at the latest.
+    pub(super) fn status_wake_at(&mut self) -> Option<Millis> {
+        let changes = self.changes();
+        let now = self.reactor.now();
+        self.pages.status.as_ref()?.wake_at(now, changes)
+    }
+
+    /// Serves the clients of the status listener, and tells the loop what this turn was good for.
+    pub(super) fn serve_status(&mut self, woken: u32) {
+        let (now, changes) = (self.reactor.now(), self.changes());
+        if let Some(mut status) = self.pages.status.take() {
+            let accepted = status.accept(self.reactor.net().registry(), woken, now);
+            let (reactor, pages) = (&self.reactor, &self.pages);
+            let view = || reactor.view(now - pages.started, pages.process());
+            let moved = status.serve(woken, now, changes, &view);
+            self.pages.status = Some(status);
+            if accepted || moved {
+                self.reactor.note_progress();
+            }
+        }
+        let log_writes = logging::counters().writes;
+        // Changes of files and requests come once each.
+        let others = (1 << FIRST_SOURCE) - 1 & !(1 << super::LOG);
+        if woken & others != 0 || log_writes != self.pages.log_writes {
+            self.pages.log_writes = log_writes;
+            self.reactor.note_progress();
+        }
+    }
+
+    fn changes(&self) -> u64 {
+        self.reactor.activity() + self.pages.changes
+    }
+}
