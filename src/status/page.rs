@@ -8,8 +8,8 @@ pub const PAGE: &[u8] = include_bytes!("page.html");
 /// hashes are those of the page as it is.
 pub const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "style-src 'sha256-cnnFHQweBPmqa41ITf8ck2gJWW127Db8wke0bvRTCw4='; ",
-    "script-src 'sha256-AyxyGnQDThpzdKm8jzqjYzzmxWW8WKqy+AV8mKdDmAA='; ",
+    "style-src 'sha256-1puU8di71RXQs9JEnQkxO5K272m/+frwnUvLUy9vj5o='; ",
+    "script-src 'sha256-RzHxh6e4L5J2t6hfxurBkhffyOrAKxCGlIwvN5JsNdE='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'",
 );
