@@ -27,6 +27,19 @@ impl<N: Net> Reactor<N> {
         }
     }
 
+    /// A number that grows whenever something happens to a session or to what sessions share:
+    /// bytes moved, a client came, a state changed, a deadline or an answer came.
+    pub fn activity(&self) -> u64 {
+        let stats = &self.stats;
+        let sessions = stats.opened + stats.shed + stats.changes + stats.deadlines;
+        sessions + self.cx.pool.moves + self.cx.dns.activity()
+    }
+
+    /// The embedder has done something after the last turn: it was not in vain.
+    pub fn note_progress(&mut self) {
+        self.progress.note();
+    }
+
     fn usage(&self) -> Usage {
         let (settings, pool, dns) = (&self.cx.settings, &self.cx.pool, self.cx.dns.state());
         let ((small_buffers, large_buffers), (pipes, kept_pipes)) = (pool.lent(), pool.pipes());
