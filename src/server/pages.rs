@@ -10,7 +10,6 @@ use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
 use log::{info, warn};
 use mio::Registry;
-use std::io;
 use std::mem::replace;
 use std::net::SocketAddr;
 use std::time::SystemTime;
@@ -30,9 +29,12 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Listens, if an address is given.
-    pub fn new(registry: &Registry, at: Option<SocketAddr>, now: Millis) -> io::Result<Pages> {
-        let listen = |at| Status::listen(registry, at, FIRST_USER_TOKEN).map(Box::new);
+    /// Listens, if an address is given. The error names it.
+    pub fn new(registry: &Registry, at: Option<SocketAddr>, now: Millis) -> Result<Pages, String> {
+        let listen = |at| match Status::listen(registry, at, FIRST_USER_TOKEN) {
+            Ok(status) => Ok(Box::new(status)),
+            Err(error) => Err(format!("{at}: {error}")),
+        };
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Ok(Pages {
             status: at.map(listen).transpose()?,
