@@ -92,7 +92,8 @@ impl<N: Net> Reactor<N> {
     /// Returns the embedder's tokens that had an event, as bits counted from
     /// [`FIRST_USER_TOKEN`](crate::token::FIRST_USER_TOKEN).
     pub fn turn(&mut self, wake_at: Option<Millis>) -> io::Result<u32> {
-        self.judge_turn();
+        let is_idle = self.progress.judge(self.activity(), self.cx.now);
+        self.stats.idle_turns += u64::from(is_idle);
         let timeout_ms = self.timeout_ms(wake_at);
         let mut woken_by = self.woken_without_event(timeout_ms);
         self.skip_wait = false;
@@ -102,7 +103,7 @@ impl<N: Net> Reactor<N> {
         self.stats.turns += 1;
         self.stats.events += self.events.len() as u64;
         let woken = self.update_readiness(&mut woken_by);
-        self.progress.set_woken_by(woken_by, self.cx.now - before);
+        self.progress.begin(woken_by, self.cx.now - before);
         for _ in 0..self.ready.len() {
             let Some(slot) = self.ready.pop_front() else { break };
             self.with(slot as usize, |connection, cx| {
@@ -135,6 +136,16 @@ impl<N: Net> Reactor<N> {
     /// Whether something is left over that no event will report.
     fn has_work(&self) -> bool {
         !self.ready.is_empty() || !self.closed.is_empty() || self.cx.dns.is_ready()
+    }
+
+    /// What a turn is woken by that need not wait for events.
+    fn woken_without_event(&self, timeout_ms: Option<Millis>) -> WokenBy {
+        match timeout_ms {
+            Some(0) if self.skip_wait => WokenBy::OTHER,
+            Some(0) if self.has_work() => WokenBy::WORK,
+            Some(0) => WokenBy::DEADLINE,
+            _ => WokenBy::default(),
+        }
     }
 
     /// Records each event at its socket.

@@ -217,7 +217,7 @@ impl Server {
         self.pages.announce();
         self.write_log();
         while !self.reactor.is_drained() {
-            let wake_at = self.status_wake_at();
+            let wake_at = self.pages.wake_at(&self.reactor);
             let woken =
                 self.reactor.turn(wake_at).map_err(|error| Error::step(Step::Wait, error))?;
             if woken & (1 << SIGNALS | 1 << HANDLE) != 0 {
@@ -225,13 +225,14 @@ impl Server {
             }
             if woken & 1 << FILES != 0 {
                 self.reload.request_changed();
+                self.reactor.note_progress();
             }
             self.read_on();
             if self.reactor.is_drain_over() {
                 self.stop();
             }
             self.write_log();
-            self.serve_status(woken);
+            self.pages.serve(&mut self.reactor, woken);
         }
         info!("stopped");
         logging::finish();
@@ -239,6 +240,7 @@ impl Server {
     }
 
     fn handle_requests(&mut self) {
+        self.reactor.note_progress();
         let mut requests = self.handle.pending();
         requests.extend(self.signals.iter_mut().flat_map(Signals::pending));
         for request in requests {

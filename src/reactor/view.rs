@@ -9,7 +9,12 @@ use crate::users::Users;
 impl<N: Net> Reactor<N> {
     /// The state of the loop now; time and system are the embedder's.
     pub fn view(&self, uptime_ms: Millis, process: Process) -> View<'_> {
-        let sessions = self.connections.iter().map(|(_, connection)| {
+        // Those that have ended are freed in the next turn.
+        let open = self.connections.iter().filter(|(_, connection)| {
+            let state = connection.session().state();
+            state.closed().is_none()
+        });
+        let sessions = open.map(|(_, connection)| {
             let (up, down) = connection.delivered();
             SessionView { session: connection.session(), up, down }
         });
@@ -19,12 +24,25 @@ impl<N: Net> Reactor<N> {
             version: env!("CARGO_PKG_VERSION"),
             stats: &self.stats,
             sessions: Box::new(sessions),
-            session_count: self.connections.len(),
+            session_count: self.connections.len() - self.closed.len(),
             recent_refusals: self.refusals.latest(),
             usage: self.usage(),
             process,
             draining: self.is_draining(),
         }
+    }
+
+    /// A number that grows whenever something happens to a session or to what sessions share:
+    /// bytes moved, a client came, a state changed, a deadline or an answer came.
+    pub fn activity(&self) -> u64 {
+        let stats = &self.stats;
+        let sessions = stats.opened + stats.closed_total() + stats.shed;
+        sessions + stats.changes + stats.deadlines + self.cx.pool.moves + self.cx.dns.activity()
+    }
+
+    /// The embedder has done something after the last turn: it was not in vain.
+    pub fn note_progress(&mut self) {
+        self.progress.note();
     }
 
     fn usage(&self) -> Usage {

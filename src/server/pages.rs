@@ -1,15 +1,16 @@
 //! The status listener of a server: what it is told of the server, and when.
 
-use super::Server;
 use crate::limits;
 use crate::logging;
+use crate::net::MioNet;
+use crate::reactor::Reactor;
+use crate::status::Status;
 use crate::status::view::{Process, Reloads};
-use crate::status::{FIRST_SOURCE, Status};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
 use log::{info, warn};
 use mio::Registry;
-use std::io;
+use std::mem::replace;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
@@ -28,9 +29,12 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Listens, if an address is given.
-    pub fn new(registry: &Registry, at: Option<SocketAddr>, now: Millis) -> io::Result<Pages> {
-        let listen = |at| Status::listen(registry, at, FIRST_USER_TOKEN).map(Box::new);
+    /// Listens, if an address is given. The error names it.
+    pub fn new(registry: &Registry, at: Option<SocketAddr>, now: Millis) -> Result<Pages, String> {
+        let listen = |at| match Status::listen(registry, at, FIRST_USER_TOKEN) {
+            Ok(status) => Ok(Box::new(status)),
+            Err(error) => Err(format!("{at}: {error}")),
+        };
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Ok(Pages {
             status: at.map(listen).transpose()?,
@@ -74,37 +78,33 @@ impl Pages {
     }
 }
 
-impl Server {
-    /// When the status listener has to be served at the latest.
-    pub(super) fn status_wake_at(&mut self) -> Option<Millis> {
-        let changes = self.changes();
-        let now = self.reactor.now();
-        self.pages.status.as_ref()?.wake_at(now, changes)
+/// On the loop.
+impl Pages {
+    /// When [`Pages::serve`] has to be called at the latest.
+    pub fn wake_at(&self, reactor: &Reactor<MioNet>) -> Option<Millis> {
+        self.status.as_ref()?.wake_at(reactor.now(), self.changes(reactor))
     }
 
-    /// Serves the clients of the status listener, and tells the loop what this turn was good for.
-    pub(super) fn serve_status(&mut self, woken: u32) {
-        let (now, changes) = (self.reactor.now(), self.changes());
-        if let Some(mut status) = self.pages.status.take() {
-            let accepted = status.accept(self.reactor.net().registry(), woken, now);
-            let (reactor, pages) = (&self.reactor, &self.pages);
-            let view = || reactor.view(now - pages.started, pages.process());
+    /// Serves the clients of the status listener after a turn, and tells the loop what the turn was
+    /// good for. `woken` has the embedder's sources that had an event.
+    pub fn serve(&mut self, reactor: &mut Reactor<MioNet>, woken: u32) {
+        let (now, changes) = (reactor.now(), self.changes(reactor));
+        if let Some(mut status) = self.status.take() {
+            let accepted = status.accept(reactor.net().registry(), woken, now);
+            let view = || reactor.view(now - self.started, self.process());
             let moved = status.serve(woken, now, changes, &view);
-            self.pages.status = Some(status);
+            self.status = Some(status);
             if accepted || moved {
-                self.reactor.note_progress();
+                reactor.note_progress();
             }
         }
-        let log_writes = logging::counters().writes;
-        // Changes of files and requests come once each.
-        let others = (1 << FIRST_SOURCE) - 1 & !(1 << super::LOG);
-        if woken & others != 0 || log_writes != self.pages.log_writes {
-            self.pages.log_writes = log_writes;
-            self.reactor.note_progress();
+        let writes = logging::counters().writes;
+        if writes != replace(&mut self.log_writes, writes) {
+            reactor.note_progress();
         }
     }
 
-    fn changes(&self) -> u64 {
-        self.reactor.activity() + self.pages.changes
+    fn changes(&self, reactor: &Reactor<MioNet>) -> u64 {
+        reactor.activity() + self.changes
     }
 }

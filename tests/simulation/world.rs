@@ -127,7 +127,7 @@ impl World {
             reactor.listen(*entrance).expect("an entrance");
         }
         let (mode, outcome) = (scenario.mode, Outcome::default());
-        World { reactor, kernel, held_max, has_reloads: false, mode, outcome }
+        World { reactor, kernel, held_max, has_reloads: false, idle: (0, 0), mode, outcome }
     }
 
     fn turn(&mut self) {
@@ -144,6 +144,9 @@ impl World {
         kernel.check_interests();
         kernel.check_balance(small + large + pipes, self.held_max);
         let stats = self.reactor.stats();
+        let is_idle = stats.idle_turns > self.idle.0;
+        self.idle = (stats.idle_turns, if is_idle { self.idle.1 + 1 } else { 0 });
+        assert!(self.idle.1 < IDLE_TURNS_MAX, "{} turns without progress", self.idle.1);
         let open = stats.opened - stats.closed_total();
         assert_eq!(open, self.reactor.session_count() as u64, "opened - closed");
         assert!(kernel.checks.turns < TURNS_MAX, "no end after {} turns", kernel.checks.turns);
