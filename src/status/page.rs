@@ -8,8 +8,8 @@ pub const PAGE: &[u8] = include_bytes!("page.html");
 /// hashes are those of the page as it is.
 pub const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "style-src 'sha256-1puU8di71RXQs9JEnQkxO5K272m/+frwnUvLUy9vj5o='; ",
-    "script-src 'sha256-RzHxh6e4L5J2t6hfxurBkhffyOrAKxCGlIwvN5JsNdE='; ",
+    "style-src 'sha256-ZCCT2gCnUJ4JPR2r3E95AeQQpcvfWeKBxgBjR2Ol2Hc='; ",
+    "script-src 'sha256-lbhoJQ+qEvpsAxivcqsRIT2hMH4c5Kqr/h+9afAJ97s='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'",
 );
