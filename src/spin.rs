@@ -1,6 +1,6 @@
 //! Notices a loop that turns without progress: woken at once, again and again, though nothing comes
-//! of it. It would use a whole processor, and only a mistake in this program, or one of the kernel,
-//! can cause it.
+//! of it. It would use a whole processor, and a mistake in this program, or one of the kernel, is the
+//! likely cause. Peers can cause some such turns, with bytes that there is no room for.
 
 use crate::time::Millis;
 use std::fmt::Write;
@@ -60,7 +60,7 @@ pub struct Spin {
 }
 
 impl Spin {
-    /// A turn has progressed, or has waited for what came.
+    /// A turn has progressed.
     pub fn handle_progress(&mut self) {
         self.streak = 0;
     }
@@ -90,7 +90,7 @@ impl Spin {
     fn describe(&self, now: Millis) -> String {
         let mut text =
             format!("the loop made {} turns in {} ms without", self.streak, now - self.since);
-        text.push_str(" progress, a mistake in this program; woken by");
+        text.push_str(" progress, which is worth a report if it goes on; woken by");
         let woken = WORDS.iter().zip(self.woken).filter(|(_, count)| *count > 0);
         for (index, (word, count)) in woken.enumerate() {
             let separator = if index > 0 { "," } else { "" };
@@ -116,8 +116,8 @@ mod tests {
         assert_eq!(
             spin.handle_idle_turn(WokenBy(WokenBy::CLIENT.0 | WokenBy::WORK.0), 47),
             Some(
-                "the loop made 10000 turns in 42 ms without progress, a mistake in this program; \
-                 woken by work left over (1), a client (10000)"
+                "the loop made 10000 turns in 42 ms without progress, which is worth a \
+                 report if it goes on; woken by work left over (1), a client (10000)"
                     .into()
             )
         );

@@ -45,6 +45,8 @@ pub struct Listeners<N: Net> {
     retry_at: Option<Millis>,
     /// When the last line about a failure was logged.
     logged_at: Option<Millis>,
+    /// Events of listeners: each is of a client that has come.
+    pub arrivals: u64,
     /// How often accept lacked descriptors or memory.
     pub failures: u64,
 }
@@ -57,6 +59,7 @@ impl<N: Net> Default for Listeners<N> {
             next: 0,
             retry_at: None,
             logged_at: None,
+            arrivals: 0,
             failures: 0,
         }
     }
@@ -89,6 +92,7 @@ impl<N: Net> Listeners<N> {
     pub fn set_ready(&mut self, number: usize) {
         if let Some(listener) = self.listeners.get_mut(number) {
             listener.ready = true;
+            self.arrivals += 1;
         }
     }
 

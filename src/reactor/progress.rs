@@ -36,11 +36,12 @@ impl Progress {
     /// whether the turn did not wait and was in vain, and warns when that goes on.
     pub fn judge(&mut self, activity: u64, now: Millis) -> bool {
         let reached = (activity, self.noted);
-        let is_idle = reached == replace(&mut self.judged, reached);
-        let Some(woken_by) = self.woken_by.filter(|_| is_idle) else {
+        if reached != replace(&mut self.judged, reached) {
             self.spin.handle_progress();
             return false;
-        };
+        }
+        // One that has waited, or was kept waiting for the processor, says nothing either way.
+        let Some(woken_by) = self.woken_by else { return false };
         if let Some(warning) = self.spin.handle_idle_turn(woken_by, now) {
             warn!("{warning}");
         }

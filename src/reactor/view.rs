@@ -37,7 +37,13 @@ impl<N: Net> Reactor<N> {
     pub fn activity(&self) -> u64 {
         let stats = &self.stats;
         let sessions = stats.opened + stats.closed_total() + stats.shed;
-        sessions + stats.changes + stats.deadlines + self.cx.pool.moves + self.cx.dns.activity()
+        let arrivals = self.cx.listeners.arrivals;
+        sessions
+            + arrivals
+            + stats.changes
+            + stats.deadlines
+            + self.cx.pool.moves
+            + self.cx.dns.activity()
     }
 
     /// The embedder has done something after the last turn: it was not in vain.

@@ -22,6 +22,8 @@ use std::rc::Rc;
 
 /// A run that takes more turns goes round in circles.
 const TURNS_MAX: u64 = 60_000;
+/// Most turns in succession that find nothing to do.
+const IDLE_TURNS_MAX: u64 = 500;
 /// Longer than any deadline.
 const LONGEST_MS: u64 = 20_001;
 
@@ -31,6 +33,8 @@ struct World {
     held_max: u64,
     /// The loop was woken for reloads.
     has_reloads: bool,
+    /// Turns without progress so far, and in succession.
+    idle: (u64, u64),
     mode: crate::scenario::Mode,
     outcome: Outcome,
 }
