@@ -244,7 +244,7 @@ fn the_proxy_is_described_by_its_counters_and_limits() {
         stats.count_closed(reason);
     }
     let standings = [StateKind::Connecting, StateKind::Relaying, StateKind::Relaying];
-    standings.map(|state| stats.count_opened(Standing { state, ..CLOSED }));
+    standings.into_iter().for_each(|state| stats.count_opened(Standing { state, ..CLOSED }));
     let open = [(relaying(1, "10.0.0.2:1"), 1, 2), (relaying(2, "10.0.0.2:2"), 0, 0)];
     let text = text_of(&open, &rest);
     assert!(text.contains(r#""states":{"relaying":2,"connecting":1}"#), "the most first: {text}");

@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn fewer_than_the_most_are_all_kept_and_none_of_none() {
         let mut top = Top::new(3);
-        [5, 9].map(|n| top.offer(n, n));
+        [5, 9].into_iter().for_each(|n| top.offer(n, n));
         assert_eq!(top.into_sorted().collect::<Vec<_>>(), [9, 5]);
         let mut none = Top::new(0);
         none.offer(1, 1);
