@@ -82,7 +82,7 @@ fn every_metric_has_a_sample_and_both_formats_have_the_same() {
     assert!(open.ends_with("\n# EOF\n") && !plain.contains("EOF"));
     for metric in METRICS {
         let of = |sample: &&str| sample.split('{').next() == Some(metric.name);
-        assert!(samples(&open).iter().any(|sample| of(&sample)), "{}", metric.name);
+        assert!(samples(&open).iter().any(of), "{}", metric.name);
     }
 }
 

@@ -64,9 +64,9 @@ impl Resolver {
 
     /// What is known of the IPv6 and the IPv4 addresses of a name.
     fn cached_answers(&mut self, now: u64, name: &Name) -> [Option<AddressResult>; 2] {
-        let v4 = self.from_cache(now, &QuestionKey::new(name, Family::V4));
+        let v4 = self.ask_cache(now, &QuestionKey::new(name, Family::V4));
         let v6 = match self.settings.aaaa {
-            true => self.from_cache(now, &QuestionKey::new(name, Family::V6)),
+            true => self.ask_cache(now, &QuestionKey::new(name, Family::V6)),
             // The error that says the least: that of IPv4 counts.
             false => Some(Err(DnsError::NotFound)),
         };
@@ -74,7 +74,7 @@ impl Resolver {
     }
 
     /// What the cache says, counted.
-    fn from_cache(&mut self, now: u64, question: &QuestionKey) -> Option<AddressResult> {
+    fn ask_cache(&mut self, now: u64, question: &QuestionKey) -> Option<AddressResult> {
         let answer = self.cache.get(now, question);
         match answer {
             Some(_) => self.counters.cache_hits += 1,
