@@ -196,7 +196,7 @@ impl Display for IdentWord<'_> {
 
 /// A name as it was sent. One that is an IPv6 address, as browsers send them, has brackets, so that
 /// the port after it cannot be mistaken for a part of it.
-struct ShownName<'a>(&'a [u8]);
+pub struct ShownName<'a>(pub &'a [u8]);
 
 impl Display for ShownName<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

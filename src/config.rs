@@ -63,6 +63,8 @@ pub struct Config {
     pub splice: bool,
     /// The form of the log's lines.
     pub log_format: LogFormat,
+    /// Where the status page and the metrics are served.
+    pub status: Option<SocketAddr>,
     /// `NAME[:GROUP]` to become once listening.
     pub user: Option<String>,
     /// Signals of the process are taken over.
@@ -132,6 +134,7 @@ impl Default for Config {
             buffer_bytes: 65536,
             splice: true,
             log_format: LogFormat::Text,
+            status: None,
             user: None,
             signals: false,
             service: false,

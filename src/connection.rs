@@ -23,6 +23,7 @@ use crate::pool::Pool;
 use crate::reason::{Cause, CloseReason};
 use crate::relay::{Endpoint, Relay};
 use crate::session::{Action, Session, State};
+use crate::stats::Standing;
 use crate::time::Millis;
 use crate::token::{CLIENT, TARGET, Token};
 use crate::wire::Answer;
@@ -87,6 +88,17 @@ impl<N: Net> Connection<N> {
     /// Bytes delivered: up, down.
     pub fn delivered(&self) -> (u64, u64) {
         (self.relay.up.delivered, self.relay.down.delivered)
+    }
+
+    /// What the counters go by.
+    pub fn standing(&self) -> Standing {
+        let request = self.session.request();
+        Standing {
+            state: self.session.state().kind(),
+            request: request.command.map(|command| (self.session.protocol(), command)),
+            up_bytes: self.relay.up.delivered,
+            down_bytes: self.relay.down.delivered,
+        }
     }
 
     pub fn update_readiness(&mut self, place: usize, event: &Event) {
@@ -396,6 +408,7 @@ impl<N: Net> Connection<N> {
         let token = self.target_token();
         let error = match IdentQuery::start(&self.client.stream, &self.session, token, cx) {
             Ok(query) => {
+                cx.ident_queries += 1;
                 self.set_target(TargetSide::Identd(Box::new(query)), cx);
                 return Action::Wait;
             }

@@ -54,6 +54,8 @@ pub struct Context<N: Net> {
     pub shortage: Shortage,
     /// Attempts to connect beside the first of each session.
     pub extra_attempts: ExtraAttempts,
+    /// Queries sent to identds.
+    pub ident_queries: u64,
     /// The time, read once a turn.
     pub now: Millis,
 }
@@ -78,6 +80,7 @@ impl<N: Net> Context<N> {
             listeners: Listeners::default(),
             shortage: Shortage::default(),
             extra_attempts,
+            ident_queries: 0,
         }
     }
 

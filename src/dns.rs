@@ -17,6 +17,7 @@
 //! glibc's resolver (servers, rounds, search list, caps), RFC 6761 section 6.3 (localhost).
 
 mod cache;
+mod counters;
 mod family;
 mod hosts;
 mod message;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 use crate::name::Name;
 
+pub use counters::Counters;
 pub use hosts::{Hosts, HostsParser};
 pub use message::DATAGRAM_BYTES_MAX;
 pub use query::{Transmit, Transport};

@@ -88,7 +88,11 @@ mod signals;
 #[cfg(feature = "server")]
 mod sizes;
 #[cfg(feature = "server")]
+mod spin;
+#[cfg(feature = "server")]
 mod stats;
+#[cfg(feature = "server")]
+mod status;
 #[cfg(feature = "server")]
 mod time;
 #[cfg(feature = "server")]

@@ -83,6 +83,23 @@ pub fn waiting() -> Option<RawFd> {
     log().waiting()
 }
 
+/// What the log has done, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// Bytes that wait for the reader.
+    pub waiting_bytes: usize,
+    /// Lines dropped because the reader was too slow.
+    pub dropped: u64,
+    /// Calls that wrote something.
+    pub writes: u64,
+}
+
+/// What the log has done since the start.
+pub fn counters() -> Counters {
+    let log = log();
+    Counters { waiting_bytes: log.bytes.len(), ..log.counters }
+}
+
 /// Whether a dump may continue, or has to wait for the reader.
 pub fn has_room_for_dump() -> bool {
     log().bytes.len() < DUMP_BYTES_MAX
@@ -129,6 +146,8 @@ struct Log {
     is_within_line: bool,
     /// The rest of that line was dropped.
     is_torn: bool,
+    /// Since the start.
+    counters: Counters,
 }
 
 impl Log {
@@ -141,6 +160,7 @@ impl Log {
             patience: None,
             is_within_line: false,
             is_torn: false,
+            counters: Counters { waiting_bytes: 0, dropped: 0, writes: 0 },
         }
     }
 
@@ -174,6 +194,7 @@ impl Log {
         // Lines after the dropped ones must not overtake the report.
         if self.dropped > 0 || !self.fits(line.len()) {
             self.dropped += 1;
+            self.counters.dropped += 1;
         } else {
             self.bytes.extend_from_slice(line);
         }
@@ -221,6 +242,7 @@ impl Log {
             match output.write(first_lines(&self.bytes[written..])) {
                 Ok(n) => {
                     written += n;
+                    self.counters.writes += 1;
                     self.is_within_line = !self.bytes[..written].ends_with(b"\n");
                 }
                 Err(Errno::INTR) => {}

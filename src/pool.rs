@@ -89,6 +89,8 @@ pub struct Pool<P> {
     pub buffers_lacking: u64,
     /// How often no pipe was left for a flow that could use one; to be taken.
     pub pipes_lacking: u64,
+    /// How many calls have moved bytes in or out, by which a loop that does nothing shows.
+    pub moves: u64,
 }
 
 impl<P> Pool<P> {
@@ -108,6 +110,7 @@ impl<P> Pool<P> {
             lent_pipes: 0,
             buffers_lacking: 0,
             pipes_lacking: 0,
+            moves: 0,
         }
     }
 
@@ -150,6 +153,16 @@ impl<P> Pool<P> {
     /// The kernel does not move bytes through pipes: no more of them.
     pub fn forbid_pipes(&mut self) {
         self.pipes_max = 0;
+    }
+
+    /// Bytes of one large buffer, and most bytes lent as such.
+    pub fn budget(&self) -> (usize, usize) {
+        (self.large_bytes, self.budget_bytes)
+    }
+
+    /// Most pipes lent.
+    pub fn pipes_max(&self) -> usize {
+        self.pipes_max
     }
 
     /// How many pipes are lent, and how many are kept.
@@ -196,6 +209,11 @@ impl<P> Pool<P> {
         if !is_beyond_budget && free.len() * buffer.bytes.len() < SPARE_BYTES {
             free.push(buffer.bytes);
         }
+    }
+
+    /// Bytes of the free buffers that are kept.
+    pub fn kept_bytes(&self) -> usize {
+        self.small.len() * SMALL_BYTES + self.large.len() * self.large_bytes
     }
 
     /// How many buffers are lent: small, large.

@@ -7,7 +7,9 @@
 
 mod dump;
 mod limits;
+mod progress;
 mod sources;
+mod view;
 
 use crate::access::Line;
 use crate::connection::Connection;
@@ -18,7 +20,9 @@ use crate::net::{Event, Net};
 use crate::rules::{Circumstances, RuleSet};
 use crate::session::{Session, State};
 use crate::settings::Settings;
+use crate::spin::WokenBy;
 use crate::stats::Stats;
+use crate::status::refusal::Refusals;
 use crate::time::Millis;
 use crate::timer::Timers;
 use crate::token::{CLIENT, Token};
@@ -26,6 +30,7 @@ use crate::users::Users;
 use crate::wire::{self, Answer, Command, Protocol, Reply, Status};
 use limits::LimitWatch;
 use log::info;
+use progress::Progress;
 use slab::Slab;
 use sources::{Admission, Sources};
 use std::collections::VecDeque;
@@ -59,6 +64,8 @@ pub struct Reactor<N: Net> {
     sources: Sources,
     stats: Stats,
     limits: LimitWatch,
+    refusals: Refusals,
+    progress: Progress,
     events: Vec<Event>,
     drain_until: Option<Millis>,
     /// The next turn does not wait for events.
@@ -77,6 +84,8 @@ impl<N: Net> Reactor<N> {
             closed: Vec::new(),
             stats: Stats::default(),
             limits: LimitWatch::default(),
+            refusals: Refusals::default(),
+            progress: Progress::default(),
             events: Vec::new(),
             drain_until: None,
             skip_wait: false,
@@ -101,12 +110,18 @@ impl<N: Net> Reactor<N> {
     /// Returns the embedder's tokens that had an event, as bits counted from
     /// [`FIRST_USER_TOKEN`](crate::token::FIRST_USER_TOKEN).
     pub fn turn(&mut self, wake_at: Option<Millis>) -> io::Result<u32> {
+        let is_idle = self.progress.judge(self.activity(), self.cx.now);
+        self.stats.idle_turns += u64::from(is_idle);
         let timeout_ms = self.timeout_ms(wake_at);
+        let mut woken_by = self.woken_without_event(timeout_ms);
         self.skip_wait = false;
         self.events.clear();
         self.cx.net.poll(&mut self.events, timeout_ms)?;
-        self.cx.now = self.cx.net.now();
-        let woken = self.update_readiness();
+        let before = std::mem::replace(&mut self.cx.now, self.cx.net.now());
+        self.stats.turns += 1;
+        self.stats.events += self.events.len() as u64;
+        let woken = self.update_readiness(&mut woken_by);
+        self.progress.begin(woken_by, self.cx.now - before);
         for _ in 0..self.ready.len() {
             let Some(slot) = self.ready.pop_front() else { break };
             self.with(slot as usize, |connection, cx| {
@@ -129,8 +144,7 @@ impl<N: Net> Reactor<N> {
 
     /// How long the poll may wait.
     fn timeout_ms(&self, wake_at: Option<Millis>) -> Option<Millis> {
-        let has_work = !self.ready.is_empty() || !self.closed.is_empty() || self.cx.dns.is_ready();
-        if self.skip_wait || has_work {
+        if self.skip_wait || self.has_work() {
             return Some(0);
         }
         let own = [self.timers.next(), self.cx.dns.deadline(), self.accept_at(), self.drain_until];
@@ -138,16 +152,41 @@ impl<N: Net> Reactor<N> {
         next.flatten().min().map(|at| at.saturating_sub(self.cx.now))
     }
 
+    /// Whether something is left over that no event will report.
+    fn has_work(&self) -> bool {
+        !self.ready.is_empty() || !self.closed.is_empty() || self.cx.dns.is_ready()
+    }
+
+    /// What a turn is woken by that need not wait for events.
+    fn woken_without_event(&self, timeout_ms: Option<Millis>) -> WokenBy {
+        match timeout_ms {
+            Some(0) if self.skip_wait => WokenBy::OTHER,
+            Some(0) if self.has_work() => WokenBy::WORK,
+            Some(0) => WokenBy::DEADLINE,
+            _ => WokenBy::default(),
+        }
+    }
+
     /// Records each event at its socket.
-    fn update_readiness(&mut self) -> u32 {
+    fn update_readiness(&mut self, woken_by: &mut WokenBy) -> u32 {
         let mut woken = 0;
         let events = take(&mut self.events);
         for event in &events {
             match Token::of(event.token) {
-                Token::Listener(number) => self.cx.listeners.set_ready(number),
-                Token::User(number) => woken |= 1 << number,
-                Token::Query(place) => self.cx.dns.update_readiness(place, event),
+                Token::Listener(number) => {
+                    woken_by.add(WokenBy::LISTENER);
+                    self.cx.listeners.set_ready(number);
+                }
+                Token::User(number) => {
+                    woken_by.add(WokenBy::OTHER);
+                    woken |= 1 << number;
+                }
+                Token::Query(place) => {
+                    woken_by.add(WokenBy::QUERY);
+                    self.cx.dns.update_readiness(place, event);
+                }
                 Token::Connection { slot, place } => {
+                    woken_by.add(if place == CLIENT { WokenBy::CLIENT } else { WokenBy::TARGET });
                     if let Some(connection) = self.connections.get_mut(slot) {
                         connection.update_readiness(place, event);
                         enqueue(&mut self.ready, connection, slot);
@@ -160,11 +199,17 @@ impl<N: Net> Reactor<N> {
     }
 
     /// Applies `act` to the connection in a slot, if it has an open one. This is the only place
-    /// that arms its deadline, queues it again, and lists it as closed.
-    fn with(&mut self, slot: usize, act: impl FnOnce(&mut Connection<N>, &mut Context<N>)) {
+    /// that arms its deadline, queues it again, counts what has become of it, and lists it as
+    /// closed. Returns its deadline if it is still open.
+    fn with(
+        &mut self,
+        slot: usize,
+        act: impl FnOnce(&mut Connection<N>, &mut Context<N>),
+    ) -> Option<Millis> {
         let open =
             |connection: &&mut Connection<N>| connection.session().state().closed().is_none();
-        let Some(mut connection) = self.connections.get_mut(slot).filter(open) else { return };
+        let mut connection = self.connections.get_mut(slot).filter(open)?;
+        let before = connection.standing();
         act(connection, &mut self.cx);
         if connection.take_needs_admission() {
             let client = connection.session().client.ip;
@@ -183,15 +228,19 @@ impl<N: Net> Reactor<N> {
             connection = &mut self.connections[slot];
             connection.listen_everywhere(primary, &mut self.cx);
         }
+        self.stats.count_change(before, connection.standing());
         if connection.session().state().closed().is_some() {
-            return self.closed.push(slot as u32);
+            self.closed.push(slot as u32);
+            return None;
         }
         if connection.take_has_more() {
             enqueue(&mut self.ready, connection, slot);
         }
-        if let Some(at) = connection.deadline(&self.cx) {
+        let deadline = connection.deadline(&self.cx);
+        if let Some(at) = deadline {
             self.timers.set(slot, at);
         }
+        deadline
     }
 
     /// Hands the resolver's answers to the waiting sessions; the rest follow in the next turn.
@@ -210,7 +259,9 @@ impl<N: Net> Reactor<N> {
         // The rest stay due, so the next poll does not wait.
         for _ in 0..DEADLINES_PER_TURN {
             let Some(slot) = self.timers.expired(self.cx.now) else { break };
-            self.with(slot, Connection::handle_deadline);
+            let next = self.with(slot, Connection::handle_deadline);
+            // One that stays due would come again and again.
+            self.stats.deadlines += u64::from(next.is_none_or(|at| at > self.cx.now));
         }
     }
 
@@ -228,7 +279,8 @@ impl<N: Net> Reactor<N> {
             }
             self.cx.shortage.remove_session();
             if let Some(reason) = session.state().closed() {
-                self.stats.count_closed(reason, up, down);
+                self.stats.count_closed(reason);
+                self.refusals.record(session, reason, self.cx.now);
                 let (now, format) = (self.cx.now, self.cx.settings.log_format);
                 info!(target: "access", "{}", Line { session, up, down, now, format });
                 connection.close(reason, &mut self.cx);
@@ -305,7 +357,6 @@ impl<N: Net> Reactor<N> {
             self.cx.listeners.log_accept_error(&error, self.cx.now);
             return self.reject_unregistered(stream);
         }
-        self.stats.opened += 1;
         if !is_balancer {
             self.sources.add(client.ip());
         }
@@ -315,8 +366,10 @@ impl<N: Net> Reactor<N> {
             _ if is_balancer => Session::behind_balancer,
             _ => Session::new,
         };
-        let session = session(self.stats.opened, client.into(), self.cx.now);
-        self.connections.insert(Connection::new(slot, session, stream, reserve));
+        let session = session(self.stats.opened + 1, client.into(), self.cx.now);
+        let connection = Connection::new(slot, session, stream, reserve);
+        self.stats.count_opened(connection.standing());
+        self.connections.insert(connection);
         if self.is_full() {
             self.limits.reached(Limit::Sessions, 1, &self.cx, &mut self.stats);
         }
@@ -370,6 +423,17 @@ impl<N: Net> Reactor<N> {
         &mut self.cx.net
     }
 
+    /// The time of the last turn, by the clock of the loop.
+    pub fn now(&self) -> Millis {
+        self.cx.now
+    }
+
+    /// Another socket of the proxy listens at this address: like those for clients, it is the target
+    /// of no session.
+    pub fn refuse_as_target(&mut self, address: SocketAddr) {
+        self.cx.listeners.add_own(address);
+    }
+
     /// The rules in force.
     pub fn rules(&self) -> &RuleSet {
         &self.cx.rules
@@ -382,7 +446,7 @@ impl<N: Net> Reactor<N> {
 
     /// Warnings about the rules in force, for a proxy that listens on more than loopback or not.
     pub fn rule_warnings(&self, beyond_loopback: bool) -> Vec<String> {
-        let (has_users, resolver) = (self.cx.users.is_some(), self.cx.dns.known_names());
+        let (has_users, resolver) = (self.cx.users.is_some(), self.cx.dns.state());
         self.cx.rules.warnings(&Circumstances {
             beyond_loopback,
             has_users,

@@ -161,6 +161,25 @@ impl CloseReason {
         )
     }
 
+    /// Whether the proxy itself refused the client: by a rule, a limit, or for who it is.
+    pub fn is_refusal(self) -> bool {
+        use CloseReason::*;
+        matches!(
+            self,
+            NoMethod
+                | BadPassword
+                | TooManyLogins
+                | NoRule
+                | Denied
+                | NoIdent
+                | OtherUser
+                | ImpossibleTarget
+                | Loop
+                | WrongPeer
+                | TooManyFromSource
+        )
+    }
+
     /// Whether the client's connection is the one that failed.
     pub fn is_client_failure(self) -> bool {
         matches!(self, CloseReason::ClientReset | CloseReason::ClientLost)

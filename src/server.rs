@@ -31,6 +31,7 @@ pub(crate) mod check;
 mod error;
 mod handle;
 mod names;
+mod pages;
 pub(crate) mod question;
 pub(crate) mod rule_source;
 mod settings;
@@ -62,6 +63,7 @@ use log::{debug, error, info, warn};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use names::{HOSTS, RESOLV_CONF, resolv_conf_settings};
+use pages::Pages;
 use rule_source::RuleSource;
 use settings::queries_max;
 use sockets::Sockets;
@@ -98,6 +100,7 @@ pub struct Server {
     /// USR1 has asked for a dump that has not begun.
     dump_requested: bool,
     dump: Option<Dump>,
+    pages: Pages,
 }
 
 impl Server {
@@ -135,6 +138,13 @@ impl Server {
             reactor.set_users(users);
         }
         let addresses = sockets.listen(&mut reactor)?;
+        let now = reactor.now();
+        let pages = Pages::new(reactor.net().registry(), config.status, now)
+            .map_err(|error| Error::step(Step::Status, error))?;
+        if let Some(address) = pages.address() {
+            reactor.refuse_as_target(address);
+            reactor.keep_refusals();
+        }
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
             let unreadable = source.unreadable().into_iter().chain(user_source.unreadable());
@@ -154,6 +164,7 @@ impl Server {
             watched_log: None,
             dump_requested: false,
             dump: None,
+            pages,
         };
         info!("{start_line}");
         log_limits(max_sessions, max_bytes);
@@ -165,6 +176,12 @@ impl Server {
     /// kernel chose in place of 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where the status listener of [`Builder::status`] listens, with the port that the kernel chose
+    /// in place of 0.
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        self.pages.address()
     }
 
     /// A handle to stop and reload this server from any thread.
@@ -184,20 +201,25 @@ impl Server {
             info!("listening on {address}");
         }
         self.announcer.ready(&self.status());
+        self.pages.announce();
         self.write_log();
         while !self.reactor.is_drained() {
-            let woken = self.reactor.turn(None).map_err(|error| Error::step(Step::Wait, error))?;
+            let wake_at = self.pages.wake_at(&self.reactor);
+            let woken =
+                self.reactor.turn(wake_at).map_err(|error| Error::step(Step::Wait, error))?;
             if woken & (1 << SIGNALS | 1 << HANDLE) != 0 {
                 self.handle_requests();
             }
             if woken & 1 << FILES != 0 {
                 self.reload.request_changed();
+                self.reactor.note_progress();
             }
             self.read_on();
             if self.reactor.is_drain_over() {
                 self.stop();
             }
             self.write_log();
+            self.pages.serve(&mut self.reactor, woken);
         }
         info!("stopped");
         logging::finish();
@@ -205,9 +227,11 @@ impl Server {
     }
 
     fn handle_requests(&mut self) {
+        self.reactor.note_progress();
         let mut requests = self.handle.pending();
         requests.extend(self.signals.iter_mut().flat_map(Signals::pending));
         for request in requests {
+            self.pages.changes += 1;
             match request {
                 Control::Reload => {
                     self.announcer.reload_begins();
@@ -277,6 +301,11 @@ impl Server {
         let read = self.reload.step();
         if let Some((source, read)) = &read {
             self.announcer.file_read(*source, read.as_ref().err());
+            self.pages.changes += 1;
+            match read {
+                Ok(_) => self.pages.reloads.good += 1,
+                Err(_) => self.pages.reloads.failed += 1,
+            }
         }
         match read {
             Some((_, Ok(loaded))) => self.put_in_force(loaded),

@@ -33,7 +33,7 @@ pub use env::{Env, Surroundings};
 pub use evaluate::{Evaluator, Rejection};
 pub use foreign::Foreign;
 pub use request::RequestRecord;
-pub use state::State;
+pub use state::{State, StateKind};
 
 use crate::address::IpPort;
 use crate::dns::{DnsError, Resolved};

@@ -18,6 +18,7 @@ use socku::internals::reason::CloseReason;
 use socku::internals::rules::RuleSet;
 use socku::internals::settings::{Durations, LogFormat, Settings};
 use socku::internals::time::Millis;
+use std::cell::RefCell;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
@@ -300,5 +301,100 @@ fn the_kernel_probes_the_target_of_a_relay_that_has_been_idle_for_some_time() {
     proxy.turn_until("the target to be probed", |reactor| {
         assert_eq!(reactor.session_count(), 1, "the relay was cut");
         is_probed(target)
+    });
+}
+
+thread_local! {
+    static WARNINGS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps the warnings of each thread.
+struct Warnings;
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() == log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.level() == log::Level::Warn {
+            WARNINGS.with_borrow_mut(|lines| lines.push(record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn keep_warnings() {
+    // Another test of this program may have done so.
+    let _ = log::set_logger(&Warnings);
+    log::set_max_level(log::LevelFilter::Warn);
+}
+
+#[test]
+fn a_loop_that_is_woken_for_nothing_warns_once() {
+    keep_warnings();
+    let mut proxy = Loop::start(PERMIT_ALL, NOBODY, |_| ());
+    // As an embedder would do that asks for turns and does nothing in them.
+    for _ in 0..35_000 {
+        proxy.reactor.skip_wait();
+        proxy.reactor.turn(None).unwrap();
+    }
+    let warnings = WARNINGS.take();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("the loop made 10000 turns in "), "{warnings:?}");
+    assert!(warnings[0].ends_with(" woken by another source (10000)"), "{warnings:?}");
+    // A machine so busy that a turn seems to have waited loses a few.
+    assert!((20_000..35_000).contains(&proxy.reactor.stats().idle_turns));
+}
+
+#[test]
+fn turns_that_an_embedder_has_a_use_for_are_not_in_vain() {
+    keep_warnings();
+    let mut proxy = Loop::start(PERMIT_ALL, NOBODY, |_| ());
+    for _ in 0..12_000 {
+        proxy.reactor.skip_wait();
+        proxy.reactor.turn(None).unwrap();
+        proxy.reactor.note_progress();
+    }
+    assert_eq!((WARNINGS.take().len(), proxy.reactor.stats().idle_turns), (0, 0));
+}
+
+#[test]
+fn hardly_a_turn_of_a_busy_relay_is_in_vain() {
+    keep_warnings();
+    let (listener, target) = listener();
+    let mut proxy = Loop::start(PERMIT_ALL, NOBODY, |_| ());
+    let mut client = proxy.dial();
+    client.write_all(&request(1, target, b"")).unwrap();
+    proxy.settle();
+    let mut peer = accept(&listener);
+    peer.set_nonblocking(true).unwrap();
+    proxy.settle();
+    let idle = proxy.reactor.stats().idle_turns;
+    let turns = proxy.reactor.stats().turns;
+    // 12,000 questions and answers, each in turns of its own, and more than one buffer now and then.
+    client.read_exact(&mut [0; 8]).unwrap();
+    for round in 0..6_000 {
+        let question = vec![round as u8; if round % 100 == 0 { 20_000 } else { 1 }];
+        exchange(&mut proxy, &mut client, &mut peer, &question);
+        exchange(&mut proxy, &mut peer, &mut client, &question);
+    }
+    let stats = proxy.reactor.stats();
+    let (idle, turns) = (stats.idle_turns - idle, stats.turns - turns);
+    assert!(turns > 10_000 && idle * 10 < turns, "{idle} of {turns}");
+    assert!(WARNINGS.take().is_empty());
+}
+
+/// Sends bytes and turns the loop until they have arrived.
+fn exchange(proxy: &mut Loop, from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
+    from.write_all(bytes).unwrap();
+    let mut left = bytes.len();
+    proxy.turn_until("the bytes", |_| {
+        match to.read(&mut [0; 32_768]) {
+            Ok(n) => left -= n,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        left == 0
     });
 }

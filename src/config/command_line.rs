@@ -130,6 +130,7 @@ fn options() -> Options {
         "expect a PROXY header from these load balancers; may be given several times",
         "CIDR",
     );
+    o.optopt("", "status", "serve /metrics and a status page [off]", "ADDR:PORT");
     o.optflag("V", "version", "print the version");
     o.optflag("h", "help", "print this help");
     o
@@ -189,6 +190,7 @@ fn read(matches: &Matches) -> Result<Config, SettingError> {
             .unwrap_or(default.buffer_bytes),
         splice: splice(matches)?,
         log_format: log_format(matches)?,
+        status: status(matches)?,
         user: matches.opt_str("user"),
         signals: true,
         service: true,
@@ -201,6 +203,12 @@ fn listen(matches: &Matches) -> Result<Option<Vec<SocketAddr>>, SettingError> {
     let addresses: Result<Vec<_>, _> =
         texts.iter().map(|text| value("listen", text, expected)).collect();
     Ok(Some(addresses?).filter(|addresses| !addresses.is_empty()))
+}
+
+fn status(matches: &Matches) -> Result<Option<SocketAddr>, SettingError> {
+    let expected = "ADDR:PORT, for example 127.0.0.1:9100 or [::1]:9100";
+    let text = matches.opt_str("status");
+    text.map(|text| value("status", &text, expected)).transpose()
 }
 
 fn splice(matches: &Matches) -> Result<bool, SettingError> {
@@ -349,6 +357,8 @@ mod tests {
             "10.0.0.5",
             "--proxy-protocol",
             "2001:db8::/32",
+            "--status",
+            "[::1]:9100",
         ]);
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.rule_files(), [PathBuf::from("x.conf")]);
@@ -364,6 +374,7 @@ mod tests {
         assert_eq!(config.proxy_protocol, balancers);
         assert_eq!(config.user.as_deref(), Some("nobody:daemon"));
         assert_eq!(config.users_file, Some(PathBuf::from("x.users")));
+        assert_eq!(config.status, Some((Ipv6Addr::LOCALHOST, 9100).into()));
     }
 
     #[test]
@@ -388,7 +399,8 @@ mod tests {
             (&["--proxy-protocol", "10.0.0.1/8"], "--proxy-protocol", "expected an address or"),
             (&["--proxy-protocol", "::/129"], "--proxy-protocol", "expected an address or"),
             (&["--splice", "on"], "--splice \"on\"", "expected auto or off"),
-            (&["--status", "127.0.0.1:1"], "status", "see --help"),
+            (&["--status", "9100"], "--status \"9100\"", "expected ADDR:PORT"),
+            (&["--status"], "'status'", "see --help"),
             (&["-c"], "'c'", "see --help"),
             (&["--users"], "'users'", "see --help"),
             (&["-t", "-t"], "'test'", "see --help"),

@@ -65,6 +65,8 @@ pub struct DnsDriver<N: Net> {
     unsent: VecDeque<Transmit>,
     /// Waiters have come or gone: there may be sockets to open or close.
     stale: bool,
+    /// How many calls have moved bytes.
+    moves: u64,
 }
 
 impl<N: Net> DnsDriver<N> {
@@ -76,17 +78,13 @@ impl<N: Net> DnsDriver<N> {
             ready: 0,
             unsent: VecDeque::new(),
             stale: false,
+            moves: 0,
         }
     }
 
     /// The resolver, for new settings.
     pub fn resolver(&mut self) -> &mut Resolver {
         &mut self.resolver
-    }
-
-    /// The resolver, to see what it knows.
-    pub fn known_names(&self) -> &Resolver {
-        &self.resolver
     }
 
     /// Takes how many names were asked for while others waited for a query.
@@ -97,6 +95,17 @@ impl<N: Net> DnsDriver<N> {
     /// Most queries in flight.
     pub fn queries_max(&self) -> usize {
         self.resolver.queries_max()
+    }
+
+    /// The resolver, to look at.
+    pub fn state(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// A number that grows whenever something has come of a turn.
+    pub fn activity(&self) -> u64 {
+        let counters = self.resolver.counters();
+        self.moves + counters.sent + counters.failed + counters.timed_out
     }
 
     /// The names that a requested name may stand for.
@@ -214,6 +223,7 @@ impl<N: Net> DnsDriver<N> {
                 Socket::Datagram(socket) => net.recv_datagram(socket, &mut bytes),
                 Socket::Stream(endpoint, question) => exchange(net, endpoint, question, &mut bytes),
             };
+            self.moves += u64::from(read.is_ok());
             match (read, &query.socket) {
                 (Ok(n), Socket::Datagram(_)) => {
                     self.resolver.handle_datagram(now, query.key, &bytes[..n]);

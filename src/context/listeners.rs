@@ -37,19 +37,31 @@ pub struct Accepted<N: Net> {
 /// The listeners for clients.
 pub struct Listeners<N: Net> {
     listeners: Vec<Listener<N::Listener>>,
+    /// Where the proxy listens for others than its clients.
+    others: Vec<SocketAddr>,
     /// The listener that is tried first.
     next: usize,
     /// Accept lacked descriptors: not before this time again.
     retry_at: Option<Millis>,
     /// When the last line about a failure was logged.
     logged_at: Option<Millis>,
+    /// Events of listeners: each is of a client that has come.
+    pub arrivals: u64,
     /// How often accept lacked descriptors or memory.
     pub failures: u64,
 }
 
 impl<N: Net> Default for Listeners<N> {
     fn default() -> Listeners<N> {
-        Listeners { listeners: Vec::new(), next: 0, retry_at: None, logged_at: None, failures: 0 }
+        Listeners {
+            listeners: Vec::new(),
+            others: Vec::new(),
+            next: 0,
+            retry_at: None,
+            logged_at: None,
+            arrivals: 0,
+            failures: 0,
+        }
     }
 }
 
@@ -75,6 +87,11 @@ impl<N: Net> Listeners<N> {
         Ok(address)
     }
 
+    /// The proxy listens at this address as well, for others than its clients.
+    pub fn add_own(&mut self, address: SocketAddr) {
+        self.others.push(address);
+    }
+
     /// Closes all of them.
     pub fn close(&mut self) {
         self.listeners.clear();
@@ -84,6 +101,7 @@ impl<N: Net> Listeners<N> {
     pub fn set_ready(&mut self, number: usize) {
         if let Some(listener) = self.listeners.get_mut(number) {
             listener.ready = true;
+            self.arrivals += 1;
         }
     }
 
@@ -110,6 +128,7 @@ impl<N: Net> Listeners<N> {
     /// Whether a target is one of the listening sockets, see [`is_own`].
     pub fn is_own(&self, net: &N, target: IpPort) -> io::Result<bool> {
         let addresses = self.listeners.iter().map(|listener| listener.address);
+        let addresses = addresses.chain(self.others.iter().copied());
         is_own(addresses, target, |address| net.is_local(address))
     }
 

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::cache::Cache;
+use super::counters::Counters;
 use super::family::QuestionKey;
 use super::message::Response;
 use super::query::{Query, Transmit};
@@ -68,6 +69,7 @@ pub struct Resolver {
     /// The last number given to a query, an answer or a queued question.
     serial: u64,
     rotation: usize,
+    counters: Counters,
 }
 
 struct Question {
@@ -121,6 +123,7 @@ impl Resolver {
             restarted: false,
             serial: 0,
             rotation: 0,
+            counters: Counters::default(),
         }
     }
 
@@ -225,6 +228,7 @@ impl Resolver {
             // A query may have ended before it was sent.
             if let Some(query) = self.queries.get_mut(&key) {
                 query.transmitted = true;
+                self.counters.sent += 1;
                 return Some(query.transmit(key));
             }
         }
@@ -304,6 +308,7 @@ impl Resolver {
         // query of a name, the A query has it now.
         for key in keys.into_iter().rev() {
             if let Some(query) = self.end_query(key) {
+                self.counters.timed_out += 1;
                 self.next_try(now, query.question, DnsError::Timeout);
             }
         }
@@ -323,6 +328,11 @@ impl Resolver {
     /// Answers in the cache, including expired ones.
     pub fn cached(&self) -> usize {
         self.cache.len()
+    }
+
+    /// What has been done since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
     }
 
     fn next_serial(&mut self) -> u64 {

@@ -183,6 +183,7 @@ impl<P> Direction<P> {
             return 0;
         }
         let read = net.recv(&from.stream, &mut room[..wanted]);
+        pool.moves += u64::from(read.is_ok());
         if let Ok(n @ 1..) = read {
             buffer.filled(n);
             // A short count means drained, unless a FIN or an urgent byte comes next.
@@ -223,6 +224,7 @@ impl<P> Direction<P> {
             Ok(n @ 1..) => {
                 self.bulk = n >= SPLICE_BYTES_MIN;
                 self.held = InFlight::Pipe(pipe, n);
+                pool.moves += 1;
                 from.read_since_event = true;
                 return n;
             }
@@ -327,6 +329,7 @@ impl<P> Direction<P> {
     ) {
         let own_bytes = n.min(usize::from(self.own_bytes));
         self.own_bytes -= own_bytes as u8;
+        pool.moves += 1;
         self.delivered += (n - own_bytes) as u64;
         match &mut self.held {
             InFlight::Buffer(buffer) => {

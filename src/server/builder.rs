@@ -204,6 +204,14 @@ impl Builder {
         self
     }
 
+    /// Serves `/metrics`, a status page and its events on this address, over HTTP. With port 0 the
+    /// kernel chooses one; [`Server::status_address`] has it. Whoever reaches the address sees who
+    /// uses the proxy and for what: it should be one of loopback. \[off\]
+    pub fn status(mut self, address: SocketAddr) -> Builder {
+        self.config.status = Some(address);
+        self
+    }
+
     /// Whether the server takes over HUP, TERM, INT, USR1 and XFSZ of the process, as the program
     /// does. Otherwise no signal handler is installed, and only a
     /// [`Handle`](super::Handle) stops the server. \[false\]

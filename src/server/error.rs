@@ -47,6 +47,8 @@ pub enum Step {
     Signals,
     /// Taking over the sockets of the service manager.
     Sockets,
+    /// Listening at the address of the status page.
+    Status,
     /// Becoming another user. Only the program does that.
     User,
     /// Waiting for events.
@@ -130,6 +132,7 @@ impl fmt::Display for Step {
             Step::EventLoop => "starting the event loop",
             Step::Signals => "taking over signals",
             Step::Sockets => "LISTEN_FDS",
+            Step::Status => "--status",
             Step::User => "--user",
             Step::Wait => "waiting for events",
         })

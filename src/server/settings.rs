@@ -6,6 +6,7 @@ use crate::limits;
 use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
 use crate::rules::AddressPattern;
 use crate::settings::{Durations, SESSION_BYTES_MAX, Settings};
+use crate::status::CLIENTS_MAX;
 use crate::time::Millis;
 
 /// Descriptors kept for other uses than sessions: standard input and the like, poll, signals, the
@@ -47,7 +48,8 @@ pub fn settings(config: &Config, descriptors: u64, listeners: usize) -> (Setting
     let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
     let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
     let extra_attempts_max = EXTRA_ATTEMPTS_MAX.min(descriptors as usize / 32);
-    let others = listeners + pipe_ends + queries_max(descriptors) + extra_attempts_max;
+    let status = config.status.map_or(0, |_| 1 + CLIENTS_MAX);
+    let others = listeners + status + pipe_ends + queries_max(descriptors) + extra_attempts_max;
     let reserved = RESERVED_DESCRIPTORS + others as u64;
     let by_descriptors = descriptors.saturating_sub(reserved) / 2;
     let memory = limits::memory_left().unwrap_or(u64::MAX);
@@ -60,6 +62,12 @@ pub fn settings(config: &Config, descriptors: u64, listeners: usize) -> (Setting
         warnings.push(format!(
             "--max-sessions {sessions}: limited to {sessions_max}, which is what {descriptors} \
              open files and the memory limit allow"
+        ));
+    }
+    if let Some(address) = config.status.filter(|address| !address.ip().is_loopback()) {
+        warnings.push(format!(
+            "--status {address}: anybody who reaches this address sees who uses the proxy, and for \
+             what"
         ));
     }
     for (address, _) in config.proxy_protocol.iter().filter(|(_, bits)| *bits == 0) {

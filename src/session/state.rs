@@ -39,7 +39,84 @@ pub enum State {
     Closed(CloseReason),
 }
 
+/// A state without its data, as metrics count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateKind {
+    /// [`State::ReadingProxyHeader`].
+    ReadingProxyHeader,
+    /// [`State::ReadingRequest`], or the greeting of SOCKS5.
+    ReadingRequest,
+    /// [`State::ReadingRequest`] while the password of SOCKS5 comes.
+    ReadingPassword,
+    /// [`State::ReadingRequest`] while the request of SOCKS5 comes.
+    ReadingSocks5Request,
+    /// [`State::Resolving`].
+    Resolving,
+    /// [`State::Identifying`].
+    Identifying,
+    /// [`State::Connecting`].
+    Connecting,
+    /// [`State::AwaitingBind`].
+    AwaitingBind,
+    /// [`State::Relaying`].
+    Relaying,
+    /// [`State::Rejecting`].
+    Rejecting,
+    /// [`State::Closed`].
+    Closed,
+}
+
+impl StateKind {
+    /// Those that an open session may be in, in the order of their counters.
+    pub const OPEN: [StateKind; 10] = [
+        StateKind::ReadingProxyHeader,
+        StateKind::ReadingRequest,
+        StateKind::ReadingPassword,
+        StateKind::ReadingSocks5Request,
+        StateKind::Resolving,
+        StateKind::Identifying,
+        StateKind::Connecting,
+        StateKind::AwaitingBind,
+        StateKind::Relaying,
+        StateKind::Rejecting,
+    ];
+
+    /// The word in log, metrics and documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            StateKind::ReadingProxyHeader => "reading-proxy-header",
+            StateKind::ReadingRequest => "reading-request",
+            StateKind::ReadingPassword => "reading-password",
+            StateKind::ReadingSocks5Request => "reading-socks5-request",
+            StateKind::Resolving => "resolving",
+            StateKind::Identifying => "identifying",
+            StateKind::Connecting => "connecting",
+            StateKind::AwaitingBind => "awaiting-bind",
+            StateKind::Relaying => "relaying",
+            StateKind::Rejecting => "rejecting",
+            StateKind::Closed => "closed",
+        }
+    }
+}
+
 impl State {
+    /// The state without its data.
+    pub fn kind(&self) -> StateKind {
+        match self {
+            State::ReadingProxyHeader => StateKind::ReadingProxyHeader,
+            State::ReadingRequest { stage: Stage::First, .. } => StateKind::ReadingRequest,
+            State::ReadingRequest { stage: Stage::Password, .. } => StateKind::ReadingPassword,
+            State::ReadingRequest { stage: Stage::Request, .. } => StateKind::ReadingSocks5Request,
+            State::Resolving { .. } => StateKind::Resolving,
+            State::Identifying(_) => StateKind::Identifying,
+            State::Connecting(_) => StateKind::Connecting,
+            State::AwaitingBind(_) => StateKind::AwaitingBind,
+            State::Relaying => StateKind::Relaying,
+            State::Rejecting(_) => StateKind::Rejecting,
+            State::Closed(_) => StateKind::Closed,
+        }
+    }
+
     /// Whether `next` may follow this state.
     pub fn may_become(&self, next: &State) -> bool {
         use State::*;
@@ -73,24 +150,20 @@ impl State {
             _ => None,
         }
     }
+
+    /// Its word in log, counters and documents, without the reason of an end.
+    pub fn word(&self) -> &'static str {
+        self.kind().word()
+    }
 }
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            State::ReadingProxyHeader => f.write_str("reading-proxy-header"),
-            State::ReadingRequest { stage: Stage::First, .. } => f.write_str("reading-request"),
-            State::ReadingRequest { stage: Stage::Password, .. } => f.write_str("reading-password"),
-            State::ReadingRequest { stage: Stage::Request, .. } => {
-                f.write_str("reading-socks5-request")
+            State::Rejecting(reason) | State::Closed(reason) => {
+                write!(f, "{}({reason})", self.word())
             }
-            State::Resolving { .. } => f.write_str("resolving"),
-            State::Identifying(_) => f.write_str("identifying"),
-            State::Connecting(_) => f.write_str("connecting"),
-            State::AwaitingBind(_) => f.write_str("awaiting-bind"),
-            State::Relaying => f.write_str("relaying"),
-            State::Rejecting(reason) => write!(f, "rejecting({reason})"),
-            State::Closed(reason) => write!(f, "closed({reason})"),
+            _ => f.write_str(self.word()),
         }
     }
 }

@@ -69,7 +69,7 @@ impl fmt::Display for Command {
 }
 
 /// The host that a request names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host<'a> {
     /// An address; one of IPv4 written as IPv6 (`::ffff:192.0.2.1`) is parsed as IPv4. 0.0.0.0 is
     /// an address here, never a sign of SOCKS4A.

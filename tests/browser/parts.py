@@ -100,7 +100,8 @@ class Browser:
         arguments += ["--host-resolver-rules=MAP * 127.0.0.1"]
         options = {"args": [*arguments, f"--user-data-dir={profile}"], "binary": shutil.which("chromium")}
         # Pages load as long as their sessions run, so nothing waits for that.
-        wanted = {"browserName": "chrome", "pageLoadStrategy": "none", "goog:chromeOptions": options}
+        wanted = {"browserName": "chrome", "pageLoadStrategy": "none", "goog:chromeOptions": options,
+                  "goog:loggingPrefs": {"browser": "ALL"}}
         session = self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self.base += f"/session/{session['sessionId']}"
 
@@ -148,6 +149,16 @@ class Browser:
                         "return [(box.left + box.right) / 2, (box.top + box.bottom) / 2]", selector)
         self.devtools("Input.dispatchMouseEvent",
                       {"type": "mouseWheel", "x": x, "y": y, "deltaX": 0, "deltaY": distance})
+
+    def press_enter(self):
+        """Presses the enter key where the focus is, and lets it go."""
+        code = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+        self.devtools("Input.dispatchKeyEvent", {"type": "keyDown", **code})
+        self.devtools("Input.dispatchKeyEvent", {"type": "keyUp", **code})
+
+    def console(self):
+        """What the console has got since the last call."""
+        return self.call("POST", "/se/log", {"type": "browser"})
 
     def look(self, width, height, dark):
         """What kind of screen the page is on."""

@@ -43,3 +43,28 @@ def require(packages):
     absent = install(missing(packages))
     if absent:
         sys.exit(f"cannot be installed: {' '.join(absent)}")
+
+
+def unpack(names, directory):
+    """Downloads packages of Debian and unpacks them below a directory, where nothing starts and
+    nothing else of this machine changes; ends this program if they cannot be had. Those that are
+    there already are kept."""
+    directory = Path(directory).resolve()
+    for name in names:
+        place, fresh = directory / name, directory / f".{name}"
+        if place.is_dir():
+            continue
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        if os.geteuid() == 0:
+            # As root apt downloads as a user of its own, who may not write below a home directory.
+            subprocess.run(["apt-get", "update", "-q"], check=False, stdout=subprocess.DEVNULL)
+        download = ["apt-get", "-o", "APT::Sandbox::User=root", "download", "-q", name]
+        try:
+            subprocess.run(download, check=True, cwd=fresh, stdout=subprocess.DEVNULL)
+            archive = next(fresh.glob("*.deb"))
+            subprocess.run(["dpkg", "-x", archive, fresh], check=True)
+        except (subprocess.CalledProcessError, FileNotFoundError, StopIteration):
+            sys.exit(f"cannot be downloaded: {name}")
+        archive.unlink()
+        fresh.rename(place)

@@ -22,6 +22,8 @@ use std::rc::Rc;
 
 /// A run that takes more turns goes round in circles.
 const TURNS_MAX: u64 = 60_000;
+/// Most turns in succession that find nothing to do.
+const IDLE_TURNS_MAX: u64 = 500;
 /// Longer than any deadline.
 const LONGEST_MS: u64 = 20_001;
 
@@ -31,6 +33,8 @@ struct World {
     held_max: u64,
     /// The loop was woken for reloads.
     has_reloads: bool,
+    /// Turns without progress so far, and in succession.
+    idle: (u64, u64),
     mode: crate::scenario::Mode,
     outcome: Outcome,
 }
@@ -127,7 +131,7 @@ impl World {
             reactor.listen(*entrance).expect("an entrance");
         }
         let (mode, outcome) = (scenario.mode, Outcome::default());
-        World { reactor, kernel, held_max, has_reloads: false, mode, outcome }
+        World { reactor, kernel, held_max, has_reloads: false, idle: (0, 0), mode, outcome }
     }
 
     fn turn(&mut self) {
@@ -144,6 +148,9 @@ impl World {
         kernel.check_interests();
         kernel.check_balance(small + large + pipes, self.held_max);
         let stats = self.reactor.stats();
+        let is_idle = stats.idle_turns > self.idle.0;
+        self.idle = (stats.idle_turns, if is_idle { self.idle.1 + 1 } else { 0 });
+        assert!(self.idle.1 < IDLE_TURNS_MAX, "{} turns without progress", self.idle.1);
         let open = stats.opened - stats.closed_total();
         assert_eq!(open, self.reactor.session_count() as u64, "opened - closed");
         assert!(kernel.checks.turns < TURNS_MAX, "no end after {} turns", kernel.checks.turns);

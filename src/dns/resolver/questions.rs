@@ -157,8 +157,12 @@ impl Resolver {
                 self.send(now, Query::new(question, server, Transport::Tcp, edns));
             }
             Response::NoEdns => self.send(now, Query::new(question, server, transport, false)),
-            Response::Failure => self.next_try(now, question, DnsError::ServerFailure),
+            Response::Failure => {
+                self.counters.failed += 1;
+                self.next_try(now, question, DnsError::ServerFailure);
+            }
             Response::Answer(answer, ttl_s) => {
+                self.counters.answered += 1;
                 self.cache.insert(now, &question, &answer, ttl_s);
                 self.answer(now, &question, answer);
             }

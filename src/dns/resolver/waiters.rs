@@ -64,13 +64,23 @@ impl Resolver {
 
     /// What is known of the IPv6 and the IPv4 addresses of a name.
     fn cached_answers(&mut self, now: u64, name: &Name) -> [Option<AddressResult>; 2] {
-        let v4 = self.cache.get(now, &QuestionKey::new(name, Family::V4));
+        let v4 = self.ask_cache(now, &QuestionKey::new(name, Family::V4));
         let v6 = match self.settings.aaaa {
-            true => self.cache.get(now, &QuestionKey::new(name, Family::V6)),
+            true => self.ask_cache(now, &QuestionKey::new(name, Family::V6)),
             // The error that says the least: that of IPv4 counts.
             false => Some(Err(DnsError::NotFound)),
         };
         [v6, v4]
+    }
+
+    /// What the cache says, counted.
+    fn ask_cache(&mut self, now: u64, question: &QuestionKey) -> Option<AddressResult> {
+        let answer = self.cache.get(now, question);
+        match answer {
+            Some(_) => self.counters.cache_hits += 1,
+            None => self.counters.cache_misses += 1,
+        }
+        answer
     }
 
     /// Adds a waiter to a question, which is created if there is none.
