@@ -88,6 +88,8 @@ mod timer;
 #[cfg(feature = "server")]
 mod token;
 #[cfg(feature = "server")]
+mod upgrade;
+#[cfg(feature = "server")]
 mod users;
 #[cfg(feature = "server")]
 mod watch;

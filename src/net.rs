@@ -11,6 +11,7 @@ mod sys;
 
 pub use mio_net::MioNet;
 pub use route::interface_number;
+pub use sys::{exec, set_blocked};
 
 use crate::time::Millis;
 use rustix::io::Errno;
