@@ -31,6 +31,9 @@ mod parts {
     pub mod explain {
         pub use crate::explain::{QuestionError, explain, listing};
     }
+    pub mod handover {
+        pub use crate::handover::{FORMAT, Handover, HandoverError, Header};
+    }
     pub mod ident {
         pub use crate::ident::{IdentResult, Ports, Strictness, evaluate};
     }
@@ -47,7 +50,7 @@ mod parts {
         pub use crate::net::{Event, MioNet, Net};
     }
     pub mod reactor {
-        pub use crate::reactor::Reactor;
+        pub use crate::reactor::{Export, Reactor};
     }
     pub mod reason {
         pub use crate::reason::CloseReason;
