@@ -27,6 +27,8 @@ mod access;
 #[cfg(feature = "server")]
 mod address;
 #[cfg(feature = "server")]
+mod cbor;
+#[cfg(feature = "server")]
 mod config;
 #[cfg(feature = "server")]
 mod connection;
@@ -42,6 +44,8 @@ mod escape;
 mod explain;
 #[cfg(feature = "server")]
 mod files;
+#[cfg(feature = "server")]
+mod handover;
 #[cfg(feature = "server")]
 mod ident;
 #[cfg(feature = "server")]

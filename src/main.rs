@@ -2,8 +2,8 @@
 
 use socku::internals::config::{self, Config, Invocation, UsageError};
 use socku::internals::explain::{self, QuestionError};
-use socku::internals::server::{RuleSource, UserSource, start};
-use socku::internals::{logging, signals};
+use socku::internals::server::{RuleSource, UserSource, answer_trial, start, take_over};
+use socku::internals::{logging, signals, upgrade};
 use socku::server::{self, RulesError, UsersError};
 use std::error::Error;
 use std::io::{self, Write};
@@ -104,11 +104,17 @@ fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {
                 return Ok(ExitCode::from(DENIED));
             }
         }
+        Invocation::Trial(config, descriptors) => print(&answer_trial(&config, descriptors)?)?,
         Invocation::Run(config) => {
             logging::init();
             signals::survive_early_requests()
                 .map_err(|error| StepError("taking over signals", error))?;
-            start(&config, rule_source(&config)?)?.run()?;
+            let handed = upgrade::receive().map_err(|error| StepError("taking over", error))?;
+            let server = match handed {
+                None => start(&config, rule_source(&config)?)?,
+                Some(parcel) => take_over(&config, parcel)?,
+            };
+            server.run()?;
         }
     }
     Ok(ExitCode::SUCCESS)

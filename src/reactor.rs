@@ -6,6 +6,7 @@
 //! happens to a connection goes through [`Reactor::with`].
 
 mod dump;
+mod record;
 mod sources;
 
 use crate::access::Line;
@@ -31,6 +32,7 @@ use std::mem::take;
 use std::net::{IpAddr, SocketAddr};
 
 pub use dump::Dump;
+pub use record::Export;
 
 /// Most deadlines handled per turn: each may open a connection or close one.
 const DEADLINES_PER_TURN: usize = 64;
@@ -77,6 +79,11 @@ impl<N: Net> Reactor<N> {
     /// Listens for clients; returns the address, with the port that the kernel chose.
     pub fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr> {
         self.cx.listeners.listen(&mut self.cx.net, at)
+    }
+
+    /// The addresses where clients are listened for.
+    pub fn listening(&self) -> Vec<SocketAddr> {
+        self.cx.listeners.addresses().collect()
     }
 
     /// Runs one turn, which waits for events no longer than until `wake_at`, a time of the embedder.

@@ -1,6 +1,9 @@
 //! The reasons why sessions end: one enum for the log word, the counter and the tests.
 
 use crate::wire::Status;
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 use std::fmt;
 
 /// Declares the reasons once: the variant, the word that users see, and its meaning.
@@ -161,6 +164,25 @@ impl CloseReason {
     /// Whether the client's connection is the one that failed.
     pub fn is_client_failure(self) -> bool {
         matches!(self, CloseReason::ClientReset | CloseReason::ClientLost)
+    }
+}
+
+/// By its word, so that the enum may change.
+impl<C> Encode<C> for CloseReason {
+    fn encode<W: Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        encoder.str(self.word())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for CloseReason {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<CloseReason, decode::Error> {
+        let word = decoder.str()?;
+        let reason = CloseReason::ALL.iter().copied().find(|reason| reason.word() == word);
+        reason.ok_or_else(|| decode::Error::message(format!("no close reason {word:?}")))
     }
 }
 

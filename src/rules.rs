@@ -11,6 +11,7 @@ pub use addresses::AddressPattern;
 pub use parse::Parser;
 
 use crate::wire::Command;
+use minicbor::{Decode, Encode};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
@@ -29,13 +30,17 @@ pub enum TargetPattern {
 }
 
 /// Whether the client's identd is queried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Ident {
     /// No query.
+    #[n(0)]
     No,
     /// No answer is refused with reply 92, another user with reply 93.
+    #[n(1)]
     Strict,
     /// No answer is accepted; another user is refused with reply 93.
+    #[n(2)]
     Lax,
 }
 

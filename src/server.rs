@@ -28,7 +28,10 @@
 mod builder;
 mod error;
 mod handle;
+mod record;
 pub(crate) mod rule_source;
+pub(crate) mod taking_over;
+mod upgrading;
 pub(crate) mod user_source;
 
 pub use crate::config::SettingError;
@@ -38,6 +41,7 @@ pub use handle::Handle;
 
 use crate::config::Config;
 use crate::dns::{self, QUERIES_MAX, Resolver};
+use crate::handover::Handover;
 use crate::limits;
 use crate::logging;
 use crate::net::{MioNet, interface_number};
@@ -45,10 +49,13 @@ use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
 use crate::reactor::{Dump, Reactor};
 use crate::reload::{self, Loaded, Reload, Source};
+use crate::rules::RuleSet;
 use crate::settings::{Durations, SESSION_BYTES_MAX, Settings};
 use crate::signals::{Control, Signals};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
+use crate::upgrade::Program;
+use crate::users::Users;
 use log::{debug, error, info, warn};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
@@ -56,8 +63,9 @@ use rule_source::RuleSource;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use upgrading::Upgrading;
 use user_source::UserSource;
 
 /// Descriptors kept for other uses than sessions: standard input and the like, poll, signals, the
@@ -114,6 +122,8 @@ pub struct Server {
     /// USR1 has asked for a dump that has not begun.
     dump_requested: bool,
     dump: Option<Dump>,
+    /// The program to become at USR2; `None` in a program that embeds the server.
+    upgrading: Option<Upgrading>,
 }
 
 impl Server {
@@ -122,16 +132,33 @@ impl Server {
         config: &Config,
         source: RuleSource,
         user_source: UserSource,
+        program: Option<Program>,
     ) -> Result<Server, Error> {
         let (rules, users) = (source.read()?, user_source.read()?);
+        Server::build(config, (source, rules), (user_source, users), program, None)
+    }
+
+    /// Listens, or goes on with what was handed over.
+    fn build(
+        config: &Config,
+        (source, rules): (RuleSource, RuleSet),
+        (user_source, users): (UserSource, Option<Users>),
+        program: Option<Program>,
+        handed: Option<(Handover<'_>, Vec<OwnedFd>)>,
+    ) -> Result<Server, Error> {
         let descriptors = limits::raise_descriptor_limit();
         let identity = config.user.as_deref().map(privileges::find_identity).transpose();
         let identity = identity.map_err(|error| Error::step(Step::User, error))?;
-        let net = MioNet::new().map_err(|error| Error::step(Step::EventLoop, error))?;
+        let net = match &handed {
+            None => MioNet::new(),
+            Some((handover, _)) => MioNet::with_origin(handover.origin_ns),
+        };
+        let net = net.map_err(|error| Error::step(Step::EventLoop, error))?;
         let token = |which| FIRST_USER_TOKEN + which;
         let handle = Handle::new(net.registry(), token(HANDLE))
             .map_err(|error| Error::step(Step::EventLoop, error))?;
-        let signals = config.signals.then(|| Signals::new(net.registry(), token(SIGNALS)));
+        let signals =
+            config.signals.then(|| Signals::new(net.registry(), token(SIGNALS), program.is_some()));
         let signals = signals.transpose().map_err(|error| Error::step(Step::Signals, error))?;
         let files = files(config, &source, &user_source);
         let reload = Reload::new(files, net.registry(), token(FILES));
@@ -143,19 +170,19 @@ impl Server {
         resolver.set_queries_max(queries_max(descriptors));
         let settings = settings(config, descriptors);
         let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
-        let mut reactor = Reactor::new(net, settings, rules, resolver);
-        if let Some(users) = users {
-            reactor.set_users(users);
-        }
-        let addresses = config.listen.iter().map(|&address| {
-            reactor.listen(address).map_err(|source| Error::Listen { address, source })
-        });
-        let addresses = addresses.collect::<Result<_, _>>()?;
-        if let Some(identity) = identity {
+        let reactor = match handed {
+            None => listening(Reactor::new(net, settings, rules, resolver), users, &config.listen)?,
+            Some((handover, descriptors)) => {
+                Reactor::import(net, settings, rules, resolver, users, handover, descriptors)
+                    .map_err(|error| Error::step(Step::Upgrade, error))?
+            }
+        };
+        if let Some(identity) = identity.filter(|&identity| !privileges::is(identity)) {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
             source.warn_if_unreadable();
             user_source.warn_if_unreadable();
         }
+        let addresses = reactor.listening();
         let server = Server {
             reactor,
             handle,
@@ -168,6 +195,7 @@ impl Server {
             watched_log: None,
             dump_requested: false,
             dump: None,
+            upgrading: program.map(Upgrading::new),
         };
         log_limits(max_sessions, max_bytes);
         server.warn_about_rules();
@@ -198,9 +226,11 @@ impl Server {
         }
         self.write_log();
         while !self.reactor.is_drained() {
-            let woken = self.reactor.turn(None).map_err(|error| Error::step(Step::Wait, error))?;
+            let wake_at = self.upgrade_at();
+            let woken =
+                self.reactor.turn(wake_at).map_err(|error| Error::step(Step::Wait, error))?;
             if woken & (1 << SIGNALS | 1 << HANDLE) != 0 {
-                self.handle_requests();
+                self.requests().into_iter().for_each(|request| self.handle_request(request));
             }
             if woken & 1 << FILES != 0 {
                 self.reload.request_changed();
@@ -209,6 +239,7 @@ impl Server {
             if self.reactor.is_drain_over() {
                 self.stop();
             }
+            self.step_upgrade();
             self.write_log();
         }
         info!("stopped");
@@ -216,18 +247,22 @@ impl Server {
         Ok(())
     }
 
-    fn handle_requests(&mut self) {
+    /// The requests since the last call.
+    fn requests(&mut self) -> Vec<Control> {
         let mut requests = self.handle.pending();
         requests.extend(self.signals.iter_mut().flat_map(Signals::pending));
-        for request in requests {
-            match request {
-                Control::Reload => self.reload.request_all(),
-                Control::Dump => self.dump_requested = true,
-                Control::Stop if self.reactor.is_draining() => self.stop(),
-                Control::Stop => {
-                    info!("stopping; {} sessions may finish", self.reactor.session_count());
-                    self.reactor.drain();
-                }
+        requests
+    }
+
+    fn handle_request(&mut self, request: Control) {
+        match request {
+            Control::Reload => self.reload.request_all(),
+            Control::Dump => self.dump_requested = true,
+            Control::Upgrade => self.request_upgrade(),
+            Control::Stop if self.reactor.is_draining() => self.stop(),
+            Control::Stop => {
+                info!("stopping; {} sessions may finish", self.reactor.session_count());
+                self.reactor.drain();
             }
         }
     }
@@ -330,6 +365,19 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
     }
+}
+
+/// A loop with these users that listens for clients.
+fn listening(
+    mut reactor: Reactor<MioNet>,
+    users: Option<Users>,
+    addresses: &[SocketAddr],
+) -> Result<Reactor<MioNet>, Error> {
+    users.map(|users| reactor.set_users(users));
+    for &address in addresses {
+        reactor.listen(address).map_err(|source| Error::Listen { address, source })?;
+    }
+    Ok(reactor)
 }
 
 /// The files that are watched, and read again when they change.

@@ -13,7 +13,3 @@ mod trial;
 pub use program::Program;
 pub use transfer::{Parcel, receive, send};
 pub use trial::Trial;
-
-/// The last argument of a program on trial. Programs that know nothing of an upgrade reject it, so
-/// that they are never executed.
-pub const TRIAL_FLAG: &str = "--upgrade-trial";

@@ -1,13 +1,13 @@
 //! The command line.
 
 use super::{BUFFER_BYTES, Config, PORTS, SECONDS_MAX, SESSIONS, SESSIONS_PER_SOURCE};
-use super::{SettingError, numbers};
+use super::{SettingError, TRIAL_FLAG, numbers};
 use crate::address::PerFamily;
 use crate::dns;
 use crate::time::Millis;
 use getopts::{Fail, Matches, Options, ParsingStyle};
 use std::error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Display};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -19,6 +19,9 @@ use std::str::FromStr;
 pub enum Invocation {
     /// Serve.
     Run(Config),
+    /// Say whether this program could take over from one with this command line, which would hand
+    /// over so many descriptors. Only a running proxy asks this, so it is not in the help.
+    Trial(Config, usize),
     /// `-t`: print the rules as understood.
     Test(Config),
     /// `-e`: explain a decision.
@@ -127,6 +130,9 @@ fn options() -> Options {
 /// Reads the arguments after the program's name.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, UsageError> {
     let options = options();
+    let mut arguments: Vec<OsString> = arguments.collect();
+    let trial = arguments.last().and_then(|last| trial(last));
+    arguments.truncate(arguments.len() - usize::from(trial.is_some()));
     let matches = options.parse(arguments).map_err(UsageError::Flag)?;
     if matches.opt_present("help") {
         return Ok(Invocation::Help(options.usage("Usage: socku [options]")));
@@ -141,8 +147,16 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
     Ok(match matches.opt_str("explain") {
         Some(query) => Invocation::Explain(config, query),
         None if matches.opt_present("test") => Invocation::Test(config),
-        None => Invocation::Run(config),
+        None => match trial {
+            Some(descriptors) => Invocation::Trial(config, descriptors),
+            None => Invocation::Run(config),
+        },
     })
+}
+
+/// The number of descriptors that a program on trial would take over.
+fn trial(argument: &OsStr) -> Option<usize> {
+    argument.to_str()?.strip_prefix(TRIAL_FLAG)?.parse().ok()
 }
 
 fn read(matches: &Matches) -> Result<Config, SettingError> {

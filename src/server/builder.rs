@@ -202,7 +202,7 @@ impl Builder {
             self.config.listen = self.listen;
         }
         self.config.check()?;
-        Server::start(&self.config, self.rules, self.users)
+        Server::start(&self.config, self.rules, self.users, None)
     }
 }
 

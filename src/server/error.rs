@@ -47,6 +47,8 @@ pub enum Step {
     Signals,
     /// Becoming another user. Only the program does that.
     User,
+    /// Taking over from the program that this process was. Only the program does that.
+    Upgrade,
     /// Waiting for events.
     Wait,
 }
@@ -128,6 +130,7 @@ impl fmt::Display for Step {
             Step::EventLoop => "starting the event loop",
             Step::Signals => "taking over signals",
             Step::User => "--user",
+            Step::Upgrade => "taking over",
             Step::Wait => "waiting for events",
         })
     }

@@ -1,6 +1,6 @@
 //! The program on disk that this process was started from, and would become.
 
-use super::TRIAL_FLAG;
+use crate::config::TRIAL_FLAG;
 use crate::net;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -42,10 +42,10 @@ impl Program {
         &self.path
     }
 
-    /// Starts it for a trial.
-    pub fn trial(&self) -> Command {
+    /// The command that tries whether it could take over so many descriptors.
+    pub fn trial(&self, descriptors: usize) -> Command {
         let mut command = Command::new(&self.path);
-        command.args(self.arguments.iter().skip(1)).arg(TRIAL_FLAG);
+        command.args(self.arguments.iter().skip(1)).arg(format!("{TRIAL_FLAG}{descriptors}"));
         command
     }
 

@@ -26,16 +26,21 @@ pub struct Trial {
     until: Millis,
     was_killed: bool,
     /// The form of what would be handed over.
-    format: u64,
+    format: u32,
 }
 
 impl Trial {
     /// Starts the program with these bytes of this format as standard input. It inherits no
     /// descriptor but that and a pipe for what it says.
-    pub fn start(program: &Program, bytes: &[u8], format: u64, now: Millis) -> io::Result<Trial> {
+    pub fn start(
+        program: &Program,
+        (bytes, descriptors): (&[u8], usize),
+        format: u32,
+        now: Millis,
+    ) -> io::Result<Trial> {
         let (output, input) = io::pipe()?;
         ioctl_fionbio(&output, true)?;
-        let mut command = program.trial();
+        let mut command = program.trial(descriptors);
         command.stdin(in_memory(bytes)?).stdout(input.try_clone()?).stderr(input);
         let child = command.spawn()?;
         Ok(Trial {
@@ -115,6 +120,13 @@ impl Trial {
             [] => format!("{reason}; it said nothing"),
             said => format!("{reason}; it said \"{}\"", escaped(said)),
         }
+    }
+}
+
+/// A program on trial is of no use once nobody listens.
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -10,6 +10,7 @@ pub mod socks5;
 pub mod stalled;
 pub mod tools;
 pub mod traffic;
+pub mod upgrade;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

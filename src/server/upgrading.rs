@@ -1,0 +1,132 @@
+//! USR2: the server tries the program that is now on disk, and becomes it.
+
+use super::Server;
+use super::record::ServerRecord;
+use crate::handover::FORMAT;
+use crate::logging;
+use crate::net::Net;
+use crate::reactor::Export;
+use crate::signals::{self, Control};
+use crate::time::Millis;
+use crate::upgrade::{self, Program, Trial};
+use log::{error, info, warn};
+use rustix::stdio::{dup2_stdin, stdin};
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The program to become, and how far that has come.
+pub(super) struct Upgrading {
+    program: Program,
+    trial: Option<Trial>,
+}
+
+impl Upgrading {
+    /// Nothing has been asked for yet.
+    pub fn new(program: Program) -> Upgrading {
+        Upgrading { program, trial: None }
+    }
+}
+
+impl Server {
+    /// Starts a trial of the program.
+    pub(super) fn request_upgrade(&mut self) {
+        let Some(Upgrading { program, trial }) = &self.upgrading else { return };
+        if self.reactor.is_draining() || trial.is_some() {
+            let reason =
+                if trial.is_some() { "a program is being tried already" } else { "stopping" };
+            return warn!("no upgrade: {reason}");
+        }
+        info!("upgrade: trying {}", program.path().display());
+        let record = ServerRecord::default().encode();
+        let Export { mut handover, descriptors } = self.reactor.export();
+        handover.embedder = Some(record.as_slice().into());
+        let (bytes, count) = (handover.encode(), descriptors.len());
+        let now = self.reactor.net().now();
+        let Some(Upgrading { program, trial }) = &mut self.upgrading else { return };
+        match Trial::start(program, (&bytes, count), FORMAT, now) {
+            Ok(started) => *trial = Some(started),
+            Err(error) => error!("no upgrade: {}: {error}", program.path().display()),
+        }
+    }
+
+    /// When [`Server::step_upgrade`] has to look at the program that is tried.
+    pub(super) fn upgrade_at(&self) -> Option<Millis> {
+        Some(self.upgrading.as_ref()?.trial.as_ref()?.look_at())
+    }
+
+    /// Looks at the program that is tried, and becomes it if it accepts.
+    pub(super) fn step_upgrade(&mut self) {
+        let (now, is_draining) = (self.reactor.net().now(), self.reactor.is_draining());
+        let Some(upgrading) = &mut self.upgrading else { return };
+        let path = upgrading.program.path().display().to_string();
+        let Some(trial) = &mut upgrading.trial else { return };
+        if is_draining {
+            trial.stop();
+        }
+        let Some(verdict) = trial.step(now) else { return };
+        upgrading.trial = None;
+        match verdict {
+            _ if is_draining => warn!("no upgrade: stopping"),
+            Err(reason) => error!("no upgrade: {path}: {reason}"),
+            Ok(version) => {
+                info!("upgrade: becoming socku {version}");
+                self.become_program(&path);
+            }
+        }
+    }
+
+    /// Becomes the program. If that fails, everything goes on as before. Requests that come from
+    /// now on are left to the program.
+    fn become_program(&mut self, path: &str) {
+        if let Err(error) = signals::hold_requests() {
+            return error!("no upgrade: holding signals: {error}");
+        }
+        let requests = self.requests();
+        if requests.contains(&Control::Stop) {
+            warn!("no upgrade: stopping");
+        } else {
+            // A program that starts reads all files anyway.
+            self.dump_requested |= self.dump.is_some() || requests.contains(&Control::Dump);
+            let Err(error) = self.hand_over();
+            error!("no upgrade: {path}: {error}");
+        }
+        if let Err(error) = signals::release_requests() {
+            error!("signals stay blocked: {error}");
+        }
+        // An upgrade that was asked for in between has just been tried.
+        requests
+            .into_iter()
+            .filter(|r| *r != Control::Upgrade)
+            .for_each(|r| self.handle_request(r));
+    }
+
+    /// Puts everything into sockets and executes the program. Returns only if something fails, and
+    /// nothing has been given up then.
+    fn hand_over(&mut self) -> io::Result<Infallible> {
+        let Some(Upgrading { program, .. }) = &self.upgrading else {
+            return Err(ErrorKind::Unsupported.into());
+        };
+        let (log, log_descriptor) = logging::unfinished()?;
+        let Export { mut handover, mut descriptors } = self.reactor.export();
+        let record = ServerRecord {
+            log,
+            log_descriptor: log_descriptor.as_ref().map(|own| push(&mut descriptors, own)),
+            dump_requested: self.dump_requested,
+        };
+        let record = record.encode();
+        handover.embedder = Some(record.as_slice().into());
+        let receiver = upgrade::send(&handover.encode(), &descriptors)?;
+        let before = stdin().try_clone_to_owned()?;
+        dup2_stdin(&receiver)?;
+        let error = program.exec();
+        dup2_stdin(&before)?;
+        Err(error)
+    }
+}
+
+/// Appends a descriptor; returns its index.
+fn push<'fd>(descriptors: &mut Vec<BorrowedFd<'fd>>, fd: &'fd OwnedFd) -> u32 {
+    descriptors.push(fd.as_fd());
+    descriptors.len() as u32 - 1
+}
