@@ -107,8 +107,12 @@ impl<C> Encode<C> for Logins {
         encoder: &mut Encoder<W>,
         cx: &mut C,
     ) -> Result<(), encode::Error<W::Error>> {
-        encoder.array(self.order.len() as u64)?;
-        self.order.iter().try_for_each(|failure| failure.encode(encoder, cx))
+        let of_source = |(source, failures): (&IpAddr, &Failures)| {
+            failures.times[..failures.count].iter().map(|time| (*time, *source)).collect::<Vec<_>>()
+        };
+        let mut all: Vec<(Millis, IpAddr)> = self.sources.iter().flat_map(of_source).collect();
+        all.sort_unstable();
+        all.encode(encoder, cx)
     }
 }
 

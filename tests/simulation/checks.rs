@@ -30,6 +30,8 @@ pub struct Checks {
     pub asleep: bool,
     /// Since when a waiting client could have been taken.
     pub acceptable_since: Option<u64>,
+    /// A new program takes over what the old one has handed over.
+    pub adopting: bool,
     /// The loop was told to stop.
     pub stopped: bool,
     /// When a wrong password was compared, and of whom.
@@ -106,8 +108,13 @@ impl Kernel {
 
     /// Whether the proxy holds bytes for which their readers have no room.
     pub fn holds_bytes(&self) -> bool {
-        let mut ways = (0..self.cast.clients.len()).filter_map(|place| self.connected_ways(place));
-        ways.any(|ways| ways.iter().any(|way| way.sink.is_alive() && way.taken > way.given))
+        (0..self.cast.clients.len()).any(|place| self.holds_bytes_of(place))
+    }
+
+    /// The same of one client.
+    pub fn holds_bytes_of(&self, place: usize) -> bool {
+        let ways = self.connected_ways(place);
+        ways.is_some_and(|ways| ways.iter().any(|way| way.sink.is_alive() && !way.is_empty()))
     }
 
     pub fn note_move(&mut self, conn: usize) {

@@ -110,7 +110,7 @@ impl Kernel {
                 .cast
                 .max_per_source
                 .is_some_and(|most| (most..2 * most).contains(&client.rivals)),
-            "stopped" => self.checks.stopped,
+            "stopped" => self.checks.stopped || client.is_unadopted,
             flaw => {
                 let verdict = client.login.verdict;
                 plan.flaw == Some(flaw) && (verdict.is_none() || verdict == Some("given up"))
