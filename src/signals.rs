@@ -20,8 +20,10 @@ pub enum Control {
     Upgrade,
 }
 
-/// The signals that are requests.
-const REQUESTS: [i32; 5] = [SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2];
+/// The signals that [`Signals`] takes over, but for USR2.
+const TAKEN: [i32; 5] = [SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGXFSZ];
+/// All of them.
+const HELD: [i32; 6] = [SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGXFSZ, SIGUSR2];
 
 /// The signals that are handled. PIPE is ignored by the Rust runtime.
 pub struct Signals(signal_hook_mio::v1_0::Signals);
@@ -38,20 +40,19 @@ pub fn survive_early_requests() -> io::Result<()> {
 
 /// Leaves requests to the kernel, which keeps them while the process becomes another program.
 pub fn hold_requests() -> io::Result<()> {
-    set_blocked(&REQUESTS, true)
+    set_blocked(&HELD, true)
 }
 
 /// Ends [`hold_requests`], also that of the program that this process was.
 pub fn release_requests() -> io::Result<()> {
-    set_blocked(&REQUESTS, false)
+    set_blocked(&HELD, false)
 }
 
 impl Signals {
     /// Takes the signals over and lets them wake the loop with `token`. USR2 is one of them in the
     /// program only: a program that embeds the server cannot be upgraded by it.
     pub fn new(registry: &Registry, token: usize, upgrades: bool) -> io::Result<Signals> {
-        let taken = [SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGXFSZ];
-        let taken = taken.into_iter().chain(upgrades.then_some(SIGUSR2));
+        let taken = TAKEN.into_iter().chain(upgrades.then_some(SIGUSR2));
         let mut signals = signal_hook_mio::v1_0::Signals::new(taken)?;
         registry.register(&mut signals, Token(token), Interest::READABLE)?;
         Ok(Signals(signals))

@@ -12,9 +12,15 @@ use common::{
     MODES, PERMIT_ALL, accept, dial_from, echo_server, listener, read_all, read_reply, request,
     wait_until,
 };
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    sendmsg, socketpair,
+};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -134,6 +140,8 @@ fn no_client_is_refused_and_nothing_leaks_while_programs_change() {
     let mut proxy = Upgradable::start(PERMIT_ALL, &[]);
     let kept: Vec<_> = (0..20).map(|_| proxy.connect(echo_at)).collect();
     proxy.upgrade();
+    let stdin = fs::read_link(format!("/proc/{}/fd/0", proxy.pid())).unwrap();
+    assert_eq!(stdin.to_str(), Some("/dev/null"));
     let (descriptors, address) = (proxy.descriptors(), proxy.address);
     let (mut resident, is_over) = (0, AtomicBool::new(false));
     thread::scope(|scope| {
@@ -222,6 +230,50 @@ fn a_failed_exec_gives_up_nothing() {
     echo(&kept, "goes on");
     drop(kept);
     proxy.wait_idle();
+}
+
+/// A program of another version that hands on to this one, and spoils a file between its trial and
+/// its start.
+#[test]
+fn files_that_become_bad_after_the_trial_end_no_session() {
+    let mut proxy = Upgradable::start(PERMIT_ALL, &[]);
+    let echo_at = echo_server();
+    let kept = proxy.connect(echo_at);
+    let rules = proxy.rule_file.display();
+    proxy.install_script(&format!(
+        "#!/bin/sh\ncase \"$*\" in *--upgrade-trial=*)\necho permit nonsense > {rules}\n\
+         echo socku 9.8.7 accepts hand-over 1\nexit\nesac\nexec {} \"$@\"\n",
+        env!("CARGO_BIN_EXE_socku"),
+    ));
+    proxy.upgrade();
+    proxy.wait_log("upgrade: becoming socku 9.8.7");
+    proxy.wait_log("everything new is denied until it is right");
+    echo(&kept, "goes on");
+    assert_eq!(proxy.refusal(&request(1, echo_at, b"")).0, 91);
+    fs::write(&proxy.rule_file, PERMIT_ALL).unwrap();
+    proxy.wait_log("1 rules in force");
+    drop((proxy.connect(echo_at), kept));
+    proxy.wait_idle();
+}
+
+#[test]
+fn no_other_process_can_hand_over_anything() {
+    let rule_file = common::scratch_directory().join("socks.conf");
+    fs::write(&rule_file, PERMIT_ALL).unwrap();
+    let (sender, receiver) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let file = fs::File::open(&rule_file).unwrap();
+    let descriptors = [file.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    let message = [&b"socku-exec/1"[..], &[0; 8]].concat();
+    sendmsg(&sender, &[IoSlice::new(&message)], &mut control, SendFlags::empty()).unwrap();
+    let mut command = common::socku(&["-l", "127.0.0.1:0", "-c"]);
+    command.arg(&rule_file).stdin(receiver);
+    let proxy = common::Proxy::spawn(command, rule_file);
+    assert!(!proxy.log().iter().any(|line| line.contains("upgraded from")));
+    drop(proxy.connect(echo_server()));
 }
 
 #[test]

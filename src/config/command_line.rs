@@ -291,6 +291,18 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_is_asked_for_by_the_last_argument_only_and_not_in_the_help() {
+        let Ok(Invocation::Help(help)) = parsed(&["-h"]) else { panic!() };
+        assert!(!help.contains("trial"));
+        let (trial, rules) = ("--upgrade-trial=7", PathBuf::from("x.conf"));
+        let Ok(Invocation::Trial(config, 7)) = parsed(&["-c", "x.conf", trial]) else { panic!() };
+        assert_eq!(config.rule_file, Some(rules));
+        for wrong in [&[trial, "-c", "x.conf"][..], &["--upgrade-trial=x"], &["--upgrade-trial"]] {
+            assert!(matches!(parsed(wrong), Err(UsageError::Flag(_))), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn values_are_read() {
         let config = config(&[
             "-l",
