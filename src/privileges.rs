@@ -1,6 +1,6 @@
 //! Giving up root.
 
-use rustix::process::{Gid, Uid, getgid, getuid};
+use rustix::process::{Gid, Uid};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::path::{Path, PathBuf};
 use std::{error, fmt, fs, io};
@@ -86,11 +86,6 @@ fn find_in(file: &str, name: &str, fields: &[usize]) -> Result<Option<Vec<u32>>,
     Ok(found.and_then(|line| {
         fields.iter().map(|&field| line.get(field).and_then(|id| id.parse().ok())).collect()
     }))
-}
-
-/// Whether this process is this user already.
-pub fn is(identity: Identity) -> bool {
-    identity.uid == getuid().as_raw() && identity.gid == getgid().as_raw()
 }
 
 /// Becomes this user for good: no supplementary groups, no capabilities, and no program that is

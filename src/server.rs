@@ -33,6 +33,7 @@ pub(crate) mod rule_source;
 pub(crate) mod taking_over;
 mod upgrading;
 pub(crate) mod user_source;
+mod writing;
 
 pub use crate::config::SettingError;
 pub use builder::Builder;
@@ -57,8 +58,6 @@ use crate::token::FIRST_USER_TOKEN;
 use crate::upgrade::Program;
 use crate::users::Users;
 use log::{debug, error, info, warn};
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
 use rule_source::RuleSource;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -147,7 +146,9 @@ impl Server {
         handed: Option<(Handover<'_>, Vec<OwnedFd>)>,
     ) -> Result<Server, Error> {
         let descriptors = limits::raise_descriptor_limit();
-        let identity = config.user.as_deref().map(privileges::find_identity).transpose();
+        // A process that takes over from itself has become this user already.
+        let user = config.user.as_deref().filter(|_| handed.is_none());
+        let identity = user.map(privileges::find_identity).transpose();
         let identity = identity.map_err(|error| Error::step(Step::User, error))?;
         let net = match &handed {
             None => MioNet::new(),
@@ -177,7 +178,7 @@ impl Server {
                     .map_err(|error| Error::step(Step::Upgrade, error))?
             }
         };
-        if let Some(identity) = identity.filter(|&identity| !privileges::is(identity)) {
+        if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
             source.warn_if_unreadable();
             user_source.warn_if_unreadable();
@@ -274,45 +275,6 @@ impl Server {
         self.reactor.stop();
     }
 
-    /// Writes the lines logged in this turn. Those that the log's reader has no room for wait, and
-    /// so does the rest of a dump. The loop wakes as soon as the reader makes room.
-    fn write_log(&mut self) {
-        logging::flush();
-        self.continue_dump();
-        let registry = self.reactor.net().registry();
-        match (logging::waiting(), self.watched_log) {
-            (Some(log), None) => {
-                let token = Token(FIRST_USER_TOKEN + LOG);
-                // Should it fail, the lines go out with the next event.
-                let watched = registry.register(&mut SourceFd(&log), token, Interest::WRITABLE);
-                self.watched_log = watched.is_ok().then_some(log);
-            }
-            (None, Some(log)) => {
-                // A closed pipe would always be ready.
-                let _ = registry.deregister(&mut SourceFd(&log));
-                self.watched_log = None;
-            }
-            _ => {}
-        }
-    }
-
-    /// Writes the next piece of a dump if the log has room for it. Requests that come during a
-    /// dump are answered by one more after it.
-    fn continue_dump(&mut self) {
-        if self.dump.is_none() && self.dump_requested && logging::has_room_for_dump() {
-            self.dump_requested = false;
-            self.dump = Some(self.reactor.start_dump());
-        }
-        let Some(dump) = &mut self.dump else { return };
-        if self.reactor.continue_dump(dump, logging::has_room_for_dump) {
-            self.dump = None;
-        }
-        logging::flush();
-        if (self.dump.is_some() || self.dump_requested) && logging::has_room_for_dump() {
-            self.reactor.skip_wait();
-        }
-    }
-
     /// Goes on with the files that are to be read again, a piece a turn.
     fn read_on(&mut self) {
         match self.reload.step() {
@@ -373,7 +335,9 @@ fn listening(
     users: Option<Users>,
     addresses: &[SocketAddr],
 ) -> Result<Reactor<MioNet>, Error> {
-    users.map(|users| reactor.set_users(users));
+    if let Some(users) = users {
+        reactor.set_users(users);
+    }
     for &address in addresses {
         reactor.listen(address).map_err(|source| Error::Listen { address, source })?;
     }

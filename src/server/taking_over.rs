@@ -3,15 +3,14 @@
 use super::record::ServerRecord;
 use super::rule_source::RuleSource;
 use super::user_source::UserSource;
-use super::{Error, RulesError, Server, Step, UsersError};
+use super::{Error, RulesError, Server, Step};
 use crate::config::Config;
 use crate::handover::{FORMAT, Handover, HandoverError, Header};
 use crate::rules::RuleSet;
 use crate::upgrade::{Parcel, Program};
 use crate::users::Users;
-use crate::{limits, logging, privileges, signals};
+use crate::{limits, logging, signals};
 use log::{error, info};
-use rustix::process::geteuid;
 use std::fmt::Display;
 use std::io::{self, Read};
 use std::thread;
@@ -29,14 +28,6 @@ const READ_AGAIN_AFTER: Duration = Duration::from_millis(25);
 pub fn answer_trial(config: &Config, descriptors: usize) -> Result<String, Error> {
     RuleSource::find(&config.rule_files())?.read()?;
     UserSource::find(config).read()?;
-    if let Some(user) = config.user.as_deref() {
-        let identity = privileges::find_identity(user);
-        let identity = identity.map_err(|error| Error::step(Step::User, error))?;
-        if !privileges::is(identity) && !geteuid().is_root() {
-            let error = "another user than before, whom this process cannot become";
-            return Err(Error::step(Step::User, error));
-        }
-    }
     let allowed = limits::raise_descriptor_limit();
     if descriptors as u64 > allowed {
         let error = format!("{descriptors} descriptors, expected at most {allowed}");
@@ -116,7 +107,7 @@ fn rules(config: &Config) -> (RuleSource, Option<RuleSet>) {
 /// The users and where they are from; `None` if the file has become bad.
 fn users(config: &Config) -> (UserSource, Option<Option<Users>>) {
     let source = UserSource::find(config);
-    let users = read_patiently(|| Ok::<_, UsersError>(source.read()?), "nobody can log in");
+    let users = read_patiently(|| source.read(), "nobody can log in");
     (source, users)
 }
 

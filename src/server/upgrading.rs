@@ -31,11 +31,12 @@ impl Upgrading {
 impl Server {
     /// Starts a trial of the program.
     pub(super) fn request_upgrade(&mut self) {
-        let Some(Upgrading { program, trial }) = &self.upgrading else { return };
-        if self.reactor.is_draining() || trial.is_some() {
-            let reason =
-                if trial.is_some() { "a program is being tried already" } else { "stopping" };
-            return warn!("no upgrade: {reason}");
+        let Some(Upgrading { program, trial }) = &mut self.upgrading else { return };
+        if self.reactor.is_draining() {
+            return warn!("no upgrade: stopping");
+        }
+        if trial.is_some() {
+            return warn!("no upgrade: a program is being tried already");
         }
         info!("upgrade: trying {}", program.path().display());
         let record = ServerRecord::default().encode();
@@ -43,7 +44,6 @@ impl Server {
         handover.embedder = Some(record.as_slice().into());
         let (bytes, count) = (handover.encode(), descriptors.len());
         let now = self.reactor.net().now();
-        let Some(Upgrading { program, trial }) = &mut self.upgrading else { return };
         match Trial::start(program, (&bytes, count), FORMAT, now) {
             Ok(started) => *trial = Some(started),
             Err(error) => error!("no upgrade: {}: {error}", program.path().display()),
@@ -57,15 +57,15 @@ impl Server {
 
     /// Looks at the program that is tried, and becomes it if it accepts.
     pub(super) fn step_upgrade(&mut self) {
-        let (now, is_draining) = (self.reactor.net().now(), self.reactor.is_draining());
-        let Some(upgrading) = &mut self.upgrading else { return };
-        let path = upgrading.program.path().display().to_string();
-        let Some(trial) = &mut upgrading.trial else { return };
+        let Some(Upgrading { program, trial }) = &mut self.upgrading else { return };
+        let Some(started) = trial else { return };
+        let is_draining = self.reactor.is_draining();
         if is_draining {
-            trial.stop();
+            started.stop();
         }
-        let Some(verdict) = trial.step(now) else { return };
-        upgrading.trial = None;
+        let Some(verdict) = started.step(self.reactor.net().now()) else { return };
+        *trial = None;
+        let path = program.path().display().to_string();
         match verdict {
             _ if is_draining => warn!("no upgrade: stopping"),
             Err(reason) => error!("no upgrade: {path}: {reason}"),
@@ -87,23 +87,21 @@ impl Server {
             warn!("no upgrade: stopping");
         } else {
             // A program that starts reads all files anyway.
-            self.dump_requested |= self.dump.is_some() || requests.contains(&Control::Dump);
-            let Err(error) = self.hand_over();
+            let Err(error) = self.hand_over(requests.contains(&Control::Dump));
             error!("no upgrade: {path}: {error}");
         }
         if let Err(error) = signals::release_requests() {
             error!("signals stay blocked: {error}");
         }
         // An upgrade that was asked for in between has just been tried.
-        requests
-            .into_iter()
-            .filter(|r| *r != Control::Upgrade)
-            .for_each(|r| self.handle_request(r));
+        for request in requests.into_iter().filter(|one| *one != Control::Upgrade) {
+            self.handle_request(request);
+        }
     }
 
     /// Puts everything into sockets and executes the program. Returns only if something fails, and
     /// nothing has been given up then.
-    fn hand_over(&mut self) -> io::Result<Infallible> {
+    fn hand_over(&mut self, is_dump: bool) -> io::Result<Infallible> {
         let Some(Upgrading { program, .. }) = &self.upgrading else {
             return Err(ErrorKind::Unsupported.into());
         };
@@ -112,7 +110,7 @@ impl Server {
         let record = ServerRecord {
             log,
             log_descriptor: log_descriptor.as_ref().map(|own| push(&mut descriptors, own)),
-            dump_requested: self.dump_requested,
+            dump_requested: is_dump || self.dump_requested || self.dump.is_some(),
         };
         let record = record.encode();
         handover.embedder = Some(record.as_slice().into());
