@@ -222,6 +222,8 @@ fn a_failed_exec_gives_up_nothing() {
     assert!(proxy.failed_upgrade().contains("Permission denied"));
     echo(&kept, "goes on");
     assert_eq!(proxy.descriptors(), descriptors);
+    let stdin = fs::read_link(format!("/proc/{}/fd/0", proxy.pid())).unwrap();
+    assert_eq!(stdin.to_str(), Some("/dev/null"));
     assert_eq!(proxy.connect(echo_server()).peer_addr().unwrap(), proxy.address.into());
     // Signals arrive again.
     proxy.dump();
