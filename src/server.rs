@@ -55,7 +55,7 @@ use crate::settings::{Durations, SESSION_BYTES_MAX, Settings};
 use crate::signals::{Control, Signals};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
-use crate::upgrade::Program;
+use crate::upgrade::{Program, Upgrading};
 use crate::users::Users;
 use log::{debug, error, info, warn};
 use rule_source::RuleSource;
@@ -64,7 +64,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use upgrading::Upgrading;
 use user_source::UserSource;
 
 /// Descriptors kept for other uses than sessions: standard input and the like, poll, signals, the

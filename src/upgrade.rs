@@ -13,3 +13,18 @@ mod trial;
 pub use program::Program;
 pub use transfer::{Parcel, receive, send};
 pub use trial::Trial;
+
+/// The program to become, and how far that has come.
+pub struct Upgrading {
+    /// The program.
+    pub program: Program,
+    /// Its trial, while there is one.
+    pub trial: Option<Trial>,
+}
+
+impl Upgrading {
+    /// Nothing has been asked for yet.
+    pub fn new(program: Program) -> Upgrading {
+        Upgrading { program, trial: None }
+    }
+}

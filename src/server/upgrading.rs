@@ -8,25 +8,12 @@ use crate::net::Net;
 use crate::reactor::Export;
 use crate::signals::{self, Control};
 use crate::time::Millis;
-use crate::upgrade::{self, Program, Trial};
+use crate::upgrade::{self, Trial, Upgrading};
 use log::{error, info, warn};
 use rustix::stdio::{dup2_stdin, stdin};
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-/// The program to become, and how far that has come.
-pub(super) struct Upgrading {
-    program: Program,
-    trial: Option<Trial>,
-}
-
-impl Upgrading {
-    /// Nothing has been asked for yet.
-    pub fn new(program: Program) -> Upgrading {
-        Upgrading { program, trial: None }
-    }
-}
 
 impl Server {
     /// Starts a trial of the program.
