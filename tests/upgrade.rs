@@ -178,11 +178,16 @@ fn a_program_that_cannot_take_over_changes_nothing_and_the_log_says_why() {
     let old = "#!/bin/sh\necho \"socku: Unrecognized option: 'upgrade-trial'\" >&2; exit 2\n";
     let other = format!("#!/bin/sh\necho socku {version} accepts hand-over 999\n");
     let failing = format!("#!/bin/sh\necho socku {version} accepts hand-over 1\nexit 1\n");
+    let replaced = format!(
+        "#!/bin/sh\ncp \"$0\" \"$0.other\"; mv \"$0.other\" \"$0\"\n\
+         echo socku {version} accepts hand-over 1\n"
+    );
     for (script, expected) in [
         ("#!/bin/sh\nexit 1\n", "exit status: 1; it said nothing"),
         (old, "exit status: 2; it said \"socku: Unrecognized option"),
         (&other, "it said \"socku 0.1.0 accepts hand-over 999\""),
         (&failing, "exit status: 1; it said"),
+        (&replaced, "it was replaced since the trial began"),
         ("a text\n", ""),
         ("#!/bin/sh\nkill -9 $$\n", "signal: 9"),
         (

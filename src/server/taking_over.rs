@@ -3,7 +3,7 @@
 use super::record::ServerRecord;
 use super::rule_source::RuleSource;
 use super::user_source::UserSource;
-use super::{Error, RulesError, Server, Step};
+use super::{Error, RESERVED_DESCRIPTORS, RulesError, Server, Step};
 use crate::config::Config;
 use crate::handover::{FORMAT, Handover, HandoverError, Header};
 use crate::rules::RuleSet;
@@ -28,7 +28,8 @@ const READ_AGAIN_AFTER: Duration = Duration::from_millis(25);
 pub fn answer_trial(config: &Config, descriptors: usize) -> Result<String, Error> {
     RuleSource::find(&config.rule_files())?.read()?;
     UserSource::find(config).read()?;
-    let allowed = limits::raise_descriptor_limit();
+    // The limit may have been lowered since the start.
+    let allowed = limits::raise_descriptor_limit().saturating_sub(RESERVED_DESCRIPTORS);
     if descriptors as u64 > allowed {
         let error = format!("{descriptors} descriptors, expected at most {allowed}");
         return Err(Error::step(Step::Upgrade, error));

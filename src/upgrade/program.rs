@@ -22,6 +22,13 @@ pub struct Program {
     arguments: Vec<OsString>,
 }
 
+/// A file with its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File {
+    id: (u64, u64),
+    written: (i64, i64),
+}
+
 impl Program {
     /// This program, by the path that it was started by: where that is a symbolic link, the link
     /// may lead to another version later.
@@ -40,6 +47,12 @@ impl Program {
     /// The path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which file is at the path now, as written last.
+    pub fn file(&self) -> io::Result<File> {
+        let at = fs::metadata(&self.path)?;
+        Ok(File { id: (at.dev(), at.ino()), written: (at.mtime(), at.mtime_nsec()) })
     }
 
     /// The command that tries whether it could take over so many descriptors.

@@ -81,11 +81,12 @@ pub fn send(bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<OwnedFd>
 }
 
 /// What this process handed over to itself before it became this program; `None` if it has just
-/// been started. Standard input is empty afterwards.
+/// been started. Standard input is empty afterwards. The limit of open files needs no care: it stays
+/// the same when a process becomes another program.
 ///
 /// # Errors
 ///
-/// Something is missing: the process has fewer descriptors than before.
+/// Something is missing: the limit of open files has been lowered since the trial.
 pub fn receive() -> io::Result<Option<Parcel>> {
     let Some(parcel) = receive_from(stdin())? else { return Ok(None) };
     dup2_stdin(open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)?;

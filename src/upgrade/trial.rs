@@ -3,7 +3,7 @@
 //! The program is started with a copy of what it would take over and says whether it could. It
 //! touches no socket. Whatever it does instead, this process goes on as before.
 
-use super::program::Program;
+use super::program::{File, Program};
 use super::transfer::in_memory;
 use crate::time::Millis;
 use rustix::io::ioctl_fionbio;
@@ -19,6 +19,9 @@ const SAID_BYTES_MAX: usize = 500;
 
 /// A program that is being tried.
 pub struct Trial {
+    program: Program,
+    /// What was at its path before the trial.
+    file: File,
     child: Child,
     output: PipeReader,
     said: Vec<u8>,
@@ -39,11 +42,14 @@ impl Trial {
         now: Millis,
     ) -> io::Result<Trial> {
         let (output, input) = io::pipe()?;
+        let file = program.file()?;
         ioctl_fionbio(&output, true)?;
         let mut command = program.trial(descriptors);
         command.stdin(in_memory(bytes)?).stdout(input.try_clone()?).stderr(input);
         let child = command.spawn()?;
         Ok(Trial {
+            program: program.clone(),
+            file,
             child,
             output,
             said: Vec::new(),
@@ -109,7 +115,10 @@ impl Trial {
         let version =
             said.strip_prefix(b"socku ").and_then(|s| s.strip_suffix(expected.as_bytes()));
         match version {
-            Some(version) if status.success() => Ok(escaped(version)),
+            Some(version) if status.success() => match self.program.file() {
+                Ok(file) if file == self.file => Ok(escaped(version)),
+                _ => Err("it was replaced since the trial began".into()),
+            },
             _ => Err(self.with_words(&status.to_string())),
         }
     }
