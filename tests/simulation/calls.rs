@@ -2,7 +2,7 @@
 
 use crate::actors::Role;
 use crate::addresses::own_facing;
-use crate::kernel::{Conn, Kernel, Listener, Watch};
+use crate::kernel::{Conn, Kernel, Listener};
 use crate::tcp::NEAR;
 use rustix::io::Errno;
 use socku::internals::net::Event;
@@ -197,11 +197,7 @@ impl Kernel {
 
     pub fn register(&mut self, conn: usize, token: usize) -> Result<(), Errno> {
         let lacks = self.lacks(0);
-        if let (Err(_), true, Some(Role::Client(place) | Role::Target(place))) =
-            (lacks, self.checks.adopting, self.conns[conn].role)
-        {
-            self.cast.clients[place].is_unadopted = true;
-        }
+        self.note_registered(conn, lacks);
         lacks?;
         self.watch(conn, token);
         Ok(())
@@ -216,27 +212,6 @@ impl Kernel {
             self.check_awaited_room(conn);
         }
         self.say(|| format!("  connection {conn} awaits room"));
-    }
-
-    /// A new program takes a connection over. Its epoll knows nothing of it yet.
-    pub fn adopt(&mut self, conn: usize) {
-        assert!(self.held.contains(&conn), "connection {conn} is closed");
-        let Watch { met_full, connected_in, .. } = self.conns[conn].watch;
-        self.conns[conn].watch = Watch { met_full, connected_in, ..Watch::default() };
-    }
-
-    /// A new program takes a listener over.
-    pub fn adopt_listener(&mut self, id: usize, token: usize) -> Result<(), Errno> {
-        let client = self.listeners[&id].client;
-        if let Some(place) = client {
-            let lacks = self.lacks(0);
-            self.cast.clients[place].is_unadopted |= lacks.is_err();
-            lacks?;
-        }
-        let Some(listener) = self.listeners.get_mut(&id) else { panic!("closed") };
-        listener.token = token;
-        listener.edge = !listener.queue.is_empty();
-        Ok(())
     }
 
     fn watch(&mut self, conn: usize, token: usize) {

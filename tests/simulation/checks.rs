@@ -190,7 +190,9 @@ impl Kernel {
         // An identd that could not be asked counts as one that does not answer. So does one that
         // no rule wanted to be asked when a BIND began.
         let is_unasked = plan.is_open_bind() && !client.asked_ident;
-        let may_lack = self.wanted || self.jumped.is_some() || is_unasked;
+        // Nor does one that an upgrade has left no time.
+        let is_late = self.jumped.is_some() || client.is_asked_again;
+        let may_lack = self.wanted || is_late || is_unasked;
         self.asks(rules, place, address).is_some_and(|asks| match (asks, client.identd()) {
             (Asks::Nothing, _) | (_, Identd::Right) => true,
             (_, Identd::Other) => asks == Asks::Lax && may_lack,

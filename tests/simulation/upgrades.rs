@@ -1,9 +1,11 @@
 //! Upgrades: the program is replaced between two turns. A new loop goes on with what the old one
 //! has handed over, and all invariants go on as if nothing had happened.
 
-use crate::kernel::Kernel;
+use crate::actors::Role;
+use crate::kernel::{Kernel, Watch};
 use crate::random::Random;
 use crate::sim_net::{Lent, Shared, SimNet};
+use rustix::io::Errno;
 use socku::internals::dns::Resolver;
 use socku::internals::handover::Handover;
 use socku::internals::reactor::Reactor;
@@ -13,6 +15,8 @@ use socku::internals::users::Users;
 
 /// Most upgrades of one run.
 const UPGRADES_MAX: u64 = 30;
+/// The sizes that buffers may have after one.
+pub const BUFFER_SIZES: [u64; 5] = [1024, 1025, 2048, 5000, 65_536];
 /// How likely the new program does not start, in per cent.
 const FAILS: u64 = 20;
 
@@ -34,6 +38,14 @@ impl Upgrades {
         let is_due = self.count < UPGRADES_MAX && self.random.below(1000) < self.chance;
         self.count += u64::from(is_due);
         is_due
+    }
+
+    /// What the new program is told to do otherwise.
+    pub fn change(&mut self, settings: &mut Settings) {
+        settings.buffer_bytes = self.random.pick(&BUFFER_SIZES) as usize;
+        if settings.pipes_max > 0 {
+            settings.pipes_max = self.random.within(1, 8) as usize;
+        }
     }
 
     /// Whether the new program does not start, so that the old one goes on.
@@ -133,5 +145,32 @@ impl Kernel {
         let holds = (0..self.cast.clients.len()).filter(|place| self.holds_bytes_of(*place));
         self.seen.handed_over[6] += holds.count() as u64;
         self.seen.handed_over[7] += u64::from(self.piped > 0);
+    }
+
+    /// A new program takes a connection over. Its epoll knows nothing of it yet.
+    pub fn adopt(&mut self, conn: usize) {
+        assert!(self.held.contains(&conn), "connection {conn} is closed");
+        let Watch { met_full, connected_in, .. } = self.conns[conn].watch;
+        self.conns[conn].watch = Watch { met_full, connected_in, ..Watch::default() };
+    }
+
+    /// A new program takes a listener over.
+    pub fn adopt_listener(&mut self, id: usize, token: usize) -> Result<(), Errno> {
+        let client = self.listeners[&id].client;
+        if let Some(place) = client {
+            let lacks = self.lacks(0);
+            self.cast.clients[place].is_unadopted |= lacks.is_err();
+            lacks?;
+        }
+        let Some(listener) = self.listeners.get_mut(&id) else { panic!("closed") };
+        listener.token = token;
+        listener.edge = !listener.queue.is_empty();
+        Ok(())
+    }
+
+    /// A connection is registered, or not: a session that is taken over ends then.
+    pub fn note_registered(&mut self, conn: usize, result: Result<(), Errno>) {
+        let Some(Role::Client(place) | Role::Target(place)) = self.conns[conn].role else { return };
+        self.cast.clients[place].is_unadopted |= self.checks.adopting && result.is_err();
     }
 }

@@ -11,7 +11,7 @@ use crate::reloads::{History, Reload, servers};
 use crate::rules;
 use crate::scenario::Scenario;
 use crate::sim_net::SimNet;
-use crate::upgrades::{self, Files, Upgrades};
+use crate::upgrades::{self, BUFFER_SIZES, Files, Upgrades};
 use crate::users::USERS;
 use socku::internals::dns::{self, Hosts, Resolver};
 use socku::internals::reactor::Reactor;
@@ -118,7 +118,9 @@ impl World {
             truncates: scenario.truncates,
         };
         let mood = scenario.mood.clone();
-        let held_max = (settings.buffer_bytes as u64).max(1024).max(16 * mood.piece_bytes);
+        let sizes_after = if scenario.upgrades > 0 { &BUFFER_SIZES[..] } else { &[1024] };
+        let size_after = sizes_after.iter().copied().max().unwrap_or(0);
+        let held_max = (settings.buffer_bytes as u64).max(size_after).max(16 * mood.piece_bytes);
         let history = History::new(scenario.rules.clone(), scenario.users);
         let random = Random::new(scenario.kernel_seed);
         let mut kernel = Kernel::new(random, mood, cast, history, trace);
@@ -202,7 +204,11 @@ impl World {
         if self.upgrades.fails() {
             return self;
         }
-        let files = || files(scenario, &self.kernel.borrow().history);
+        let files = || {
+            let mut files = files(scenario, &self.kernel.borrow().history);
+            self.upgrades.change(&mut files.settings);
+            files
+        };
         let reactor = upgrades::replace(self.reactor, &self.kernel, on_its_way, files);
         World { reactor, ..self }
     }
