@@ -24,6 +24,7 @@ use crate::logins::Logins;
 use crate::stats::Stats;
 use crate::time::Millis;
 use minicbor::bytes::ByteSlice;
+use minicbor::encode::{self, Write};
 use minicbor::{Decode, Decoder, Encode};
 use std::net::SocketAddr;
 
@@ -118,12 +119,17 @@ impl Header {
 impl<'b> Handover<'b> {
     /// The bytes of the header and the record.
     pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write_to(&mut bytes).expect("a vector takes all bytes");
+        bytes
+    }
+
+    /// Writes the same to `writer`, piece by piece: they may be many.
+    pub fn write_to<W: Write>(&self, writer: W) -> Result<(), encode::Error<W::Error>> {
         let version = env!("CARGO_PKG_VERSION").to_string();
         let header = Header { magic: MAGIC.into(), format: FORMAT, version };
-        let mut encoder = minicbor::Encoder::new(Vec::new());
-        let written = encoder.encode(&header).and_then(|encoder| encoder.encode(self));
-        written.expect("a vector takes all bytes");
-        encoder.into_writer()
+        minicbor::Encoder::new(writer).encode(&header)?.encode(self)?;
+        Ok(())
     }
 
     /// Reads a record that comes with so many descriptors. Bytes of streams are borrowed.

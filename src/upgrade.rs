@@ -11,7 +11,7 @@ mod transfer;
 mod trial;
 
 pub use program::Program;
-pub use transfer::{Parcel, receive, send};
+pub use transfer::{Memory, Parcel, receive, send};
 pub use trial::Trial;
 
 /// The program to become, and how far that has come.

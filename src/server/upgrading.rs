@@ -2,16 +2,17 @@
 
 use super::Server;
 use super::record::ServerRecord;
-use crate::handover::FORMAT;
+use crate::handover::{FORMAT, Handover};
 use crate::logging;
 use crate::net::Net;
 use crate::reactor::Export;
 use crate::signals::{self, Control};
 use crate::time::Millis;
-use crate::upgrade::{self, Trial, Upgrading};
+use crate::upgrade::{self, Memory, Trial, Upgrading};
 use log::{error, info, warn};
 use rustix::stdio::{dup2_stdin, stdin};
 use std::convert::Infallible;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -26,12 +27,11 @@ impl Server {
             return warn!("no upgrade: a program is being tried already");
         }
         info!("upgrade: trying {}", program.path().display());
-        let record = ServerRecord::default().encode();
-        let Export { mut handover, descriptors } = self.reactor.export();
-        handover.embedder = Some(record.as_slice().into());
-        let (bytes, count) = (handover.encode(), descriptors.len());
+        let Export { handover, descriptors } = self.reactor.export();
+        let (memory, count) = (written(&handover), descriptors.len());
         let now = self.reactor.net().now();
-        match Trial::start(program, (&bytes, count), FORMAT, now) {
+        let started = memory.and_then(|memory| Trial::start(program, (memory, count), FORMAT, now));
+        match started {
             Ok(started) => *trial = Some(started),
             Err(error) => error!("no upgrade: {}: {error}", program.path().display()),
         }
@@ -101,13 +101,20 @@ impl Server {
         };
         let record = record.encode();
         handover.embedder = Some(record.as_slice().into());
-        let receiver = upgrade::send(&handover.encode(), &descriptors)?;
+        let receiver = upgrade::send(&written(&handover)?, &descriptors)?;
         let before = stdin().try_clone_to_owned()?;
         dup2_stdin(&receiver)?;
         let error = program.exec();
         dup2_stdin(&before)?;
         Err(error)
     }
+}
+
+/// A record in a file in memory.
+fn written(handover: &Handover<'_>) -> io::Result<File> {
+    let mut memory = Memory::new()?;
+    handover.write_to(&mut memory).map_err(|error| io::Error::other(error.to_string()))?;
+    memory.into_file()
 }
 
 /// Appends a descriptor; returns its index.

@@ -24,7 +24,7 @@ pub struct Program {
 
 /// A file with its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct File {
+pub struct Content {
     id: (u64, u64),
     written: (i64, i64),
 }
@@ -50,9 +50,9 @@ impl Program {
     }
 
     /// Which file is at the path now, as written last.
-    pub fn file(&self) -> io::Result<File> {
+    pub fn file(&self) -> io::Result<Content> {
         let at = fs::metadata(&self.path)?;
-        Ok(File { id: (at.dev(), at.ino()), written: (at.mtime(), at.mtime_nsec()) })
+        Ok(Content { id: (at.dev(), at.ino()), written: (at.mtime(), at.mtime_nsec()) })
     }
 
     /// The command that tries whether it could take over so many descriptors.

@@ -7,6 +7,7 @@
 //! No other process can hand over anything: the kernel says which process made the socket pair
 //! (SO_PEERCRED), and it must have been this one.
 
+use minicbor::encode;
 use rustix::cmsg_space;
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, open};
 use rustix::io::Errno;
@@ -19,7 +20,7 @@ use rustix::net::{
 use rustix::process::getpid;
 use rustix::stdio::{dup2_stdin, stdin};
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Seek, Write};
+use std::io::{self, BufWriter, ErrorKind, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -37,22 +38,40 @@ pub struct Parcel {
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// A file in memory with these bytes, to be read from its start.
-pub fn in_memory(bytes: &[u8]) -> io::Result<File> {
-    let mut file = File::from(memfd_create("socku-hand-over", MemfdFlags::CLOEXEC)?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file)
+/// A file in memory, written piece by piece: the bytes may be many, and the memory of a process
+/// limited.
+pub struct Memory(BufWriter<File>);
+
+impl Memory {
+    /// An empty one.
+    pub fn new() -> io::Result<Memory> {
+        let file = memfd_create("socku-hand-over", MemfdFlags::CLOEXEC)?;
+        Ok(Memory(BufWriter::new(file.into())))
+    }
+
+    /// The file, to be read from its start.
+    pub fn into_file(self) -> io::Result<File> {
+        let mut file = self.0.into_inner()?;
+        file.rewind()?;
+        Ok(file)
+    }
 }
 
-/// Puts bytes and descriptors into a socket that [`receive`] reads as standard input. They stay
-/// what they are here as well: if the socket is closed instead, nothing has happened.
+impl encode::Write for Memory {
+    type Error = io::Error;
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+}
+
+/// Puts a file in memory and descriptors into a socket that [`receive`] reads as standard input.
+/// They stay what they are here as well: if the socket is closed instead, nothing has happened.
 ///
 /// # Errors
 ///
 /// Without blocking, when a limit of the system is reached.
-pub fn send(bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
-    let memory = in_memory(bytes)?;
+pub fn send(memory: &File, descriptors: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
     let mut channels = Vec::new();
     let mut last: Option<OwnedFd> = None;
     for piece in descriptors.chunks(DESCRIPTORS_PER_MESSAGE) {
@@ -178,12 +197,19 @@ mod tests {
     use rustix::fs::fstat;
     use std::os::unix::net::UnixStream;
 
+    fn in_memory(bytes: &[u8]) -> File {
+        let mut memory = Memory::new().unwrap();
+        encode::Write::write_all(&mut memory, bytes).unwrap();
+        memory.into_file().unwrap()
+    }
+
     #[test]
     fn bytes_and_descriptors_arrive_in_order() {
         let files: Vec<File> =
-            ["one", "two", "three"].map(|text| in_memory(text.as_bytes()).unwrap()).into();
+            ["one", "two", "three"].map(|text| in_memory(text.as_bytes())).into();
         let borrowed: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-        let parcel = receive_from(send(b"bytes", &borrowed).unwrap().as_fd()).unwrap().unwrap();
+        let parcel =
+            receive_from(send(&in_memory(b"bytes"), &borrowed).unwrap().as_fd()).unwrap().unwrap();
         assert_eq!(parcel.bytes, b"bytes");
         let inode = |file: BorrowedFd<'_>| fstat(file).unwrap().st_ino;
         let sent: Vec<_> = borrowed.iter().copied().map(inode).collect();
@@ -196,7 +222,7 @@ mod tests {
         // Sender and receiver are one process here, and other tests need some.
         let most = limits::raise_descriptor_limit().min(20_000) as usize;
         let files = vec![stdin(); most / 2];
-        let parcel = receive_from(send(b"", &files).unwrap().as_fd()).unwrap().unwrap();
+        let parcel = receive_from(send(&in_memory(b""), &files).unwrap().as_fd()).unwrap().unwrap();
         assert_eq!(parcel.descriptors.len(), files.len());
     }
 
@@ -209,7 +235,7 @@ mod tests {
         // Users other than root may have fewer on the way.
         if rustix::process::geteuid().is_root() {
             let files = vec![stdin(); (2 * messages + 1) * DESCRIPTORS_PER_MESSAGE];
-            let receiver = send(b"", &files).unwrap();
+            let receiver = send(&in_memory(b""), &files).unwrap();
             let (mut first, mut carried) = ([0; MAGIC.len() + size_of::<u64>()], Vec::new());
             receive_message(receiver.as_fd(), &mut first, &mut carried).unwrap();
             assert_eq!(carried.len(), 1 + 3);
@@ -219,14 +245,14 @@ mod tests {
     #[test]
     fn without_descriptors_the_bytes_arrive() {
         let bytes = vec![7; 1 << 20];
-        let parcel = receive_from(send(&bytes, &[]).unwrap().as_fd()).unwrap().unwrap();
+        let parcel = receive_from(send(&in_memory(&bytes), &[]).unwrap().as_fd()).unwrap().unwrap();
         assert!(parcel.bytes == bytes && parcel.descriptors.is_empty());
     }
 
     #[test]
     fn nothing_else_counts_as_handed_over() {
         let is_taken = |fd: BorrowedFd<'_>| receive_from(fd).unwrap().is_some();
-        assert!(!is_taken(in_memory(b"file").unwrap().as_fd()));
+        assert!(!is_taken(in_memory(b"file").as_fd()));
         // A stream of our own, an empty socket, and one with another message.
         assert!(!is_taken(UnixStream::pair().unwrap().0.as_fd()));
         let (sender, receiver) = pair().unwrap();

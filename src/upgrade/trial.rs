@@ -3,10 +3,10 @@
 //! The program is started with a copy of what it would take over and says whether it could. It
 //! touches no socket. Whatever it does instead, this process goes on as before.
 
-use super::program::{File, Program};
-use super::transfer::in_memory;
+use super::program::{Content, Program};
 use crate::time::Millis;
 use rustix::io::ioctl_fionbio;
+use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::process::{Child, ExitStatus};
 
@@ -21,7 +21,7 @@ const SAID_BYTES_MAX: usize = 500;
 pub struct Trial {
     program: Program,
     /// What was at its path before the trial.
-    file: File,
+    file: Content,
     child: Child,
     output: PipeReader,
     said: Vec<u8>,
@@ -33,11 +33,12 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Starts the program with these bytes of this format as standard input. It inherits no
-    /// descriptor but that and a pipe for what it says.
+    /// Starts the program with what would be handed over in this format, beside so many
+    /// descriptors, as standard input. It inherits no descriptor but that and a pipe for what it
+    /// says.
     pub fn start(
         program: &Program,
-        (bytes, descriptors): (&[u8], usize),
+        (memory, descriptors): (File, usize),
         format: u32,
         now: Millis,
     ) -> io::Result<Trial> {
@@ -45,7 +46,7 @@ impl Trial {
         let file = program.file()?;
         ioctl_fionbio(&output, true)?;
         let mut command = program.trial(descriptors);
-        command.stdin(in_memory(bytes)?).stdout(input.try_clone()?).stderr(input);
+        command.stdin(memory).stdout(input.try_clone()?).stderr(input);
         let child = command.spawn()?;
         Ok(Trial {
             program: program.clone(),
