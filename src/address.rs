@@ -1,15 +1,19 @@
 //! IP addresses of both families, as the sessions keep and compare them.
 
+use minicbor::{Decode, Encode};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// An address and a port, in 20 bytes: a [`SocketAddr`] takes 32, for a flow label and a scope that
 /// no session keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(map)]
 pub struct IpPort {
     /// The address; never an IPv4 address written as IPv6.
+    #[n(0)]
     pub ip: IpAddr,
     /// The port.
+    #[n(1)]
     pub port: u16,
 }
 

@@ -75,6 +75,9 @@ pub struct Config {
 
 /// Effectively unlimited, and cannot overflow: ten years.
 const SECONDS_MAX: u64 = 10 * 366 * 24 * 3600;
+/// The last argument of a program on trial begins with this; a number follows. Programs that know
+/// nothing of an upgrade reject it, so that they never take over.
+pub const TRIAL_FLAG: &str = "--upgrade-trial=";
 const BUFFER_BYTES: RangeInclusive<usize> = 1024..=16 << 20;
 const SESSIONS: RangeInclusive<usize> = 1..=1 << 20;
 const SESSIONS_PER_SOURCE: RangeInclusive<u32> = 1..=1 << 20;

@@ -1,12 +1,14 @@
 //! The number of an error of the system, and its name in the log.
 
+use minicbor::{Decode, Encode};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::num::NonZeroU16;
 
 /// The number of an error of the system (errno). Two bytes, since connections keep one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ErrorCode(NonZeroU16);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct ErrorCode(#[n(0)] NonZeroU16);
 
 impl ErrorCode {
     /// The number of an error; `None` if it is no error of the system, but of a library. That no

@@ -4,6 +4,7 @@
 //! the answer: it is good for audit, not for security.
 
 use crate::wire::{Parsed, Status};
+use minicbor::{Decode, Encode};
 
 /// The port of identd (RFC 1413 section 1).
 pub const PORT: u16 = 113;
@@ -38,15 +39,20 @@ pub enum Answer<'a> {
 }
 
 /// Why bytes are not an answer to the query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum AnswerError {
     /// No line end within [`ANSWER_BYTES_MAX`].
+    #[n(0)]
     TooLong,
     /// The line violates the grammar, or contains a NUL or a bare CR.
+    #[n(1)]
     Malformed,
     /// The answer is about another connection.
+    #[n(2)]
     OtherPorts,
     /// The user is empty or exceeds [`USER_BYTES_MAX`].
+    #[n(3)]
     User,
 }
 
@@ -119,15 +125,19 @@ fn strip_blank(user: &[u8]) -> &[u8] {
 }
 
 /// How a query ended. Owned, because it outlives the buffer and goes into the access line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum IdentResult {
     /// The identd named a user (the bytes of `Answer::User`).
-    User(Box<[u8]>),
+    #[n(0)]
+    User(#[cbor(n(0), with = "minicbor::bytes")] Box<[u8]>),
     /// The identd answered ERROR with this reason.
-    Error(Box<[u8]>),
+    #[n(1)]
+    Error(#[cbor(n(0), with = "minicbor::bytes")] Box<[u8]>),
     /// The identd's answer is invalid.
-    Invalid(AnswerError),
+    #[n(2)]
+    Invalid(#[n(0)] AnswerError),
     /// No answer: unreachable, silent or closed early.
+    #[n(3)]
     Missing,
 }
 

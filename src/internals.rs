@@ -31,6 +31,9 @@ mod parts {
     pub mod explain {
         pub use crate::explain::{Answer, listing};
     }
+    pub mod handover {
+        pub use crate::handover::{FORMAT, Handover, HandoverError, Header};
+    }
     pub mod ident {
         pub use crate::ident::{IdentResult, Ports, Strictness, evaluate};
     }
@@ -50,7 +53,7 @@ mod parts {
         pub use crate::net::{Event, MioNet, Net};
     }
     pub mod reactor {
-        pub use crate::reactor::Reactor;
+        pub use crate::reactor::{Export, Reactor};
     }
     pub mod reason {
         pub use crate::reason::CloseReason;
@@ -73,6 +76,9 @@ mod parts {
     pub mod token {
         pub use crate::token::{CLIENT, FIRST_USER_TOKEN, LISTENERS_MAX, Token};
     }
+    pub mod upgrade {
+        pub use crate::upgrade::receive;
+    }
     pub mod users {
         pub use crate::users::{Parser, Users};
     }
@@ -88,15 +94,28 @@ mod parts {
         pub use crate::server::check::{Report, check};
         pub use crate::server::question::{Unanswered, answer};
         pub use crate::server::rule_source::RuleSource;
+        pub use crate::server::taking_over::answer_trial;
 
         use crate::config::Config;
         use crate::server::user_source::UserSource;
-
         use crate::server::{Error, Server};
+        use crate::upgrade::{Parcel, Program};
 
         /// Starts a server by a command line.
         pub fn start(config: &Config, rules: RuleSource) -> Result<Server, Error> {
-            Server::start(config, rules, UserSource::find(config))
+            Server::start(config, rules, UserSource::find(config), program())
+        }
+
+        /// Starts a server that goes on where the program that this process was has stopped.
+        pub fn take_over(config: &Config, parcel: Parcel) -> Result<Server, Error> {
+            Server::take_over(config, parcel, program())
+        }
+
+        /// The program that USR2 is for.
+        fn program() -> Option<Program> {
+            Program::this()
+                .inspect_err(|error| log::warn!("no upgrades: this program is not found: {error}"))
+                .ok()
         }
     }
 }

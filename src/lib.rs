@@ -27,6 +27,8 @@ mod access;
 #[cfg(feature = "server")]
 mod address;
 #[cfg(feature = "server")]
+mod cbor;
+#[cfg(feature = "server")]
 mod config;
 #[cfg(feature = "server")]
 mod connection;
@@ -44,6 +46,8 @@ mod escape;
 mod explain;
 #[cfg(feature = "server")]
 mod files;
+#[cfg(feature = "server")]
+mod handover;
 #[cfg(feature = "server")]
 mod ident;
 #[cfg(feature = "server")]
@@ -99,6 +103,8 @@ mod time;
 mod timer;
 #[cfg(feature = "server")]
 mod token;
+#[cfg(feature = "server")]
+mod upgrade;
 #[cfg(feature = "server")]
 mod users;
 #[cfg(feature = "server")]

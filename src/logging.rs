@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use style::Style;
@@ -100,6 +100,20 @@ pub fn counters() -> Counters {
     Counters { waiting_bytes: log.bytes.len(), ..log.counters }
 }
 
+/// The bytes that still wait after a flush, and the descriptor that they are for if it is one of
+/// our own: what another program needs to go on with this log (see [`resume`]). Both stay here.
+pub fn unfinished() -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    log().unfinished()
+}
+
+/// Goes on with the log of the program that this process was, which has dropped so many lines.
+pub fn resume(bytes: Vec<u8>, own: Option<OwnedFd>, dropped: u64) {
+    let mut log = log();
+    log.counters.dropped = dropped;
+    log.bytes = bytes;
+    log.output = own.map(Output::Own);
+}
+
 /// Whether a dump may continue, or has to wait for the reader.
 pub fn has_room_for_dump() -> bool {
     log().bytes.len() < DUMP_BYTES_MAX
@@ -176,6 +190,20 @@ impl Log {
         (!self.bytes.is_empty()).then(|| self.output().as_fd().as_raw_fd())
     }
 
+    fn unfinished(&mut self) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+        self.flush();
+        let mut bytes = self.bytes.clone();
+        if self.is_torn {
+            bytes.insert(0, b'\n');
+        }
+        bytes.extend(self.dropped_report());
+        let own = match self.output() {
+            Output::Own(own) => Some(own.try_clone()?),
+            Output::File | Output::Socket | Output::Shared => None,
+        };
+        Ok((bytes, own))
+    }
+
     fn hold_for_reader(&mut self) {
         self.patience.get_or_insert(FINISH_WAIT_MAX);
     }
@@ -218,10 +246,20 @@ impl Log {
     /// Reports the number of dropped lines in their place, once there is room for some lines again.
     fn report_dropped(&mut self) {
         if self.dropped > 0 && self.fits(PIPE_BYTES) {
-            let dropped = std::mem::take(&mut self.dropped);
-            let report = format!("dropped {dropped} log lines: the reader is too slow");
-            let line = self.style().own_line(SystemTime::now(), Level::Warn, &report);
-            self.bytes.extend_from_slice(&line);
+            let report = self.dropped_report();
+            self.bytes.extend(report);
+            self.dropped = 0;
+        }
+    }
+
+    /// The line about dropped lines, if there are any.
+    fn dropped_report(&mut self) -> Vec<u8> {
+        match self.dropped {
+            0 => Vec::new(),
+            dropped => {
+                let report = format!("dropped {dropped} log lines: the reader is too slow");
+                self.style().own_line(SystemTime::now(), Level::Warn, &report)
+            }
         }
     }
 
@@ -369,6 +407,26 @@ mod tests {
         log.finish();
         assert!(start.elapsed() >= FINISH_WAIT_MAX);
         assert_eq!(log.patience, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn another_program_goes_on_where_this_one_stopped() {
+        let (mut log, reader) = piped();
+        (0..10_000).for_each(|number| log.push(line(number).as_bytes()));
+        let (bytes, own) = log.unfinished().unwrap();
+        let mut next = Log { bytes, output: own.map(Output::Own), ..Log::new() };
+        let mut text = String::new();
+        while next.waiting().is_some() {
+            text += &read(&reader);
+            next.flush();
+        }
+        text += &read(&reader);
+        let lines: Vec<_> = text.lines().collect();
+        let (report, kept) = lines.split_last().unwrap();
+        let expected: Vec<_> = (0..kept.len()).map(line).collect();
+        assert_eq!(kept.join("\n"), expected.concat().trim_end());
+        let dropped = 10_000 - kept.len();
+        assert!(report.contains(&format!("dropped {dropped} log lines")), "{report}");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! Only failures are kept, for a second; without any there is nothing to do and no memory in use.
 
 use crate::time::Millis;
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
@@ -38,7 +41,7 @@ impl Failures {
 
 /// Failed logins of the last second, by source. Times are of the loop's clock, which never goes
 /// back.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Logins {
     /// Of each source, at least the newest failure counts; or did when [`Logins::record_failure`]
     /// was called last.
@@ -94,6 +97,33 @@ impl Logins {
         // None is left.
         self.sources.shrink_to(KEPT);
         self.order.shrink_to(KEPT);
+    }
+}
+
+/// The failures that count, each with its time and source, the oldest first.
+impl<C> Encode<C> for Logins {
+    fn encode<W: Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        cx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        let of_source = |(source, failures): (&IpAddr, &Failures)| {
+            failures.times[..failures.count].iter().map(|time| (*time, *source)).collect::<Vec<_>>()
+        };
+        let mut all: Vec<(Millis, IpAddr)> = self.sources.iter().flat_map(of_source).collect();
+        all.sort_unstable();
+        all.encode(encoder, cx)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Logins {
+    fn decode(decoder: &mut Decoder<'b>, cx: &mut C) -> Result<Logins, decode::Error> {
+        let mut logins = Logins::default();
+        for failure in decoder.array_iter_with::<C, (Millis, IpAddr)>(cx)? {
+            let (time, source) = failure?;
+            logins.record_failure(source, time);
+        }
+        Ok(logins)
     }
 }
 

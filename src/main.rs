@@ -1,8 +1,10 @@
 //! The `socku` program.
 
 use socku::internals::config::{self, Config, Invocation, UsageError};
-use socku::internals::server::{Report, RuleSource, Unanswered, answer, check, start};
-use socku::internals::{logging, signals};
+use socku::internals::server::{
+    Report, RuleSource, Unanswered, answer, answer_trial, check, start, take_over,
+};
+use socku::internals::{logging, signals, upgrade};
 use socku::server::{self, RulesError};
 use std::error::Error;
 use std::io::{self, Write};
@@ -104,11 +106,17 @@ fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {
                 return Ok(ExitCode::from(DENIED));
             }
         }
+        Invocation::Trial(config, descriptors) => print(&answer_trial(&config, descriptors)?)?,
         Invocation::Run(config) => {
             logging::init(config.log_format);
             signals::survive_early_requests()
                 .map_err(|error| StepError("taking over signals", error))?;
-            start(&config, RuleSource::find(&config.rule_files())?)?.run()?;
+            let handed = upgrade::receive().map_err(|error| StepError("taking over", error))?;
+            let server = match handed {
+                None => start(&config, RuleSource::find(&config.rule_files())?)?,
+                Some(parcel) => take_over(&config, parcel)?,
+            };
+            server.run()?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -196,6 +196,30 @@ impl<P> Pool<P> {
         Buffer { bytes, start: 0, end: 0 }
     }
 
+    /// Lends a buffer that holds `bytes`, which an upgrade has handed over. It may be of another
+    /// size than this pool's, and beyond the budget, since none of them may be lost; `None` when
+    /// there is no memory.
+    pub fn lend_with(&mut self, bytes: &[u8]) -> Option<Buffer> {
+        let mut buffer = match bytes.len() {
+            0 => return Some(Buffer::none()),
+            1..=SMALL_BYTES => self.lend_small(),
+            length => {
+                let bytes = allocate(length.max(self.large_bytes))?;
+                self.lent_large += 1;
+                Buffer { bytes, start: 0, end: 0 }
+            }
+        };
+        buffer.room()[..bytes.len()].copy_from_slice(bytes);
+        buffer.filled(bytes.len());
+        Some(buffer)
+    }
+
+    /// Counts a pipe that an upgrade has handed over as lent, be it one more than there may be.
+    pub fn adopt_pipe(&mut self, pipe: P) -> P {
+        self.lent_pipes += 1;
+        pipe
+    }
+
     /// Takes a buffer back; its contents are dropped.
     pub fn give_back(&mut self, buffer: Buffer) {
         let (free, lent) = if buffer.bytes.len() == SMALL_BYTES {
@@ -204,9 +228,15 @@ impl<P> Pool<P> {
             (&mut self.large, &mut self.lent_large)
         };
         *lent -= 1;
-        let is_beyond_budget = buffer.bytes.len() > SMALL_BYTES
-            && self.lent_large * self.large_bytes > self.budget_bytes;
-        if !is_beyond_budget && free.len() * buffer.bytes.len() < SPARE_BYTES {
+        let is_kept = match buffer.bytes.len() {
+            SMALL_BYTES => true,
+            // One that was handed over may be of another size.
+            length => {
+                let lent_bytes = self.lent_large * self.large_bytes;
+                length == self.large_bytes && lent_bytes <= self.budget_bytes
+            }
+        };
+        if is_kept && free.len() * buffer.bytes.len() < SPARE_BYTES {
             free.push(buffer.bytes);
         }
     }

@@ -8,6 +8,7 @@
 mod dump;
 mod limits;
 mod progress;
+mod record;
 mod sources;
 mod view;
 
@@ -39,6 +40,7 @@ use std::mem::take;
 use std::net::{IpAddr, SocketAddr};
 
 pub use dump::Dump;
+pub use record::Export;
 
 /// Most deadlines handled per turn: each may open a connection or close one.
 const DEADLINES_PER_TURN: usize = 64;
@@ -104,6 +106,11 @@ impl<N: Net> Reactor<N> {
         open: impl FnOnce(&mut N, usize) -> io::Result<N::Listener>,
     ) -> io::Result<SocketAddr> {
         self.cx.listeners.add(&mut self.cx.net, open)
+    }
+
+    /// The addresses where clients are listened for.
+    pub fn listening(&self) -> Vec<SocketAddr> {
+        self.cx.listeners.addresses().collect()
     }
 
     /// Runs one turn, which waits for events no longer than until `wake_at`, a time of the embedder.

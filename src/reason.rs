@@ -2,6 +2,9 @@
 
 use crate::errno::ErrorCode;
 use crate::wire::Status;
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 use std::fmt;
 
 /// Declares the reasons once: the variant, the word that users see, and its meaning.
@@ -186,6 +189,25 @@ impl CloseReason {
     }
 }
 
+/// By its word, so that the enum may change.
+impl<C> Encode<C> for CloseReason {
+    fn encode<W: Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        encoder.str(self.word())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for CloseReason {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<CloseReason, decode::Error> {
+        let word = decoder.str()?;
+        let reason = CloseReason::ALL.iter().copied().find(|reason| reason.word() == word);
+        reason.ok_or_else(|| decode::Error::message(format!("no close reason {word:?}")))
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
@@ -193,11 +215,14 @@ impl fmt::Display for CloseReason {
 }
 
 /// Why a session ends, with the error of the system that the reason comes from, if it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Cause {
     /// The reason.
+    #[n(0)]
     pub reason: CloseReason,
     /// The error.
+    #[n(1)]
     pub error: Option<ErrorCode>,
 }
 

@@ -19,6 +19,7 @@
 
 mod direction;
 mod endpoint;
+mod record;
 
 pub use direction::{Direction, Step};
 pub use endpoint::{Endpoint, is_reset};

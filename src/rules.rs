@@ -16,6 +16,7 @@ pub use parse::Parser;
 pub use warnings::Circumstances;
 
 use crate::wire::Command;
+use minicbor::{Decode, Encode};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
@@ -34,13 +35,17 @@ pub enum TargetPattern {
 }
 
 /// Whether the client's identd is queried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Ident {
     /// No query.
+    #[n(0)]
     No,
     /// No answer is refused with reply 92, another user with reply 93.
+    #[n(1)]
     Strict,
     /// No answer is accepted; another user is refused with reply 93.
+    #[n(2)]
     Lax,
 }
 

@@ -33,10 +33,14 @@ mod handle;
 mod names;
 mod pages;
 pub(crate) mod question;
+mod record;
 pub(crate) mod rule_source;
 mod settings;
 mod sockets;
+pub(crate) mod taking_over;
+mod upgrading;
 pub(crate) mod user_source;
+mod writing;
 
 pub use crate::config::SettingError;
 pub use crate::settings::LogFormat;
@@ -46,6 +50,7 @@ pub use handle::Handle;
 
 use crate::address::PerFamily;
 use crate::config::Config;
+use crate::handover::Handover;
 use crate::limits;
 use crate::logging;
 use crate::net::{MioNet, has_address};
@@ -57,19 +62,19 @@ use crate::service::Notifier;
 use crate::signals::{Control, Signals};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
+use crate::upgrade::{Program, Upgrading};
 use crate::users::Users;
 use announcer::Announcer;
 use log::{debug, error, info, warn};
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
 use names::{HOSTS, RESOLV_CONF, resolv_conf_settings};
 use pages::Pages;
+use record::ServerRecord;
 use rule_source::RuleSource;
 use settings::queries_max;
 use sockets::Sockets;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use user_source::UserSource;
 
@@ -101,6 +106,25 @@ pub struct Server {
     dump_requested: bool,
     dump: Option<Dump>,
     pages: Pages,
+    /// The program to become at USR2; `None` in a program that embeds the server.
+    upgrading: Option<Upgrading>,
+}
+
+/// Where the sockets of a server come from.
+enum Origin<'a> {
+    /// It opens them, or the service manager has passed them.
+    Opened(Sockets),
+    /// The program that this process was has handed them over, with all sessions.
+    Handed {
+        /// The record of the reactor.
+        handover: Box<Handover<'a>>,
+        /// The descriptors that it names.
+        descriptors: Vec<OwnedFd>,
+        /// The record of the server.
+        record: Box<ServerRecord>,
+        /// The status listener.
+        status: Option<OwnedFd>,
+    },
 }
 
 impl Server {
@@ -109,47 +133,77 @@ impl Server {
         config: &Config,
         source: RuleSource,
         user_source: UserSource,
+        program: Option<Program>,
     ) -> Result<Server, Error> {
         let sockets = Sockets::find(config)?;
         // Before this process becomes another user, who may not reach the manager.
         let notifier = if config.service { Notifier::from_env() } else { Notifier::default() };
         let (rules, users) = (source.read()?, user_source.read()?);
         check_outbound(config)?;
+        let origin = Origin::Opened(sockets);
+        Server::build(config, (source, rules), (user_source, users), notifier, program, origin)
+    }
+
+    /// Listens, or goes on with what was handed over.
+    fn build(
+        config: &Config,
+        (source, rules): (RuleSource, RuleSet),
+        (user_source, users): (UserSource, Option<Users>),
+        notifier: Notifier,
+        program: Option<Program>,
+        origin: Origin<'_>,
+    ) -> Result<Server, Error> {
         let descriptors = limits::raise_descriptor_limit();
-        let identity = config.user.as_deref().map(privileges::find_identity).transpose();
+        // A process that takes over from itself has become this user already.
+        let user = config.user.as_deref().filter(|_| matches!(origin, Origin::Opened(_)));
+        let identity = user.map(privileges::find_identity).transpose();
         let identity = identity.map_err(|error| Error::step(Step::User, error))?;
-        let net = MioNet::new().map_err(|error| Error::step(Step::EventLoop, error))?;
+        let (net, listeners) = match &origin {
+            Origin::Opened(sockets) => (MioNet::new(), sockets.count()),
+            Origin::Handed { handover, .. } => {
+                (MioNet::with_origin(handover.origin_ns), handover.listeners.len())
+            }
+        };
+        let net = net.map_err(|error| Error::step(Step::EventLoop, error))?;
         let token = |which| FIRST_USER_TOKEN + which;
         let handle = Handle::new(net.registry(), token(HANDLE))
             .map_err(|error| Error::step(Step::EventLoop, error))?;
-        let signals = config.signals.then(|| Signals::new(net.registry(), token(SIGNALS)));
+        let signals =
+            config.signals.then(|| Signals::new(net.registry(), token(SIGNALS), program.is_some()));
         let signals = signals.transpose().map_err(|error| Error::step(Step::Signals, error))?;
         let files = files(config, &source, &user_source);
         let reload = Reload::new(files, net.registry(), token(FILES));
         let (mut resolver, mut warnings) = names::resolver(config);
         resolver.set_queries_max(queries_max(descriptors));
-        let (settings, more) = settings::settings(config, descriptors, sockets.count());
+        let (settings, more) = settings::settings(config, descriptors, listeners);
         warnings.extend(more);
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
         let start_line = start_line(&source, &rules, &user_source, users.as_ref(), max_sessions);
-        let mut reactor = Reactor::new(net, settings, rules, resolver);
-        if let Some(users) = users {
-            reactor.set_users(users);
-        }
-        let addresses = sockets.listen(&mut reactor)?;
-        let now = reactor.now();
-        let pages = Pages::new(reactor.net().registry(), config.status, now)
-            .map_err(|error| Error::step(Step::Status, error))?;
-        if let Some(address) = pages.address() {
-            reactor.refuse_as_target(address);
-            reactor.keep_refusals();
-        }
+        let (reactor, pages) = match origin {
+            Origin::Opened(sockets) => {
+                let mut reactor = Reactor::new(net, settings, rules, resolver);
+                if let Some(users) = users {
+                    reactor.set_users(users);
+                }
+                sockets.listen(&mut reactor)?;
+                let pages = Pages::listen(&mut reactor, config.status)?;
+                (reactor, pages)
+            }
+            Origin::Handed { handover, descriptors, record, status } => {
+                let reactor =
+                    Reactor::import(net, settings, rules, resolver, users, *handover, descriptors);
+                let mut reactor = reactor.map_err(|error| Error::step(Step::Upgrade, error))?;
+                let pages = Pages::resume(&mut reactor, config.status, &record, status)?;
+                (reactor, pages)
+            }
+        };
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
             let unreadable = source.unreadable().into_iter().chain(user_source.unreadable());
             unreadable.for_each(|warning| warn!("{warning}"));
         }
+        let addresses = reactor.listening();
         let server = Server {
             reactor,
             handle,
@@ -165,6 +219,7 @@ impl Server {
             dump_requested: false,
             dump: None,
             pages,
+            upgrading: program.map(Upgrading::new),
         };
         info!("{start_line}");
         log_limits(max_sessions, max_bytes);
@@ -204,7 +259,8 @@ impl Server {
         self.pages.announce();
         self.write_log();
         while !self.reactor.is_drained() {
-            let wake_at = self.pages.wake_at(&self.reactor);
+            let wake_at = self.pages.wake_at(&self.reactor).into_iter().chain(self.upgrade_at());
+            let wake_at = wake_at.min();
             let woken =
                 self.reactor.turn(wake_at).map_err(|error| Error::step(Step::Wait, error))?;
             if woken & (1 << SIGNALS | 1 << HANDLE) != 0 {
@@ -218,6 +274,7 @@ impl Server {
             if self.reactor.is_drain_over() {
                 self.stop();
             }
+            self.step_upgrade();
             self.write_log();
             self.pages.serve(&mut self.reactor, woken);
         }
@@ -228,24 +285,34 @@ impl Server {
 
     fn handle_requests(&mut self) {
         self.reactor.note_progress();
+        for request in self.requests() {
+            self.handle_request(request);
+        }
+    }
+
+    /// The requests since the last call.
+    fn requests(&mut self) -> Vec<Control> {
         let mut requests = self.handle.pending();
         requests.extend(self.signals.iter_mut().flat_map(Signals::pending));
-        for request in requests {
-            self.pages.changes += 1;
-            match request {
-                Control::Reload => {
-                    self.announcer.reload_begins();
-                    self.reload.request_all();
-                }
-                Control::Dump => self.dump_requested = true,
-                Control::Stop if self.reactor.is_draining() => self.stop(),
-                Control::Stop => {
-                    let status =
-                        format!("stopping; {} sessions may finish", self.reactor.session_count());
-                    info!("{status}");
-                    self.announcer.stopping(&status, self.drain_timeout_ms);
-                    self.reactor.drain();
-                }
+        requests
+    }
+
+    fn handle_request(&mut self, request: Control) {
+        self.pages.changes += 1;
+        match request {
+            Control::Reload => {
+                self.announcer.reload_begins();
+                self.reload.request_all();
+            }
+            Control::Dump => self.dump_requested = true,
+            Control::Upgrade => self.request_upgrade(),
+            Control::Stop if self.reactor.is_draining() => self.stop(),
+            Control::Stop => {
+                let status =
+                    format!("stopping; {} sessions may finish", self.reactor.session_count());
+                info!("{status}");
+                self.announcer.stopping(&status, self.drain_timeout_ms);
+                self.reactor.drain();
             }
         }
     }
@@ -255,45 +322,6 @@ impl Server {
     fn stop(&mut self) {
         logging::hold_for_reader();
         self.reactor.stop();
-    }
-
-    /// Writes the lines logged in this turn. Those that the log's reader has no room for wait, and
-    /// so does the rest of a dump. The loop wakes as soon as the reader makes room.
-    fn write_log(&mut self) {
-        logging::flush();
-        self.continue_dump();
-        let registry = self.reactor.net().registry();
-        match (logging::waiting(), self.watched_log) {
-            (Some(log), None) => {
-                let token = Token(FIRST_USER_TOKEN + LOG);
-                // Should it fail, the lines go out with the next event.
-                let watched = registry.register(&mut SourceFd(&log), token, Interest::WRITABLE);
-                self.watched_log = watched.is_ok().then_some(log);
-            }
-            (None, Some(log)) => {
-                // A closed pipe would always be ready.
-                let _ = registry.deregister(&mut SourceFd(&log));
-                self.watched_log = None;
-            }
-            _ => {}
-        }
-    }
-
-    /// Writes the next piece of a dump if the log has room for it. Requests that come during a
-    /// dump are answered by one more after it.
-    fn continue_dump(&mut self) {
-        if self.dump.is_none() && self.dump_requested && logging::has_room_for_dump() {
-            self.dump_requested = false;
-            self.dump = Some(self.reactor.start_dump());
-        }
-        let Some(dump) = &mut self.dump else { return };
-        if self.reactor.continue_dump(dump, logging::has_room_for_dump) {
-            self.dump = None;
-        }
-        logging::flush();
-        if (self.dump.is_some() || self.dump_requested) && logging::has_room_for_dump() {
-            self.reactor.skip_wait();
-        }
     }
 
     /// Goes on with the files that are to be read again, a piece a turn.

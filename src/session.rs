@@ -18,11 +18,13 @@
 mod action;
 mod attempts;
 mod candidates;
+mod deadline;
 mod details;
 mod env;
 mod evaluate;
 mod foreign;
 mod messages;
+mod record;
 mod request;
 mod state;
 
@@ -42,36 +44,48 @@ use crate::ident::{self, IdentResult, Strictness};
 use crate::name::Name;
 use crate::reason::{Cause, CloseReason};
 use crate::rules::{Ident, PartialRequest, RuleSet};
-use crate::settings::Durations;
 use crate::time::Millis;
 use crate::wire::{Answer, Command, Protocol, Reply, Stage};
 use attempts::{Attempts, Start};
 use candidates::{Candidate, Candidates, Peers, Plan};
 use details::Details;
 use log::debug;
+use minicbor::{Decode, Encode};
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
 /// One client's session.
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Session {
     /// Counted from 1; appears in every log line of the session.
+    #[n(0)]
     pub id: u64,
     /// The client's address; that of its load balancer until the header has told the client's.
+    #[n(1)]
     pub client: IpPort,
     /// When it was accepted.
+    #[n(2)]
     pub started: Millis,
+    #[n(3)]
     state: State,
     /// The start of what the state waits for.
+    #[n(4)]
     since: Millis,
+    #[n(5)]
     request: RequestRecord,
     /// What few sessions have.
+    #[n(6)]
     details: Option<Box<Details>>,
     /// The address connected to, or the peer of a BIND.
+    #[n(7)]
     address: Option<IpPort>,
     /// Line of the rule that decided.
+    #[n(8)]
     rule: Option<NonZeroU32>,
     /// The code of the last reply, or of the answer that rejected the client before its request.
+    #[n(9)]
     reply: Option<u8>,
 }
 
@@ -163,58 +177,6 @@ impl Session {
     /// The protocol of the answers; SOCKS4 until the first byte has told.
     pub fn protocol(&self) -> Protocol {
         self.request.protocol.unwrap_or(Protocol::Socks4)
-    }
-
-    /// When [`Session::handle_deadline`] is due. A relay's deadline depends on its bytes, which the
-    /// session does not know.
-    pub fn deadline(&self, durations: &Durations) -> Option<Millis> {
-        let after = |ms: Millis| self.since.saturating_add(ms);
-        match &self.state {
-            State::ReadingProxyHeader | State::ReadingRequest { is_welcome: true, .. } => {
-                Some(after(durations.request_ms))
-            }
-            State::ReadingRequest { is_welcome: false, .. } => Some(after(durations.linger_ms)),
-            State::Resolving { queries_ident: true, .. } => {
-                Some(after(durations.resolve_ms.min(durations.ident_ms)))
-            }
-            State::Resolving { .. } => Some(after(durations.resolve_ms)),
-            State::Identifying(_) => Some(after(durations.ident_ms)),
-            State::Connecting(attempts) => {
-                let next_ms = attempts.next_after_ms().unwrap_or(Millis::MAX);
-                Some(after(durations.connect_ms.min(next_ms)))
-            }
-            State::AwaitingBind(_) => Some(after(durations.bind_ms)),
-            State::Rejecting(_) => Some(after(durations.linger_ms)),
-            State::Relaying | State::Closed(_) => None,
-        }
-    }
-
-    /// The deadline has come.
-    pub fn handle_deadline(&mut self, durations: &Durations, env: &Env<'_>) -> Action {
-        let is_over = |ms: Millis| self.since.saturating_add(ms) <= env.now;
-        match &self.state {
-            // It is not known to be a SOCKS client.
-            State::ReadingProxyHeader => self.close(CloseReason::RequestTimeout, env.now),
-            State::ReadingRequest { is_welcome: true, .. } => {
-                self.reject(CloseReason::RequestTimeout, env.now)
-            }
-            State::ReadingRequest { is_welcome: false, .. } => {
-                self.reject(CloseReason::TooManyFromSource, env.now)
-            }
-            State::Resolving { .. } if is_over(durations.resolve_ms) => {
-                self.reject(CloseReason::DnsTimeout, env.now)
-            }
-            State::Resolving { .. } | State::Identifying(_) => {
-                self.handle_ident(IdentResult::Missing, env)
-            }
-            State::Connecting(_) if is_over(durations.connect_ms) => {
-                self.reject(CloseReason::ConnectTimeout, env.now)
-            }
-            State::Connecting(_) => self.try_next(true, env),
-            State::AwaitingBind(_) => self.reject(CloseReason::BindTimeout, env.now),
-            State::Rejecting(_) => self.handle_rejected(env.now),
-            State::Relaying | State::Closed(_) => Action::Wait,
-        }
     }
 
     fn evaluator(&self, command: Command) -> Evaluator<'_> {

@@ -1,7 +1,8 @@
 //! Signals as events of the loop.
 
+use crate::net::set_blocked;
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::flag;
 use std::io;
 use std::sync::Arc;
@@ -15,24 +16,43 @@ pub enum Control {
     Stop,
     /// USR1: write the state to the log.
     Dump,
+    /// USR2: become the program that is now on disk.
+    Upgrade,
 }
+
+/// The signals that [`Signals`] takes over, but for USR2.
+const TAKEN: [i32; 5] = [SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGXFSZ];
+/// All of them.
+const HELD: [i32; 6] = [SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGXFSZ, SIGUSR2];
 
 /// The signals that are handled. PIPE is ignored by the Rust runtime.
 pub struct Signals(signal_hook_mio::v1_0::Signals);
 
-/// Keeps HUP and USR1 from ending the process until `Signals` takes them over. Nothing is lost:
-/// a start reads all files anyway, and there is no session yet to be listed.
+/// Keeps HUP, USR1 and USR2 from ending the process until `Signals` takes them over. Nothing is
+/// lost: a start reads all files anyway, it is the newest program, and there is no session yet to be
+/// listed.
 pub fn survive_early_requests() -> io::Result<()> {
-    for signal in [SIGHUP, SIGUSR1] {
+    for signal in [SIGHUP, SIGUSR1, SIGUSR2] {
         flag::register(signal, Arc::default())?;
     }
     Ok(())
 }
 
+/// Leaves requests to the kernel, which keeps them while the process becomes another program.
+pub fn hold_requests() -> io::Result<()> {
+    set_blocked(&HELD, true)
+}
+
+/// Ends [`hold_requests`], also that of the program that this process was.
+pub fn release_requests() -> io::Result<()> {
+    set_blocked(&HELD, false)
+}
+
 impl Signals {
-    /// Takes the signals over and lets them wake the loop with `token`.
-    pub fn new(registry: &Registry, token: usize) -> io::Result<Signals> {
-        let taken = [SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGXFSZ];
+    /// Takes the signals over and lets them wake the loop with `token`. USR2 is one of them in the
+    /// program only: a program that embeds the server cannot be upgraded by it.
+    pub fn new(registry: &Registry, token: usize, upgrades: bool) -> io::Result<Signals> {
+        let taken = TAKEN.into_iter().chain(upgrades.then_some(SIGUSR2));
         let mut signals = signal_hook_mio::v1_0::Signals::new(taken)?;
         registry.register(&mut signals, Token(token), Interest::READABLE)?;
         Ok(Signals(signals))
@@ -43,6 +63,7 @@ impl Signals {
         self.0.pending().filter_map(|signal| match signal {
             SIGHUP => Some(Control::Reload),
             SIGUSR1 => Some(Control::Dump),
+            SIGUSR2 => Some(Control::Upgrade),
             // A log file may grow no more: the write has failed, and there is nothing else to do.
             SIGXFSZ => None,
             _ => Some(Control::Stop),

@@ -5,6 +5,9 @@ use crate::limit::Limit;
 use crate::reason::CloseReason;
 use crate::session::StateKind;
 use crate::wire::{Command, Protocol};
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 
 /// What is counted of a session while it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,33 +23,47 @@ pub struct Standing {
 }
 
 /// The counters since the start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Stats {
     /// Sessions opened.
+    #[n(0)]
     pub opened: u64,
     /// Sessions closed, by reason.
+    #[cbor(n(1), with = "self::closed")]
     closed: [u64; CloseReason::ALL.len()],
     /// Open sessions, by state. The last is of those that have ended and are about to be freed.
+    #[cbor(skip)]
     states: [usize; StateKind::OPEN.len() + 1],
     /// Requests read, by protocol and command.
+    #[cbor(n(5), default)]
     requests: [[u64; COMMANDS.len()]; PROTOCOLS.len()],
     /// Bytes relayed from clients to targets, those of open sessions included.
+    #[n(2)]
     pub up_bytes: u64,
     /// Bytes relayed from targets to clients, those of open sessions included.
+    #[n(3)]
     pub down_bytes: u64,
     /// Connections reset without a session, because their source was at twice its limit.
+    #[cbor(n(4), default)]
     pub shed: u64,
     /// How often each limit was reached.
+    #[cbor(n(6), default, with = "self::reached")]
     reached: [u64; Limit::ALL.len()],
     /// How often the state of a session has changed.
+    #[cbor(n(7), default)]
     pub changes: u64,
     /// Deadlines of sessions that have come.
+    #[cbor(n(8), default)]
     pub deadlines: u64,
     /// Turns of the loop.
+    #[cbor(n(9), default)]
     pub turns: u64,
     /// Events that the kernel reported.
+    #[cbor(n(10), default)]
     pub events: u64,
     /// Turns that did not wait, and in which nothing happened.
+    #[cbor(n(11), default)]
     pub idle_turns: u64,
 }
 
@@ -79,6 +96,11 @@ impl Stats {
     /// Counts a new session in its first state.
     pub fn count_opened(&mut self, standing: Standing) {
         self.opened += 1;
+        self.states[standing.state as usize] += 1;
+    }
+
+    /// Counts a session that was handed over, in the state that it is in.
+    pub fn count_resumed(&mut self, standing: Standing) {
         self.states[standing.state as usize] += 1;
     }
 
@@ -131,6 +153,72 @@ impl Stats {
     pub fn closed_total(&self) -> u64 {
         self.closed.iter().sum()
     }
+}
+
+/// The counters of reasons, as a map by word of those that are not 0.
+mod closed {
+    use super::*;
+
+    type Counters = [u64; CloseReason::ALL.len()];
+
+    pub fn encode<C, W: Write>(
+        counters: &Counters,
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        encode_counters(CloseReason::ALL.iter().map(|reason| reason.word()), counters, encoder)
+    }
+
+    pub fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<Counters, decode::Error> {
+        decode_counters(CloseReason::ALL.iter().map(|reason| reason.word()), decoder)
+    }
+}
+
+/// The same of limits.
+mod reached {
+    use super::*;
+
+    type Counters = [u64; Limit::ALL.len()];
+
+    pub fn encode<C, W: Write>(
+        counters: &Counters,
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        encode_counters(Limit::ALL.iter().map(|limit| limit.word()), counters, encoder)
+    }
+
+    pub fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<Counters, decode::Error> {
+        decode_counters(Limit::ALL.iter().map(|limit| limit.word()), decoder)
+    }
+}
+
+/// Writes counters as a map by word of those that are not 0.
+fn encode_counters<W: Write>(
+    words: impl Iterator<Item = &'static str>,
+    counters: &[u64],
+    encoder: &mut Encoder<W>,
+) -> Result<(), encode::Error<W::Error>> {
+    encoder.map(counters.iter().filter(|&&count| count > 0).count() as u64)?;
+    for (word, &count) in words.zip(counters).filter(|(_, count)| **count > 0) {
+        encoder.str(word)?.u64(count)?;
+    }
+    Ok(())
+}
+
+/// Reads them. What another version counts and this one does not is left out.
+fn decode_counters<const N: usize>(
+    words: impl Iterator<Item = &'static str> + Clone,
+    decoder: &mut Decoder<'_>,
+) -> Result<[u64; N], decode::Error> {
+    let mut counters = [0; N];
+    for entry in decoder.map_iter::<&str, u64>()? {
+        let (word, count) = entry?;
+        if let Some(index) = words.clone().position(|known| known == word) {
+            counters[index] = count;
+        }
+    }
+    Ok(counters)
 }
 
 #[cfg(test)]

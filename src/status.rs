@@ -32,6 +32,7 @@ use request::{Request, RequestError, Resource};
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 use view::View;
 
@@ -80,7 +81,16 @@ impl Status {
         socket.set_tcp_keepalive(&keepalive)?;
         socket.bind(&at.into())?;
         socket.listen(BACKLOG)?;
-        let mut listener = TcpListener::from_std(socket.into());
+        Status::adopt(registry, socket.into(), first_token)
+    }
+
+    /// Goes on with the listener of another.
+    pub fn adopt(
+        registry: &Registry,
+        listener: std::net::TcpListener,
+        first_token: usize,
+    ) -> io::Result<Status> {
+        let mut listener = TcpListener::from_std(listener);
         let address = listener.local_addr()?;
         registry.register(&mut listener, Token(first_token + FIRST_SOURCE), Interest::READABLE)?;
         Ok(Status {
@@ -92,6 +102,11 @@ impl Status {
             clients: [const { None }; CLIENTS_MAX],
             pace: Pace::default(),
         })
+    }
+
+    /// The listening socket.
+    pub fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 
     /// Where it listens, with the port that the kernel chose in place of 0.

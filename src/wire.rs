@@ -5,6 +5,8 @@
 //! byte of a connection tells which of them a client speaks.
 
 mod message;
+#[cfg(feature = "server")]
+mod record;
 mod socks4;
 mod socks5;
 

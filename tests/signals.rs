@@ -269,7 +269,7 @@ fn a_signal_during_the_start_does_not_end_the_program() {
         // HUP is signal 1, USR1 is 10, and TERM, 15, is caught only with the loop.
         (caught & 1 << 9 != 0).then(|| assert_eq!(caught & 1 << 14, 0, "rules are still read"))
     });
-    for name in ["HUP", "USR1"] {
+    for name in ["HUP", "USR1", "USR2"] {
         let pid = child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }

@@ -9,19 +9,14 @@ mod common;
 use common::machine::can_open;
 use common::servers::*;
 use common::traffic::full_listener;
+use common::turns::*;
 use common::*;
-use socku::internals::address::PerFamily;
-use socku::internals::dns::{Hosts, Resolver, ResolverSettings};
-use socku::internals::net::MioNet;
-use socku::internals::reactor::Reactor;
 use socku::internals::reason::CloseReason;
-use socku::internals::rules::RuleSet;
-use socku::internals::settings::{Durations, LogFormat, Settings};
 use socku::internals::time::Millis;
 use std::cell::RefCell;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddrV4, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,111 +25,6 @@ const WAITERS: usize = 400;
 const PER_TURN: usize = 64;
 /// Both ends of each are in this program, for two tests at once.
 const DESCRIPTORS: u64 = 4 * WAITERS as u64 + 100;
-const HOUR_MS: Millis = 3_600_000;
-/// The name server of those who ask none.
-const NOBODY: SocketAddrV4 = common::machine::CLOSED;
-
-struct Loop {
-    reactor: Reactor<MioNet>,
-    address: SocketAddr,
-}
-
-impl Loop {
-    fn start(rules: &str, server: SocketAddrV4, shorten: fn(&mut Durations)) -> Loop {
-        let mut durations = Durations {
-            request_ms: HOUR_MS,
-            ident_ms: HOUR_MS,
-            resolve_ms: HOUR_MS,
-            connect_ms: HOUR_MS,
-            attempt_delay_ms: HOUR_MS,
-            leave_ms: HOUR_MS,
-            bind_ms: HOUR_MS,
-            idle_ms: Some(HOUR_MS),
-            half_close_ms: HOUR_MS,
-            keepalive_ms: HOUR_MS,
-            linger_ms: HOUR_MS,
-            reset_poll_ms: HOUR_MS,
-            slow_reset_poll_ms: HOUR_MS,
-        };
-        shorten(&mut durations);
-        let settings = Settings {
-            outbound: PerFamily::default(),
-            bind_address: PerFamily::default(),
-            bind_ports: None,
-            max_sessions: 2 * WAITERS,
-            max_per_source: None,
-            balancers: Vec::new(),
-            extra_attempts_max: 1000,
-            buffer_bytes: 4096,
-            buffer_budget_bytes: 1 << 20,
-            pipes_max: 0,
-            durations,
-            drain_timeout_ms: HOUR_MS,
-            log_format: LogFormat::Text,
-        };
-        let names = ResolverSettings {
-            servers: vec![server.into()],
-            timeout_ms: HOUR_MS,
-            total_timeout_ms: HOUR_MS,
-            ..ResolverSettings::default()
-        };
-        let resolver = Resolver::new(names, Hosts::default(), Box::new(|| 4711));
-        let rules = RuleSet::parse(rules.as_bytes()).unwrap();
-        let mut reactor = Reactor::new(MioNet::new().unwrap(), settings, rules, resolver);
-        let address = reactor.listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        Loop { reactor, address }
-    }
-
-    fn dial(&self) -> TcpStream {
-        let stream = with_deadline(TcpStream::connect(self.address).unwrap());
-        stream.set_nonblocking(true).unwrap();
-        stream
-    }
-
-    /// Runs turns until the condition holds; it is checked after every turn.
-    fn turn_until(&mut self, what: &str, mut condition: impl FnMut(&mut Reactor<MioNet>) -> bool) {
-        let until = Instant::now() + DEADLINE;
-        while !condition(&mut self.reactor) {
-            assert!(Instant::now() < until, "waited in vain for {what}");
-            self.reactor.turn(None).unwrap();
-        }
-    }
-
-    /// Takes everything in that has happened, without waiting for more.
-    fn settle(&mut self) {
-        for _ in 0..20 {
-            self.reactor.skip_wait();
-            self.reactor.turn(None).unwrap();
-        }
-    }
-
-    /// Turns until the one client, who has left, is let go.
-    fn turn_until_left(&mut self) {
-        self.turn_until("the client to be let go", |reactor| reactor.stats().closed_total() == 1);
-        assert_eq!(self.reactor.stats().closed(CloseReason::ClientLeft), 1);
-    }
-}
-
-/// The question for IPv4 addresses that a name server was asked. The name has no others.
-fn question(server: &UdpSocket) -> Question {
-    loop {
-        let mut bytes = [0; 512];
-        let (length, from) = server.recv_from(&mut bytes).unwrap();
-        let question = Question::read(&bytes[..length], false, from, 0);
-        if !question.is_aaaa {
-            return question;
-        }
-        server.send_to(&no_address(&question)[0], from).unwrap();
-    }
-}
-
-/// A name server on loopback that answers when a test does.
-fn name_server() -> (UdpSocket, SocketAddrV4) {
-    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    server.set_read_timeout(Some(DEADLINE)).unwrap();
-    let port = server.local_addr().unwrap().port();
-    (server, SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
-}
 
 /// All answers in one turn would delay other sessions.
 #[test]
@@ -232,6 +122,12 @@ fn the_deadline_of_a_session_that_has_ended_wakes_nobody() {
     assert!(began.elapsed() >= Duration::from_millis(REQUEST_MS - 2), "{:?}", began.elapsed());
 }
 
+/// Turns until the one client, who has left, is let go.
+fn turn_until_left(proxy: &mut Loop) {
+    proxy.turn_until("the client to be let go", |reactor| reactor.stats().closed_total() == 1);
+    assert_eq!(proxy.reactor.stats().closed(CloseReason::ClientLeft), 1);
+}
+
 const LEAVE_MS: Millis = 600;
 /// Long enough not to come before that, and not for ever.
 const CONNECT_MS: Millis = 6_000;
@@ -250,7 +146,7 @@ fn a_client_that_has_closed_its_side_is_waited_for_from_then_on() {
     thread::sleep(Duration::from_millis(BEFORE_MS));
     let left = Instant::now();
     client.shutdown(Shutdown::Write).unwrap();
-    proxy.turn_until_left();
+    turn_until_left(&mut proxy);
     let took = left.elapsed().as_millis() as Millis;
     assert!((LEAVE_MS - 2..CONNECT_MS).contains(&took), "{took} ms");
 }
@@ -271,7 +167,7 @@ fn a_client_that_has_closed_its_side_is_waited_for_as_long_after_its_name_is_kno
     let known = Instant::now();
     let answer = &addresses(&question, &[target.ip().octets()])[0];
     server.send_to(answer, question.from).unwrap();
-    proxy.turn_until_left();
+    turn_until_left(&mut proxy);
     let took = known.elapsed().as_millis() as Millis;
     assert!((LEAVE_MS - 2..CONNECT_MS).contains(&took), "{took} ms");
 }

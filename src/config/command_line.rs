@@ -2,7 +2,7 @@
 
 use super::help::AFTER_FLAGS;
 use super::{BUFFER_BYTES, Config, NETWORK, PORTS, SECONDS_MAX, SESSIONS, SESSIONS_PER_SOURCE};
-use super::{SettingError, numbers};
+use super::{SettingError, TRIAL_FLAG, numbers};
 use crate::address::PerFamily;
 use crate::dns;
 use crate::rules;
@@ -10,7 +10,7 @@ use crate::settings::LogFormat;
 use crate::time::Millis;
 use getopts::{Fail, Matches, Options, ParsingStyle};
 use std::error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Display};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -22,6 +22,9 @@ use std::str::FromStr;
 pub enum Invocation {
     /// Serve.
     Run(Config),
+    /// Say whether this program could take over from one with this command line, which would hand
+    /// over so many descriptors. Only a running proxy asks this, so it is not in the help.
+    Trial(Config, usize),
     /// `-t`: print the rules as understood.
     Test(Config),
     /// `-e`: explain a decision.
@@ -139,6 +142,9 @@ fn options() -> Options {
 /// Reads the arguments after the program's name.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, UsageError> {
     let options = options();
+    let mut arguments: Vec<OsString> = arguments.collect();
+    let trial = arguments.last().and_then(|last| trial(last));
+    arguments.truncate(arguments.len() - usize::from(trial.is_some()));
     let matches = options.parse(arguments).map_err(UsageError::Flag)?;
     if matches.opt_present("help") {
         let flags = options.usage("Usage: socku [options]");
@@ -154,8 +160,16 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
     Ok(match matches.opt_str("explain") {
         Some(query) => Invocation::Explain(config, query),
         None if matches.opt_present("test") => Invocation::Test(config),
-        None => Invocation::Run(config),
+        None => match trial {
+            Some(descriptors) => Invocation::Trial(config, descriptors),
+            None => Invocation::Run(config),
+        },
     })
+}
+
+/// The number of descriptors that a program on trial would take over.
+fn trial(argument: &OsStr) -> Option<usize> {
+    argument.to_str()?.strip_prefix(TRIAL_FLAG)?.parse().ok()
 }
 
 fn read(matches: &Matches) -> Result<Config, SettingError> {
@@ -316,6 +330,18 @@ mod tests {
                 let expected = Config { is_listen_given, ..defaults.clone() };
                 assert_eq!(config(&[&format!("--{flag}"), default]), expected, "--{flag}");
             }
+        }
+    }
+
+    #[test]
+    fn a_trial_is_asked_for_by_the_last_argument_only_and_not_in_the_help() {
+        let Ok(Invocation::Help(help)) = parsed(&["-h"]) else { panic!() };
+        assert!(!help.contains("trial"));
+        let (trial, rules) = ("--upgrade-trial=7", PathBuf::from("x.conf"));
+        let Ok(Invocation::Trial(config, 7)) = parsed(&["-c", "x.conf", trial]) else { panic!() };
+        assert_eq!(config.rule_file, Some(rules));
+        for wrong in [&[trial, "-c", "x.conf"][..], &["--upgrade-trial=x"], &["--upgrade-trial"]] {
+            assert!(matches!(parsed(wrong), Err(UsageError::Flag(_))), "{wrong:?}");
         }
     }
 

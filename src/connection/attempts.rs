@@ -1,7 +1,8 @@
 //! The sockets of the attempts to reach a target.
 
 use crate::context::Context;
-use crate::net::{Event, Net};
+use crate::handover::AttemptRecord;
+use crate::net::{Event, GivenList, LentList, Net};
 use crate::relay::{Endpoint, is_reset};
 use crate::token::{TARGET, Token};
 use smallvec::SmallVec;
@@ -54,6 +55,33 @@ impl<N: Net> AttemptSockets<N> {
         let attempt = Attempt { number, endpoint: Endpoint::connecting(stream, token) };
         self.change(source, cx, |attempts| attempts.push(attempt));
         Ok(())
+    }
+
+    /// Their records; their descriptors are added to those that are lent.
+    pub fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> Vec<AttemptRecord> {
+        let record = |attempt: &'a Attempt<N>| {
+            let endpoint = attempt.endpoint.export(lent);
+            AttemptRecord { number: attempt.number, endpoint }
+        };
+        self.0.iter().map(record).collect()
+    }
+
+    /// Takes them over for a client of this source.
+    pub fn import(
+        records: &[AttemptRecord],
+        slot: usize,
+        source: IpAddr,
+        given: &mut GivenList<N>,
+        cx: &mut Context<N>,
+    ) -> AttemptSockets<N> {
+        let mut attempts = AttemptSockets::default();
+        for AttemptRecord { number, endpoint } in records {
+            let token = Token::Connection { slot, place: TARGET + usize::from(*number) };
+            let endpoint = Endpoint::import(endpoint, token, given, &mut cx.net);
+            let attempt = Attempt { number: *number, endpoint };
+            attempts.change(source, cx, |attempts| attempts.push(attempt));
+        }
+        attempts
     }
 
     /// Closes the oldest.

@@ -1,7 +1,8 @@
 //! The listener of a BIND.
 
 use crate::context::Context;
-use crate::net::Net;
+use crate::handover::ListenerRecord;
+use crate::net::{GivenList, LentList, Net};
 use crate::relay::Endpoint;
 use crate::token::Token;
 use std::io::{self, ErrorKind};
@@ -30,6 +31,25 @@ impl<N: Net> BindListener<N> {
             Ok((socket, port))
         })?;
         Ok(BindListener { socket, port, token: token.number() as u32, ready: false })
+    }
+
+    /// Its record; its descriptor is added to those that are lent.
+    pub fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> ListenerRecord {
+        let descriptor = lent.listener(&self.socket);
+        ListenerRecord { descriptor, port: self.port, is_ready: self.ready }
+    }
+
+    /// Takes it over.
+    pub fn import(
+        record: &ListenerRecord,
+        token: Token,
+        given: &mut GivenList<N>,
+        cx: &mut Context<N>,
+    ) -> io::Result<BindListener<N>> {
+        let ListenerRecord { descriptor, port, is_ready: ready } = *record;
+        let socket = cx.net.adopt_listener(given.take(descriptor), token.number())?;
+        cx.bind_ports.adopt(port);
+        Ok(BindListener { socket, port, token: token.number() as u32, ready })
     }
 
     /// The port it listens on.

@@ -1,11 +1,13 @@
 //! The relaying part of a connection: its target and its time-outs.
 
 use crate::context::Context;
-use crate::net::Net;
+use crate::handover::{TunnelRecord, WaitingRecord};
+use crate::net::{GivenList, LentList, Net};
 use crate::reason::CloseReason;
 use crate::relay::{Endpoint, Progress, Relay, Step};
 use crate::settings::Durations;
 use crate::time::Millis;
+use crate::token::Token;
 use log::debug;
 
 /// A session that still relays after this time is not a short one.
@@ -65,6 +67,31 @@ impl<N: Net> Tunnel<N> {
     /// A tunnel to a target that is connected.
     pub fn new(target: Endpoint<N::Stream>, now: Millis) -> Tunnel<N> {
         Tunnel { target, active_at: now, has_keepalive: false, waiting: None }
+    }
+
+    /// Its record; the target's descriptor is added to those that are lent.
+    pub fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> TunnelRecord {
+        TunnelRecord {
+            endpoint: self.target.export(lent),
+            active_at: self.active_at,
+            has_keepalive: self.has_keepalive,
+            waiting: self.waiting.as_deref().map(Waiting::export),
+        }
+    }
+
+    /// Takes it over.
+    pub fn import(
+        record: &TunnelRecord,
+        token: Token,
+        given: &mut GivenList<N>,
+        net: &mut N,
+    ) -> Tunnel<N> {
+        Tunnel {
+            target: Endpoint::import(&record.endpoint, token, given, net),
+            active_at: record.active_at,
+            has_keepalive: record.has_keepalive,
+            waiting: record.waiting.as_ref().map(|waiting| Box::new(Waiting::import(waiting))),
+        }
     }
 
     /// The target.
@@ -233,6 +260,38 @@ impl<N: Net> Tunnel<N> {
         }
         let is_stuck = cx.now - pending.changed >= cx.settings.durations.half_close_ms;
         if left == 0 || is_stuck { TunnelStep::Ended(pending.reason) } else { TunnelStep::Wait }
+    }
+}
+
+impl Waiting {
+    fn export(&self) -> WaitingRecord {
+        match self {
+            Waiting::Reset(pending) => WaitingRecord::Reset {
+                reason: pending.reason,
+                started: pending.started,
+                polled: pending.polled,
+                unacknowledged: pending.unacknowledged as u64,
+                changed: pending.changed,
+            },
+            Waiting::Readers(last) => WaitingRecord::Readers {
+                unacknowledged: last.unacknowledged as u64,
+                delivered: last.delivered,
+                since: last.since,
+            },
+        }
+    }
+
+    fn import(record: &WaitingRecord) -> Waiting {
+        match *record {
+            WaitingRecord::Reset { reason, started, polled, unacknowledged, changed } => {
+                let unacknowledged = unacknowledged.try_into().unwrap_or(usize::MAX);
+                Waiting::Reset(PendingReset { reason, started, polled, unacknowledged, changed })
+            }
+            WaitingRecord::Readers { unacknowledged, delivered, since } => {
+                let unacknowledged = unacknowledged.try_into().unwrap_or(usize::MAX);
+                Waiting::Readers(InFlightCount { unacknowledged, delivered, since })
+            }
+        }
     }
 }
 

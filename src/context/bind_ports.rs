@@ -13,12 +13,15 @@ pub struct BindPorts {
     ports: Option<VecDeque<u16>>,
     /// How often none was free; to be taken.
     pub lacking: u64,
+    /// Ports of others are not taken back: the range may have changed with an upgrade.
+    range: RangeInclusive<u16>,
 }
 
 impl BindPorts {
     /// The ports of a range; without one the kernel chooses.
     pub fn new(range: Option<RangeInclusive<u16>>) -> BindPorts {
-        BindPorts { ports: range.map(Iterator::collect), lacking: 0 }
+        let ports = range.clone().map(Iterator::collect);
+        BindPorts { ports, range: range.unwrap_or(0..=0), lacking: 0 }
     }
 
     /// Calls `listen` with one port after another until it succeeds. Ports in use by other programs
@@ -41,9 +44,18 @@ impl BindPorts {
         Err(io::Error::new(ErrorKind::AddrInUse, "no port of --bind-ports is free"))
     }
 
-    /// Takes back a port that `lend` gave out.
-    pub fn give_back(&mut self, port: u16) {
+    /// A BIND that an upgrade has handed over listens on this port.
+    pub fn adopt(&mut self, port: u16) {
         if let Some(ports) = &mut self.ports {
+            ports.retain(|free| *free != port);
+        }
+    }
+
+    /// Takes back a port that `lend` gave out, or that was handed over.
+    pub fn give_back(&mut self, port: u16) {
+        if let Some(ports) = &mut self.ports
+            && self.range.contains(&port)
+        {
             ports.push_back(port);
         }
     }

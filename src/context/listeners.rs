@@ -2,7 +2,8 @@
 
 use super::shortage::Shortage;
 use crate::address::IpPort;
-use crate::net::{Net, lacks_resources};
+use crate::handover::{EntranceRecord, Handover};
+use crate::net::{GivenList, LentList, Net, lacks_resources};
 use crate::time::Millis;
 use crate::token::{LISTENERS_MAX, Token};
 use log::error;
@@ -92,6 +93,43 @@ impl<N: Net> Listeners<N> {
         self.others.push(address);
     }
 
+    /// Adds them to a record, and their descriptors to those that are lent.
+    pub fn export<'a>(&'a self, into: &mut Handover<'_>, lent: &mut LentList<'a, N>) {
+        let record = |listener: &'a Listener<N::Listener>| EntranceRecord {
+            descriptor: lent.listener(&listener.socket),
+            address: listener.address,
+            is_ready: listener.ready,
+        };
+        into.listeners = self.listeners.iter().map(record).collect();
+        into.next_listener = self.next;
+        (into.accept_retry_at, into.accept_logged_at) = (self.retry_at, self.logged_at);
+        into.accept_failures = self.failures;
+    }
+
+    /// Takes over those of a record.
+    pub fn import(
+        &mut self,
+        record: &Handover<'_>,
+        given: &mut GivenList<N>,
+        net: &mut N,
+    ) -> io::Result<()> {
+        for (number, entrance) in record.listeners.iter().enumerate() {
+            let token = Token::Listener(number).number();
+            let socket = net.adopt_listener(given.take(entrance.descriptor), token)?;
+            let (address, ready) = (entrance.address, entrance.is_ready);
+            self.listeners.push(Listener { socket, address, ready });
+        }
+        self.next = record.next_listener.min(self.listeners.len().saturating_sub(1));
+        (self.retry_at, self.logged_at) = (record.accept_retry_at, record.accept_logged_at);
+        self.failures = record.accept_failures;
+        Ok(())
+    }
+
+    /// The addresses that they listen at.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.listeners.iter().map(|listener| listener.address)
+    }
+
     /// Closes all of them.
     pub fn close(&mut self) {
         self.listeners.clear();
@@ -127,8 +165,7 @@ impl<N: Net> Listeners<N> {
 
     /// Whether a target is one of the listening sockets, see [`is_own`].
     pub fn is_own(&self, net: &N, target: IpPort) -> io::Result<bool> {
-        let addresses = self.listeners.iter().map(|listener| listener.address);
-        let addresses = addresses.chain(self.others.iter().copied());
+        let addresses = self.addresses().chain(self.others.iter().copied());
         is_own(addresses, target, |address| net.is_local(address))
     }
 

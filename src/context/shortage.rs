@@ -10,6 +10,16 @@ pub struct Shortage {
 }
 
 impl Shortage {
+    /// How many sessions were open when a call last lacked a descriptor.
+    pub fn at(&self) -> Option<usize> {
+        self.at
+    }
+
+    /// So many sessions are open, and so many were when a call last lacked a descriptor.
+    pub fn restore(&mut self, open: usize, at: Option<usize>) {
+        *self = Shortage { open, at };
+    }
+
     /// A call lacked a descriptor.
     pub fn note(&mut self) {
         self.at = Some(self.open.max(1));

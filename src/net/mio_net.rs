@@ -7,11 +7,12 @@ use crate::time::Millis;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Poll, Registry, Token};
 use rustix::pipe::{self, PipeFlags, SpliceFlags};
+use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Most waits in one turn, when signals interrupt them.
 const POLLS_MAX: u32 = 3;
@@ -37,7 +38,7 @@ pub struct Pipe {
 pub struct MioNet {
     poll: Poll,
     events: Events,
-    started: Instant,
+    origin_ns: u64,
     /// Adopted listeners whose first clients may have come before their options were set.
     adopted: Vec<RawFd>,
 }
@@ -45,12 +46,13 @@ pub struct MioNet {
 impl MioNet {
     /// A poll without any socket yet.
     pub fn new() -> io::Result<MioNet> {
-        Ok(MioNet {
-            poll: Poll::new()?,
-            events: Events::with_capacity(EVENTS_PER_TURN),
-            started: Instant::now(),
-            adopted: Vec::new(),
-        })
+        MioNet::with_origin(clock_ns())
+    }
+
+    /// The same with the clock of another, by its [`Net::origin_ns`].
+    pub fn with_origin(origin_ns: u64) -> io::Result<MioNet> {
+        let events = Events::with_capacity(EVENTS_PER_TURN);
+        Ok(MioNet { poll: Poll::new()?, events, origin_ns, adopted: Vec::new() })
     }
 
     /// The registry, for other sources that the embedder wants to wake the loop.
@@ -98,7 +100,7 @@ impl MioNet {
     ///
     /// The opener may keep it: closing this one then closes neither it nor its queue of clients.
     /// From then on, until this process ends, new clients wake the loop for nothing.
-    pub fn adopt_listener(
+    pub fn adopt_passed(
         &mut self,
         listener: std::net::TcpListener,
         token: usize,
@@ -136,9 +138,15 @@ impl Net for MioNet {
     type Datagram = UdpSocket;
     type Pipe = Pipe;
     type Reserve = OwnedFd;
+    type Lent<'a> = BorrowedFd<'a>;
+    type Given = OwnedFd;
+
+    fn origin_ns(&self) -> u64 {
+        self.origin_ns
+    }
 
     fn now(&self) -> Millis {
-        self.started.elapsed().as_millis() as Millis
+        clock_ns().saturating_sub(self.origin_ns) / 1_000_000
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout_ms: Option<Millis>) -> io::Result<()> {
@@ -303,6 +311,39 @@ impl Net for MioNet {
         // If this fails, the connection is closed in order, which is the next best.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
+
+    fn lend_stream<'a>(&'a self, stream: &'a TcpStream) -> BorrowedFd<'a> {
+        stream.as_fd()
+    }
+
+    fn lend_listener<'a>(&'a self, listener: &'a TcpListener) -> BorrowedFd<'a> {
+        listener.as_fd()
+    }
+
+    fn lend_pipe<'a>(&'a self, pipe: &'a Pipe) -> [BorrowedFd<'a>; 2] {
+        [pipe.out.as_fd(), pipe.into.as_fd()]
+    }
+
+    fn adopt_stream(&mut self, given: OwnedFd) -> TcpStream {
+        // Its options, and that it never blocks, belong to the socket and not to the descriptor.
+        TcpStream::from_std(given.into())
+    }
+
+    fn adopt_listener(&mut self, given: OwnedFd, token: usize) -> io::Result<TcpListener> {
+        let mut listener = TcpListener::from_std(given.into());
+        self.registry().register(&mut listener, Token(token), mio::Interest::READABLE)?;
+        Ok(listener)
+    }
+
+    fn adopt_pipe(&mut self, out: OwnedFd, into: OwnedFd) -> Pipe {
+        Pipe { out, into }
+    }
+}
+
+/// The system's clock that only goes forward.
+fn clock_ns() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
 }
 
 /// Sets the options that accepted connections inherit from their listener, which saves calls.

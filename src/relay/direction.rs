@@ -34,29 +34,29 @@ pub enum Step {
 
 /// The bytes that a direction holds. Nothing is a buffer without memory: a variant for it would cost
 /// each session 16 bytes.
-enum InFlight<P> {
+pub(super) enum InFlight<P> {
     Buffer(Buffer),
     /// A pipe, and how many bytes are in it.
     Pipe(P, usize),
 }
 
 impl<P> InFlight<P> {
-    fn nothing() -> InFlight<P> {
+    pub(super) fn nothing() -> InFlight<P> {
         InFlight::Buffer(Buffer::none())
     }
 }
 
 /// Bytes in transit from a source to a sink, in a buffer or in a pipe (`P`).
 pub struct Direction<P> {
-    held: InFlight<P>,
+    pub(super) held: InFlight<P>,
     pub(super) source: SourceState,
-    fin_sent: bool,
+    pub(super) fin_sent: bool,
     /// The flow is sustained: the next bytes go through a pipe.
-    bulk: bool,
+    pub(super) bulk: bool,
     /// The byte held is urgent and has to be sent as such.
-    urgent: bool,
+    pub(super) urgent: bool,
     /// How many of the bytes held are the proxy's own replies.
-    own_bytes: u8,
+    pub(super) own_bytes: u8,
     /// Bytes of the source delivered to the sink.
     pub delivered: u64,
 }

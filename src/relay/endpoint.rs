@@ -76,6 +76,15 @@ impl<S> Endpoint<S> {
         }
     }
 
+    /// One that was handed over, of which nothing is known yet.
+    pub(super) fn registered(stream: S, token: Token, awaits_room: bool) -> Endpoint<S> {
+        Endpoint { awaits_room, ..Endpoint::connecting(stream, token) }
+    }
+
+    pub(super) fn set_failure_reported(&mut self, is_reported: bool) {
+        self.failure_reported = is_reported;
+    }
+
     /// Updates the readiness from an event.
     pub fn update_readiness(&mut self, event: &Event) {
         self.readable |= event.readable || event.failed || event.urgent;

@@ -248,7 +248,7 @@ impl Builder {
             self.config.is_listen_given = true;
         }
         self.config.check()?;
-        Server::start(&self.config, self.rules, self.users)
+        Server::start(&self.config, self.rules, self.users, None)
     }
 }
 

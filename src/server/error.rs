@@ -51,6 +51,8 @@ pub enum Step {
     Status,
     /// Becoming another user. Only the program does that.
     User,
+    /// Taking over from the program that this process was. Only the program does that.
+    Upgrade,
     /// Waiting for events.
     Wait,
 }
@@ -134,6 +136,7 @@ impl fmt::Display for Step {
             Step::Sockets => "LISTEN_FDS",
             Step::Status => "--status",
             Step::User => "--user",
+            Step::Upgrade => "taking over",
             Step::Wait => "waiting for events",
         })
     }

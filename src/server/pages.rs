@@ -1,5 +1,7 @@
 //! The status listener of a server: what it is told of the server, and when.
 
+use super::error::{Error, Step};
+use super::record::ServerRecord;
 use crate::limits;
 use crate::logging;
 use crate::net::MioNet;
@@ -8,10 +10,10 @@ use crate::status::Status;
 use crate::status::view::{Process, Reloads};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
-use log::info;
-use mio::Registry;
+use log::{error, info};
 use std::mem::replace;
 use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 /// The status listener, if there is one, and what it shows of the server.
@@ -29,21 +31,66 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Listens, if an address is given. The error names it.
-    pub fn new(registry: &Registry, at: Option<SocketAddr>, now: Millis) -> Result<Pages, String> {
-        let listen = |at| match Status::listen(registry, at, FIRST_USER_TOKEN) {
-            Ok(status) => Ok(Box::new(status)),
-            Err(error) => Err(format!("{at}: {error}")),
-        };
+    /// Listens, if an address is given.
+    pub fn listen(reactor: &mut Reactor<MioNet>, at: Option<SocketAddr>) -> Result<Pages, Error> {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Ok(Pages {
-            status: at.map(listen).transpose()?,
+        let mut pages = Pages {
+            status: None,
             started_unix_ms: since_1970.map_or(0, |time| time.as_millis() as u64),
-            started: now,
+            started: reactor.now(),
             reloads: Reloads::default(),
             changes: 0,
             log_writes: 0,
-        })
+        };
+        if let Some(at) = at {
+            let listening = Status::listen(reactor.net().registry(), at, FIRST_USER_TOKEN);
+            let error = |error| Error::step(Step::Status, format!("{at}: {error}"));
+            pages.attach(listening.map_err(error)?, reactor);
+        }
+        Ok(pages)
+    }
+
+    /// Goes on after an upgrade: with the listener that was handed over, and from the same start.
+    /// Its clients were not handed over; they come again. Without a listener, sessions go on.
+    pub fn resume(
+        reactor: &mut Reactor<MioNet>,
+        at: Option<SocketAddr>,
+        record: &ServerRecord,
+        listener: Option<OwnedFd>,
+    ) -> Result<Pages, Error> {
+        let mut pages = Pages::listen(reactor, None)?;
+        pages.started_unix_ms = record.started_unix_ms.unwrap_or(pages.started_unix_ms);
+        pages.started = record.started.unwrap_or(pages.started).min(pages.started);
+        pages.reloads = Reloads { good: record.reloads_good, failed: record.reloads_failed };
+        let registry = reactor.net().registry();
+        let status = match (listener, at) {
+            (Some(listener), Some(_)) => Status::adopt(registry, listener.into(), FIRST_USER_TOKEN),
+            (None, Some(at)) => Status::listen(registry, at, FIRST_USER_TOKEN),
+            (_, None) => return Ok(pages),
+        };
+        match status {
+            Ok(status) => pages.attach(status, reactor),
+            Err(error) => error!("--status: {error}; the server goes on without it"),
+        }
+        Ok(pages)
+    }
+
+    fn attach(&mut self, status: Status, reactor: &mut Reactor<MioNet>) {
+        reactor.refuse_as_target(status.address());
+        reactor.keep_refusals();
+        self.status = Some(Box::new(status));
+    }
+
+    /// Puts into a record what [`Pages::resume`] goes on with, except for the listener.
+    pub fn export(&self, record: &mut ServerRecord) {
+        record.started = Some(self.started);
+        record.started_unix_ms = Some(self.started_unix_ms);
+        (record.reloads_good, record.reloads_failed) = (self.reloads.good, self.reloads.failed);
+    }
+
+    /// The listener, to be handed over.
+    pub fn listener(&self) -> Option<BorrowedFd<'_>> {
+        self.status.as_ref().map(|status| status.listener())
     }
 
     /// Where the status listener listens.

@@ -11,7 +11,7 @@ use crate::time::Millis;
 
 /// Descriptors kept for other uses than sessions: standard input and the like, poll, signals, the
 /// waker, the rule file, and a third one that some sessions need for a moment. Listeners are added.
-const RESERVED_DESCRIPTORS: u64 = 24;
+pub const RESERVED_DESCRIPTORS: u64 = 24;
 /// Effectively unlimited; the links of sessions are counted in 32 bits.
 const SESSIONS_MAX: u64 = 1 << 20;
 /// Most attempts to connect beside the first of each session. They take descriptors from no session.

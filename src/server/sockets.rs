@@ -69,7 +69,7 @@ impl Sockets {
             Sockets::Passed(listeners) => {
                 let adopt = |listener| {
                     reactor
-                        .listen_with(|net, token| net.adopt_listener(listener, token))
+                        .listen_with(|net, token| net.adopt_passed(listener, token))
                         .map_err(|error| Error::step(Step::Sockets, error))
                 };
                 listeners.into_iter().map(adopt).collect()

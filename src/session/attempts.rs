@@ -7,6 +7,7 @@
 use super::candidates::{Candidate, Candidates};
 use crate::reason::{Cause, CloseReason};
 use crate::time::Millis;
+use minicbor::{Decode, Encode};
 
 /// Most attempts under way at a time.
 pub const ATTEMPTS_MAX: usize = 4;
@@ -15,17 +16,24 @@ pub const ATTEMPTS_MAX: usize = 4;
 pub const REPLACE_INTERVALS: Millis = 12;
 
 /// The addresses of a target, and the progress of the attempts to reach them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Attempts {
+    #[n(0)]
     candidates: Candidates,
+    #[n(1)]
     started: u8,
+    #[n(2)]
     failed: u8,
     /// An attempt lacked resources: no more of them than there are now.
+    #[n(3)]
     is_short: bool,
     /// The failure that says most so far, and its attempt.
+    #[n(4)]
     failure: Option<(u8, Cause)>,
     /// When the next one starts in parallel with those under way, counted from the first. 32 bits,
     /// since every session has room for it.
+    #[n(5)]
     next_after_ms: u32,
 }
 
@@ -51,6 +59,14 @@ impl Attempts {
             failure: None,
             next_after_ms: 0,
         }
+    }
+
+    /// Whether no more have failed than were started, nor started than there are candidates.
+    pub fn is_consistent(&self) -> bool {
+        let has_started = |number| number < self.started;
+        self.failed <= self.started
+            && usize::from(self.started) <= self.candidates.count()
+            && self.failure.is_none_or(|(number, _)| has_started(number))
     }
 
     /// The candidate with this number, from 0.

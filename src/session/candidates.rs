@@ -1,16 +1,23 @@
 //! Addresses that the rules permit.
 
 use crate::rules::Ident;
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 use std::net::IpAddr;
 
 /// An address that the rules permit, and the rule that does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Candidate {
     /// The address.
+    #[n(0)]
     pub address: IpAddr,
     /// Line of the rule.
+    #[n(1)]
     pub line: u32,
     /// Whether the rule requires the client's identd.
+    #[n(2)]
     pub ident: Ident,
 }
 
@@ -65,20 +72,43 @@ impl Candidates {
     }
 }
 
+/// A list of candidates.
+impl<C> Encode<C> for Candidates {
+    fn encode<W: Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        cx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        encoder.array(self.count() as u64)?;
+        self.iter().try_for_each(|candidate| candidate.encode(encoder, cx))
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Candidates {
+    fn decode(decoder: &mut Decoder<'b>, cx: &mut C) -> Result<Candidates, decode::Error> {
+        let candidates: Vec<Candidate> = decoder.decode_with(cx)?;
+        Candidates::new(candidates).ok_or_else(|| decode::Error::message("no candidates"))
+    }
+}
+
 /// The peers that a BIND waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Peers {
     /// Any that the rules permit; each is evaluated when it connects.
+    #[n(0)]
     Any,
     /// One of these.
-    Expected(Candidates),
+    #[n(1)]
+    Expected(#[n(0)] Candidates),
 }
 
 /// The next step of a session once the client's identd has answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Plan {
     /// Connect to one of these.
-    Connect(Candidates),
+    #[n(0)]
+    Connect(#[n(0)] Candidates),
     /// Listen for one of these.
-    Bind(Peers),
+    #[n(1)]
+    Bind(#[n(0)] Peers),
 }

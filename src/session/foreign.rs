@@ -1,6 +1,7 @@
 //! The first bytes of a client that does not speak SOCKS, and a guess at what it speaks.
 
 use crate::wire::Stage;
+use minicbor::{Decode, Encode};
 
 /// Most of them that are kept: the signature of a PROXY header has 12.
 pub const FOREIGN_BYTES_MAX: usize = 16;
@@ -21,10 +22,14 @@ const METHODS: [&[u8]; 10] = [
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The start of a message that has a wrong version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Foreign {
+    #[cbor(n(0), with = "minicbor::bytes")]
     bytes: [u8; FOREIGN_BYTES_MAX],
+    #[n(1)]
     count: u8,
+    #[n(2)]
     stage: Stage,
 }
 
@@ -41,7 +46,7 @@ impl Foreign {
 
     /// The bytes, at most [`FOREIGN_BYTES_MAX`].
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.count)]
+        &self.bytes[..usize::from(self.count).min(FOREIGN_BYTES_MAX)]
     }
 
     /// A word for what the client seems to speak. `None` if that is unknown, or if too few bytes

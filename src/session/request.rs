@@ -1,6 +1,11 @@
 //! The request of a client, kept to the end of its session for the log.
 
+use crate::cbor::is_unset;
 use crate::wire::{Command, Host, Protocol};
+use minicbor::bytes::ByteSlice;
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 use smallvec::SmallVec;
 use std::net::IpAddr;
 
@@ -8,7 +13,7 @@ use std::net::IpAddr;
 const TEXT_BYTES: usize = 16;
 
 /// The request, as far as it has been read.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RequestRecord {
     /// The protocol, once the first byte has told it.
     pub protocol: Option<Protocol>,
@@ -25,7 +30,7 @@ pub struct RequestRecord {
 }
 
 /// How a host is kept.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 enum HostForm {
     #[default]
     Unknown,
@@ -74,6 +79,56 @@ impl RequestRecord {
             HostForm::V6 => Host::Address(<[u8; 16]>::try_from(bytes).ok()?.into()),
             HostForm::Name => Host::Name(bytes),
         })
+    }
+}
+
+/// A request as an upgrade hands it over.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct Form<'b> {
+    #[n(0)]
+    protocol: Option<Protocol>,
+    #[n(1)]
+    command: Option<Command>,
+    #[cbor(n(2), skip_if = "is_unset")]
+    port: u16,
+    #[cbor(n(3), skip_if = "is_unset")]
+    is_proven: bool,
+    #[b(4)]
+    user: Option<&'b ByteSlice>,
+    #[n(5)]
+    address: Option<IpAddr>,
+    #[b(6)]
+    name: Option<&'b ByteSlice>,
+}
+
+impl<C> Encode<C> for RequestRecord {
+    fn encode<W: Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        cx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        let (address, name) = match self.host() {
+            Some(Host::Address(address)) => (Some(address), None),
+            Some(Host::Name(name)) => (None, Some(name.into())),
+            None => (None, None),
+        };
+        let user = Some(self.user()).filter(|user| !user.is_empty()).map(Into::into);
+        let RequestRecord { protocol, command, port, is_proven, .. } = *self;
+        Form { protocol, command, port, is_proven, user, address, name }.encode(encoder, cx)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for RequestRecord {
+    fn decode(decoder: &mut Decoder<'b>, cx: &mut C) -> Result<RequestRecord, decode::Error> {
+        let Form { protocol, command, port, is_proven, user, address, name } =
+            decoder.decode_with(cx)?;
+        let mut record =
+            RequestRecord { protocol, command, port, is_proven, ..RequestRecord::default() };
+        record.set_user(user.map_or(&[], |user| user));
+        let host = address.map(Host::Address).or(name.map(|name| Host::Name(name)));
+        host.into_iter().for_each(|host| record.set_host(host));
+        Ok(record)
     }
 }
 

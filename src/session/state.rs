@@ -4,39 +4,61 @@ use super::attempts::Attempts;
 use super::candidates::{Peers, Plan};
 use crate::reason::CloseReason;
 use crate::wire::{Command, Stage};
+use minicbor::decode::{self, Decoder};
+use minicbor::{Decode, Encode};
 use std::fmt;
 
 /// The state of a session, with the data of that state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum State {
     /// The header of a load balancer is being read, before anything of its client.
+    #[n(8)]
     ReadingProxyHeader,
     /// The request is being read, or a message before it.
+    #[n(0)]
     ReadingRequest {
         /// The message that comes next.
+        #[n(0)]
         stage: Stage,
         /// Otherwise the client is rejected as soon as its first byte tells in which protocol.
+        #[n(1)]
         is_welcome: bool,
     },
     /// The name is being resolved.
+    #[n(1)]
     Resolving {
         /// What its addresses are for.
+        #[n(0)]
         command: Command,
         /// Whether a query to the client's identd is under way.
+        #[n(1)]
         queries_ident: bool,
     },
     /// The client's identd is being queried; with the next step after its answer.
-    Identifying(Plan),
+    #[n(2)]
+    Identifying(#[n(0)] Plan),
     /// Connections to the target are being made.
-    Connecting(Attempts),
+    #[n(3)]
+    Connecting(#[cbor(n(0), decode_with = "decode_attempts")] Attempts),
     /// A listener is waiting for the peer of a BIND.
-    AwaitingBind(Peers),
+    #[n(4)]
+    AwaitingBind(#[n(0)] Peers),
     /// Both ends are connected.
+    #[n(5)]
     Relaying,
     /// The rejection is on its way to the client.
-    Rejecting(CloseReason),
+    #[n(6)]
+    Rejecting(#[n(0)] CloseReason),
     /// Over.
-    Closed(CloseReason),
+    #[n(7)]
+    Closed(#[n(0)] CloseReason),
+}
+
+/// Attempts of which no more have failed than were started, nor started than there are addresses.
+fn decode_attempts<C>(decoder: &mut Decoder<'_>, cx: &mut C) -> Result<Attempts, decode::Error> {
+    let attempts: Attempts = decoder.decode_with(cx)?;
+    let error = || decode::Error::message("more attempts than addresses");
+    attempts.is_consistent().then_some(attempts).ok_or_else(error)
 }
 
 /// A state without its data, as metrics count them.

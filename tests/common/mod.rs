@@ -10,6 +10,9 @@ pub mod socks5;
 pub mod stalled;
 pub mod tools;
 pub mod traffic;
+#[cfg(feature = "server")]
+pub mod turns;
+pub mod upgrade;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

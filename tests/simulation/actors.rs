@@ -61,6 +61,12 @@ pub struct Client {
     /// The rules in force when the proxy first acted on a decision, and when its peer was taken.
     pub acted_by: Option<usize>,
     pub peer_by: Option<usize>,
+    /// An upgrade has handed its session over; and it had to be asked again what its name means,
+    /// or what its identd says.
+    pub is_handed_over: bool,
+    pub is_asked_again: bool,
+    /// The new program could not take its sockets over.
+    pub is_unadopted: bool,
     /// The client's identd was connected to.
     pub asked_ident: bool,
     /// How many answers to those it has heard, and since when.
@@ -115,6 +121,9 @@ impl Client {
             basis: None,
             acted_by: None,
             peer_by: None,
+            is_handed_over: false,
+            is_asked_again: false,
+            is_unadopted: false,
             asked_ident: false,
             heard: (0, 0),
             accepted_at: 0,

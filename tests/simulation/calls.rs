@@ -196,7 +196,9 @@ impl Kernel {
     }
 
     pub fn register(&mut self, conn: usize, token: usize) -> Result<(), Errno> {
-        self.lacks(0)?;
+        let lacks = self.lacks(0);
+        self.note_registered(conn, lacks);
+        lacks?;
         self.watch(conn, token);
         Ok(())
     }
@@ -206,7 +208,9 @@ impl Kernel {
         assert_eq!(self.conns[conn].watch.token, Some(token), "another token");
         self.watch(conn, token);
         self.conns[conn].watch.awaits_room = true;
-        self.check_awaited_room(conn);
+        if !self.checks.adopting {
+            self.check_awaited_room(conn);
+        }
         self.say(|| format!("  connection {conn} awaits room"));
     }
 

@@ -30,6 +30,8 @@ pub struct Checks {
     pub asleep: bool,
     /// Since when a waiting client could have been taken.
     pub acceptable_since: Option<u64>,
+    /// A new program takes over what the old one has handed over.
+    pub adopting: bool,
     /// The loop was told to stop.
     pub stopped: bool,
     /// When a wrong password was compared, and of whom.
@@ -106,8 +108,13 @@ impl Kernel {
 
     /// Whether the proxy holds bytes for which their readers have no room.
     pub fn holds_bytes(&self) -> bool {
-        let mut ways = (0..self.cast.clients.len()).filter_map(|place| self.connected_ways(place));
-        ways.any(|ways| ways.iter().any(|way| way.sink.is_alive() && way.taken > way.given))
+        (0..self.cast.clients.len()).any(|place| self.holds_bytes_of(place))
+    }
+
+    /// The same of one client.
+    pub fn holds_bytes_of(&self, place: usize) -> bool {
+        let ways = self.connected_ways(place);
+        ways.is_some_and(|ways| ways.iter().any(|way| way.sink.is_alive() && !way.is_empty()))
     }
 
     pub fn note_move(&mut self, conn: usize) {
@@ -183,7 +190,9 @@ impl Kernel {
         // An identd that could not be asked counts as one that does not answer. So does one that
         // no rule wanted to be asked when a BIND began.
         let is_unasked = plan.is_open_bind() && !client.asked_ident;
-        let may_lack = self.wanted || self.jumped.is_some() || is_unasked;
+        // Nor does one that an upgrade has left no time.
+        let is_late = self.jumped.is_some() || client.is_asked_again;
+        let may_lack = self.wanted || is_late || is_unasked;
         self.asks(rules, place, address).is_some_and(|asks| match (asks, client.identd()) {
             (Asks::Nothing, _) | (_, Identd::Right) => true,
             (_, Identd::Other) => asks == Asks::Lax && may_lack,

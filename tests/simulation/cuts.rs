@@ -12,6 +12,8 @@ pub enum Cut {
     Drop(u64),
     /// The loop is neither stopped nor drained.
     Stop,
+    /// The program is not replaced.
+    Upgrade,
     /// This reload does not take place.
     Reload(u64),
     /// The kernel spares the proxy this of its habits.
@@ -32,7 +34,7 @@ impl Cut {
     pub fn all(scenario: &Scenario) -> Vec<Cut> {
         let clients = 0..scenario.clients.len() as u64;
         let mut all: Vec<Cut> = clients.clone().rev().map(Cut::Drop).collect();
-        all.push(Cut::Stop);
+        all.extend([Cut::Stop, Cut::Upgrade]);
         all.extend((0..scenario.reloads.len() as u64).rev().map(Cut::Reload));
         all.extend((0..HABITS).map(Cut::Calm));
         all.extend(clients.clone().map(Cut::Plain));
@@ -50,6 +52,7 @@ impl Cut {
             }
             Cut::Drop(_) => false,
             Cut::Stop => scenario.stop_at.take().is_some() | scenario.drain_at.take().is_some(),
+            Cut::Upgrade => std::mem::take(&mut scenario.upgrades) > 0,
             Cut::Reload(number) => {
                 let is_there = number < scenario.reloads.len() as u64;
                 is_there.then(|| scenario.reloads.remove(number as usize)).is_some()
@@ -110,6 +113,7 @@ impl fmt::Display for Cut {
         match self {
             Cut::Drop(place) => write!(f, "drop-{place}"),
             Cut::Stop => f.write_str("stop-0"),
+            Cut::Upgrade => f.write_str("upgrade-0"),
             Cut::Reload(number) => write!(f, "reload-{number}"),
             Cut::Calm(habit) => write!(f, "calm-{habit}"),
             Cut::Shorten(place) => write!(f, "shorten-{place}"),
@@ -129,6 +133,7 @@ impl FromStr for Cut {
         match word {
             "drop" => Ok(Cut::Drop(number)),
             "stop" => Ok(Cut::Stop),
+            "upgrade" => Ok(Cut::Upgrade),
             "reload" => Ok(Cut::Reload(number)),
             "calm" => Ok(Cut::Calm(number)),
             "shorten" => Ok(Cut::Shorten(number)),

@@ -66,7 +66,10 @@ impl Kernel {
             "dns-not-found" => truths.contains(&None),
             "dns-no-data" => truths.contains(&Some(Vec::new())),
             "dns-server-failure" => self.cast.honesty < 100 || self.wanted,
-            "dns-timeout" => self.cast.honesty < 100 || late || is_truncated || self.wanted,
+            "dns-timeout" => {
+                let is_slow = is_truncated || client.is_asked_again;
+                self.cast.honesty < 100 || late || is_slow || self.wanted
+            }
             "loop" => truths.iter().flatten().flatten().any(is_own),
             "no-rule" | "denied" | "impossible-target" => {
                 let wrong = plan.is_open_bind() && plan.peer != Peer::Nobody;
@@ -83,6 +86,7 @@ impl Kernel {
                         | Identd::Stalls
                 ) || self.wanted
                     || late
+                    || client.is_asked_again
                     || (plan.is_open_bind() && !client.asked_ident)
             }
             "other-user" => plan.identd == Identd::Other,
@@ -99,7 +103,8 @@ impl Kernel {
                 let peer = client.target.map(|conn| self.conns[conn].peer.ip());
                 let mut rules = self.deciding_rules(place);
                 // Whether its identd has answered is not known for sure.
-                let is_unsure = client.asked_ident && (self.wanted || late);
+                let is_disturbed = self.wanted || late || client.is_asked_again;
+                let is_unsure = client.asked_ident && is_disturbed;
                 let is_open = self.truths(place).len() > 1 || is_unsure;
                 peer.is_some_and(|peer| {
                     is_open || rules.any(|rules| !self.allows_by(rules, place, peer))
@@ -110,7 +115,7 @@ impl Kernel {
                 .cast
                 .max_per_source
                 .is_some_and(|most| (most..2 * most).contains(&client.rivals)),
-            "stopped" => self.checks.stopped,
+            "stopped" => self.checks.stopped || client.is_unadopted,
             flaw => {
                 let verdict = client.login.verdict;
                 plan.flaw == Some(flaw) && (verdict.is_none() || verdict == Some("given up"))

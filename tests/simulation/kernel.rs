@@ -141,6 +141,9 @@ pub struct Kernel {
     pub held: BTreeSet<usize>,
     pub listeners: BTreeMap<usize, Listener>,
     pub datagrams: BTreeMap<usize, Datagram>,
+    /// Descriptors that an upgrade hands over, until the old program is gone: whether it is a
+    /// listener, and its number.
+    pub handed: BTreeSet<(bool, usize)>,
     /// Descriptors that the proxy has set aside.
     pub reserves: usize,
     /// Pipes that the proxy has open, and bytes that went through them.
@@ -182,6 +185,7 @@ impl Kernel {
             held: BTreeSet::new(),
             listeners: BTreeMap::new(),
             datagrams: BTreeMap::new(),
+            handed: BTreeSet::new(),
             reserves: 0,
             pipes: 0,
             piped: 0,

@@ -38,6 +38,7 @@ mod seen;
 mod shrink;
 mod sim_net;
 mod tcp;
+mod upgrades;
 mod users;
 mod wakes;
 mod wire;

@@ -95,6 +95,8 @@ impl Outcome {
         }
         let met = self.seen[Mode::Spliced as usize].splices_at_mark;
         assert!(met > 0, "no splice met an urgent byte");
+        let piped = self.seen[Mode::Spliced as usize].handed_over[7];
+        assert!(piped > seeds / 32, "{piped} upgrades met bytes in a pipe");
         assert!(self.spliced > seeds * 1000, "{} bytes went through pipes", self.spliced);
     }
 }

@@ -56,10 +56,19 @@ pub fn servers(generation: usize, has_v6: bool) -> Vec<SocketAddr> {
 #[derive(Clone, Copy, Debug)]
 pub struct Basis {
     rules: usize,
-    hosts: usize,
+    /// Those then, and those by which the name was looked up last.
+    hosts: (usize, usize),
     /// The generations of name servers that may have answered: the one then, and those that came
     /// while the client waited.
     servers: (usize, usize),
+}
+
+impl Basis {
+    /// The name is looked up again, by this hosts file; one that waits for identd may be known.
+    pub fn ask_again(&mut self, hosts: usize, may_be_known: bool) {
+        let oldest = if may_be_known { self.hosts.0 } else { hosts };
+        self.hosts = (oldest, hosts);
+    }
 }
 
 /// All that has been in force, by number, and what is now.
@@ -85,6 +94,11 @@ impl History {
         self.rules.len() - 1
     }
 
+    /// The number of the hosts file in force.
+    pub fn hosts_now(&self) -> usize {
+        self.hosts
+    }
+
     /// The generation of the name servers in force.
     pub fn servers_now(&self) -> usize {
         self.servers
@@ -92,7 +106,7 @@ impl History {
 
     fn basis(&self) -> Basis {
         let servers = (self.servers, self.servers);
-        Basis { rules: self.rules_now(), hosts: self.hosts, servers }
+        Basis { rules: self.rules_now(), hosts: (self.hosts, self.hosts), servers }
     }
 }
 
@@ -179,11 +193,14 @@ impl Kernel {
         let client = self.client(place);
         let Some(name) = client.plan.name else { return vec![Some(vec![client.plan.host])] };
         let basis = client.basis.unwrap_or_else(|| self.history.basis());
-        if let Some(addresses) = hosted(HOSTS[basis.hosts], name) {
-            return vec![Some(addresses)];
+        let files = [basis.hosts.0, basis.hosts.1];
+        let listed = files.map(|hosts| hosted(HOSTS[hosts], name));
+        let is_unlisted = listed.iter().any(Option::is_none);
+        let mut truths: Vec<_> = listed.into_iter().flatten().map(Some).collect();
+        if is_unlisted {
+            let (oldest, newest) = basis.servers;
+            truths.extend((oldest..=newest).map(|g| addresses_of(name, g)));
         }
-        let (oldest, newest) = basis.servers;
-        let mut truths: Vec<_> = (oldest..=newest).map(|g| addresses_of(name, g)).collect();
         truths.dedup();
         truths
     }
@@ -198,7 +215,7 @@ impl Kernel {
         let may_fail = self.cast.honesty < 100 || self.wanted || self.jumped.is_some() || is_slow;
         let is_listed = client.plan.name.is_some_and(|name| {
             let basis = client.basis.unwrap_or_else(|| self.history.basis());
-            hosted(HOSTS[basis.hosts], name).is_some()
+            hosted(HOSTS[basis.hosts.1], name).is_some()
         });
         let orders = |addresses: Vec<IpAddr>| match client.plan.name {
             Some(_) if !is_listed => names::orders(&addresses, may_fail),

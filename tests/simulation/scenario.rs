@@ -7,6 +7,7 @@ use crate::plan::{Fashion, Plan};
 use crate::random::Random;
 use crate::reloads::Reload;
 use crate::rules::{self, Rule};
+use crate::upgrades;
 use socku::internals::address::PerFamily;
 use socku::internals::settings::{Durations, LogFormat, Settings};
 use std::fmt;
@@ -39,6 +40,8 @@ pub struct Scenario {
     pub truncates: u64,
     /// When something that the proxy goes by is replaced, and by what.
     pub reloads: Vec<(u64, Reload)>,
+    /// How likely the program is replaced after a turn, in per mille.
+    pub upgrades: u64,
     pub stop_at: Option<u64>,
     pub drain_at: Option<u64>,
     /// Seeds of what happens in the kernel, and of the ids of questions.
@@ -91,6 +94,7 @@ impl Scenario {
             stop_at: random.chance(8).then(|| random.within(500, 6_000)),
             drain_at: random.chance(15).then(|| random.within(500, 6_000)),
             reloads,
+            upgrades: upgrades::chance(seed),
         }
     }
 }
@@ -113,6 +117,7 @@ impl fmt::Display for Scenario {
         writeln!(f, "{:?}", self.mood)?;
         writeln!(f, "honesty {} %, truncated {} %", self.honesty, self.truncates)?;
         writeln!(f, "entrances {:?}, users {:?}", self.entrances, self.users)?;
+        writeln!(f, "upgrades {} per mille", self.upgrades)?;
         writeln!(f, "stop at {:?}, drain at {:?}", self.stop_at, self.drain_at)?;
         write!(f, "{}", rules::text(&self.rules))?;
         for (at, reload) in &self.reloads {

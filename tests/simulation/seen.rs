@@ -12,6 +12,11 @@ pub struct Seen {
     pub bursts: u64,
     /// Something was replaced that the proxy goes by.
     pub reloads: u64,
+    /// The program was replaced.
+    pub upgrades: u64,
+    /// Sessions that were handed over: while their request was read, while they were asking,
+    /// connecting, listening, relayed, rejected; with bytes held; and runs with bytes in a pipe.
+    pub handed_over: [u64; 8],
     /// Sessions waited for a name when the name servers were replaced.
     pub lingering: u64,
     /// Questions went to TCP.
@@ -46,6 +51,10 @@ impl Seen {
         self.waiting_resets += other.waiting_resets;
         self.bursts += other.bursts;
         self.reloads += other.reloads;
+        self.upgrades += other.upgrades;
+        for (number, other) in self.handed_over.iter_mut().zip(other.handed_over) {
+            *number += other;
+        }
         self.lingering += other.lingering;
         self.dns_streams += other.dns_streams;
         self.grants += other.grants;
@@ -68,6 +77,12 @@ impl Seen {
     /// Both protocols and both families have met, in one mode.
     pub fn assert_it_was_a_test(&self, seeds: u64) {
         assert!(self.grants > seeds, "{} grants", self.grants);
+        assert!(self.upgrades > 2 * seeds, "{} upgrades", self.upgrades);
+        let states = ["reading", "asking", "connecting", "listening", "relayed", "rejected"];
+        for (number, state) in self.handed_over.into_iter().zip(states) {
+            assert!(number > seeds / 4, "{number} sessions handed over while {state}");
+        }
+        assert!(self.handed_over[6] > seeds / 4, "{} held bytes", self.handed_over[6]);
         for (number, least, what) in [
             (self.socks5, seeds / 4, "grants of SOCKS5"),
             (self.grants - self.socks5, seeds / 4, "grants of SOCKS4"),

@@ -31,6 +31,21 @@ impl Drop for Pipe {
     }
 }
 
+/// A descriptor lent to be handed over. A pipe is two, and what is in it goes with the first.
+pub enum Lent {
+    Stream(usize),
+    Listener(usize),
+    PipeOut(VecDeque<Vec<u8>>),
+    PipeInto,
+}
+
+/// A descriptor that was handed over.
+pub enum Given {
+    Socket(Handle),
+    PipeOut(Pipe),
+    PipeInto,
+}
+
 /// A descriptor that is kept for later.
 pub struct Reserve(Shared);
 
@@ -60,6 +75,7 @@ impl Drop for Handle {
         // A failed check unwinds through here with the kernel borrowed.
         if let Ok(mut kernel) = self.kernel.try_borrow_mut()
             && !std::thread::panicking()
+            && !kernel.handed.remove(&(matches!(self.what, What::Listener), self.id))
         {
             kernel.journal.note(("close", self.id));
             match self.what {
@@ -78,6 +94,20 @@ impl SimNet {
 
     fn handle(&self, id: usize, what: What) -> Handle {
         Handle { kernel: self.0.clone(), id, what }
+    }
+
+    /// Gives a descriptor to this program that another has lent.
+    pub fn give(&self, lent: Lent) -> Given {
+        match lent {
+            Lent::Stream(id) => Given::Socket(self.handle(id, What::Stream)),
+            Lent::Listener(id) => Given::Socket(self.handle(id, What::Listener)),
+            Lent::PipeOut(pieces) => {
+                self.kernel().pipes += 1;
+                self.kernel().piped += pieces.iter().map(Vec::len).sum::<usize>();
+                Given::PipeOut(Pipe { kernel: self.0.clone(), pieces })
+            }
+            Lent::PipeInto => Given::PipeInto,
+        }
     }
 
     /// Notes a call about a socket, and its result.
@@ -109,6 +139,12 @@ impl Net for SimNet {
     type Datagram = Handle;
     type Pipe = Pipe;
     type Reserve = Reserve;
+    type Lent<'a> = Lent;
+    type Given = Given;
+
+    fn origin_ns(&self) -> u64 {
+        0
+    }
 
     fn now(&self) -> u64 {
         let mut kernel = self.kernel();
@@ -274,5 +310,41 @@ impl Net for SimNet {
     fn abort(&mut self, stream: Handle) {
         self.kernel().journal.note(("abort", stream.id));
         self.kernel().abort(stream.id);
+    }
+
+    fn lend_stream<'a>(&'a self, stream: &'a Handle) -> Lent {
+        Lent::Stream(stream.id)
+    }
+
+    fn lend_listener<'a>(&'a self, listener: &'a Handle) -> Lent {
+        Lent::Listener(listener.id)
+    }
+
+    fn lend_pipe<'a>(&'a self, pipe: &'a Pipe) -> [Lent; 2] {
+        [Lent::PipeOut(pipe.pieces.clone()), Lent::PipeInto]
+    }
+
+    fn adopt_stream(&mut self, given: Given) -> Handle {
+        let Given::Socket(handle @ Handle { what: What::Stream, .. }) = given else {
+            panic!("no stream")
+        };
+        self.kernel().adopt(handle.id);
+        handle
+    }
+
+    fn adopt_listener(&mut self, given: Given, token: usize) -> io::Result<Handle> {
+        let Given::Socket(handle @ Handle { what: What::Listener, .. }) = given else {
+            panic!("no listener")
+        };
+        let adopted = self.kernel().adopt_listener(handle.id, token);
+        self.noted("adopt_listener", handle.id, adopted)?;
+        Ok(handle)
+    }
+
+    fn adopt_pipe(&mut self, out: Given, into: Given) -> Pipe {
+        match (out, into) {
+            (Given::PipeOut(pipe), Given::PipeInto) => pipe,
+            _ => panic!("no pipe"),
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::reloads::{History, Reload, servers};
 use crate::rules;
 use crate::scenario::Scenario;
 use crate::sim_net::SimNet;
+use crate::upgrades::{self, BUFFER_SIZES, Files, Upgrades};
 use crate::users::USERS;
 use socku::internals::dns::{self, Hosts, Resolver};
 use socku::internals::reactor::Reactor;
@@ -35,6 +36,7 @@ struct World {
     has_reloads: bool,
     /// Turns without progress so far, and in succession.
     idle: (u64, u64),
+    upgrades: Upgrades,
     mode: crate::scenario::Mode,
     outcome: Outcome,
 }
@@ -46,6 +48,7 @@ pub fn run(scenario: &Scenario, trace: bool) -> Outcome {
     loop {
         world.turn();
         world.reload(scenario);
+        world = world.upgrade(scenario);
         let now = world.kernel.borrow().now;
         if scenario.drain_at.is_some_and(|at| at <= now) && !world.reactor.is_draining() {
             world.kernel.borrow_mut().checks.stopped = true;
@@ -87,6 +90,21 @@ fn dns_settings(generation: usize, has_v6: bool) -> dns::ResolverSettings {
     }
 }
 
+/// What a program that starts now finds in its files.
+fn files(scenario: &Scenario, history: &History) -> Files {
+    let has_v6 = scenario.mood.lack != Lack::V6;
+    let mut ids = Random::new(scenario.ids_seed);
+    let ids = Box::new(move || ids.next() as u16);
+    let hosts = Hosts::parse(HOSTS[history.hosts_now()]);
+    let users = |number: usize| Users::parse(USERS[number].as_bytes()).expect("users");
+    Files {
+        settings: scenario.settings.clone(),
+        rules: rule_set(history.rules(history.rules_now())),
+        resolver: Resolver::new(dns_settings(history.servers_now(), has_v6), hosts, ids),
+        users: history.users.map(users),
+    }
+}
+
 impl World {
     fn new(scenario: &Scenario, trace: bool) -> World {
         let settings = scenario.settings.clone();
@@ -104,8 +122,9 @@ impl World {
             truncates: scenario.truncates,
         };
         let mood = scenario.mood.clone();
-        let has_v6 = mood.lack != Lack::V6;
-        let held_max = (settings.buffer_bytes as u64).max(1024).max(16 * mood.piece_bytes);
+        let sizes_after = if scenario.upgrades > 0 { &BUFFER_SIZES[..] } else { &[1024] };
+        let size_after = sizes_after.iter().copied().max().unwrap_or(0);
+        let held_max = (settings.buffer_bytes as u64).max(size_after).max(16 * mood.piece_bytes);
         let history = History::new(scenario.rules.clone(), scenario.users);
         let random = Random::new(scenario.kernel_seed);
         let mut kernel = Kernel::new(random, mood, cast, history, trace);
@@ -118,20 +137,24 @@ impl World {
             kernel.after(*at, Happening::Reload(number));
         }
         let kernel = Rc::new(RefCell::new(kernel));
-        let mut ids = Random::new(scenario.ids_seed);
-        let hosts = Hosts::parse(HOSTS[0]);
-        let resolver =
-            Resolver::new(dns_settings(0, has_v6), hosts, Box::new(move || ids.next() as u16));
-        let rules = rule_set(&scenario.rules);
+        let Files { settings, rules, resolver, users } = files(scenario, &kernel.borrow().history);
         let mut reactor = Reactor::new(SimNet(kernel.clone()), settings, rules, resolver);
-        if let Some(number) = scenario.users {
-            reactor.set_users(Users::parse(USERS[number].as_bytes()).expect("users"));
-        }
+        users.into_iter().for_each(|users| reactor.set_users(users));
         for entrance in &scenario.entrances {
             reactor.listen(*entrance).expect("an entrance");
         }
         let (mode, outcome) = (scenario.mode, Outcome::default());
-        World { reactor, kernel, held_max, has_reloads: false, idle: (0, 0), mode, outcome }
+        let upgrades = Upgrades::new(scenario.upgrades, scenario.kernel_seed);
+        World {
+            reactor,
+            kernel,
+            held_max,
+            has_reloads: false,
+            idle: (0, 0),
+            upgrades,
+            mode,
+            outcome,
+        }
     }
 
     fn turn(&mut self) {
@@ -186,6 +209,24 @@ impl World {
         }
         let after = self.kernel.borrow().journal.sum();
         assert_eq!(calls, after, "a reload by itself makes a call");
+    }
+
+    /// Replaces the program, now and then. One that is stopping is not replaced.
+    fn upgrade(mut self, scenario: &Scenario) -> World {
+        if self.reactor.is_draining() || !self.upgrades.is_due() {
+            return self;
+        }
+        let on_its_way = upgrades::export(&self.reactor, &self.kernel);
+        if self.upgrades.fails() {
+            return self;
+        }
+        let files = || {
+            let mut files = files(scenario, &self.kernel.borrow().history);
+            self.upgrades.change(&mut files.settings);
+            files
+        };
+        let reactor = upgrades::replace(self.reactor, &self.kernel, on_its_way, files);
+        World { reactor, ..self }
     }
 
     fn judge_lines(&mut self) {

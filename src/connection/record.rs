@@ -1,0 +1,119 @@
+//! A connection as an upgrade hands it over.
+
+use super::Connection;
+use super::attempts::AttemptSockets;
+use super::bind_listener::BindListener;
+use super::target::TargetSide;
+use super::tunnel::Tunnel;
+use crate::context::Context;
+use crate::handover::{ConnectionRecord, TargetRecord};
+use crate::net::{GivenList, LentList, Net};
+use crate::reason::CloseReason;
+use crate::relay::{Direction, Endpoint, Relay};
+use crate::token::{CLIENT, TARGET, Token};
+use log::warn;
+use std::net::IpAddr;
+
+impl<N: Net> Connection<N> {
+    /// Its record with the bytes in transit; its descriptors are added to those that are lent.
+    pub fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> ConnectionRecord<'a> {
+        ConnectionRecord {
+            session: self.session.clone(),
+            client: self.client.export(lent),
+            target: self.target.export(lent),
+            up: self.relay.up.export(lent),
+            down: self.relay.down.export(lent),
+            left_after_ms: self.left_after_ms,
+        }
+    }
+
+    /// Takes it over into a slot. When the kernel lacks the memory for that, the session ends, and
+    /// its connections are reset.
+    pub fn import(
+        record: ConnectionRecord<'_>,
+        slot: usize,
+        given: &mut GivenList<N>,
+        cx: &mut Context<N>,
+    ) -> Connection<N> {
+        let ConnectionRecord { session, client, target, up, down, left_after_ms } = record;
+        let token = Token::Connection { slot, place: CLIENT };
+        let client = Endpoint::import(&client, token, given, &mut cx.net);
+        let up = Direction::import(&up, given, &mut cx.net, &mut cx.pool);
+        let down = Direction::import(&down, given, &mut cx.net, &mut cx.pool);
+        let mut connection = Connection {
+            slot: slot as u32,
+            session,
+            client,
+            target: TargetSide::None,
+            relay: Relay { up, down },
+            left_after_ms,
+            is_queued: false,
+            has_more: false,
+            needs_primary: false,
+            needs_admission: false,
+        };
+        let source = connection.source();
+        connection.target = TargetSide::import(target, slot, source, given, cx);
+        if let Some(error) = given.take_error() {
+            let Connection { session, .. } = &mut connection;
+            warn!("id={} taking over its sockets: {error}", session.id);
+            if session.state().closed().is_none() {
+                session.close(CloseReason::Stopped, cx.now);
+            }
+        }
+        connection
+    }
+
+    /// Begins again what was not handed over: looking up a name, and asking identd.
+    pub fn resume(&mut self, cx: &mut Context<N>) {
+        let action = self.session.resumed();
+        self.follow(action, cx);
+    }
+}
+
+impl<N: Net> TargetSide<N> {
+    fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> Option<TargetRecord> {
+        match self {
+            TargetSide::None | TargetSide::Identd(_) => None,
+            TargetSide::Reserve(_) => Some(TargetRecord::Reserve),
+            TargetSide::Attempts(attempts) => Some(TargetRecord::Attempts(attempts.export(lent))),
+            TargetSide::Listener(listener) => Some(TargetRecord::Listener(listener.export(lent))),
+            TargetSide::Tunnel(tunnel) => Some(TargetRecord::Tunnel(tunnel.export(lent))),
+        }
+    }
+
+    fn import(
+        record: Option<TargetRecord>,
+        slot: usize,
+        source: IpAddr,
+        given: &mut GivenList<N>,
+        cx: &mut Context<N>,
+    ) -> TargetSide<N> {
+        let token = Token::Connection { slot, place: TARGET };
+        match record {
+            None => TargetSide::None,
+            Some(TargetRecord::Reserve) => match cx.net.reserve() {
+                Ok(reserve) => TargetSide::Reserve(reserve),
+                Err(error) => {
+                    cx.note_shortage(&error);
+                    TargetSide::None
+                }
+            },
+            Some(TargetRecord::Attempts(attempts)) => {
+                TargetSide::Attempts(AttemptSockets::import(&attempts, slot, source, given, cx))
+            }
+            Some(TargetRecord::Listener(listener)) => {
+                match BindListener::import(&listener, token, given, cx) {
+                    Ok(listener) => TargetSide::Listener(listener),
+                    Err(error) => {
+                        given.note(Err(error));
+                        TargetSide::None
+                    }
+                }
+            }
+            Some(TargetRecord::Tunnel(tunnel)) => {
+                TargetSide::Tunnel(Tunnel::import(&tunnel, token, given, &mut cx.net))
+            }
+        }
+    }
+}

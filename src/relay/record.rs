@@ -1,0 +1,118 @@
+//! Endpoints and directions as an upgrade hands them over.
+
+use super::direction::{Direction, InFlight, SourceState};
+use super::endpoint::Endpoint;
+use crate::handover::{DirectionRecord, EndpointRecord, PipeRecord, SourceRecord};
+use crate::net::{GivenList, LentList, Net};
+use crate::pool::Pool;
+use crate::token::Token;
+use std::io::ErrorKind;
+
+impl<S> Endpoint<S> {
+    /// Its record; the descriptor is added to those that are lent.
+    pub fn export<'a, N: Net<Stream = S>>(&'a self, lent: &mut LentList<'a, N>) -> EndpointRecord {
+        EndpointRecord {
+            descriptor: lent.stream(&self.stream),
+            readable: self.readable,
+            writable: self.writable,
+            read_closed: self.read_closed,
+            urgent: self.urgent,
+            read_since_event: self.read_since_event,
+            failed: self.failed,
+            lost: self.lost,
+            may_delay: self.may_delay,
+            failure_reported: self.is_failure_reported(),
+        }
+    }
+
+    /// Takes it over. Readiness that has been reported is in the record, for what the kernel says
+    /// once is not said again; what has changed since is reported anew.
+    pub fn import<N: Net<Stream = S>>(
+        record: &EndpointRecord,
+        token: Token,
+        given: &mut GivenList<N>,
+        net: &mut N,
+    ) -> Endpoint<S> {
+        // One that has room need not be told of it.
+        let awaits_room = !record.writable;
+        let stream = given.stream(record.descriptor, token.number(), awaits_room, net);
+        let mut endpoint = Endpoint::registered(stream, token, awaits_room);
+        endpoint.readable = record.readable;
+        endpoint.writable = record.writable;
+        endpoint.read_closed = record.read_closed;
+        endpoint.urgent = record.urgent;
+        endpoint.read_since_event = record.read_since_event;
+        endpoint.failed = record.failed;
+        endpoint.lost = record.lost;
+        endpoint.may_delay = record.may_delay;
+        endpoint.set_failure_reported(record.failure_reported);
+        endpoint
+    }
+}
+
+impl<P> Direction<P> {
+    /// Its record with the bytes that it holds; the descriptors of a pipe are added to those that
+    /// are lent.
+    pub fn export<'a, N: Net<Pipe = P>>(
+        &'a self,
+        lent: &mut LentList<'a, N>,
+    ) -> DirectionRecord<'a> {
+        let pipe = match &self.held {
+            InFlight::Buffer(_) => None,
+            InFlight::Pipe(pipe, bytes) => {
+                let (out, into) = lent.pipe(pipe);
+                Some(PipeRecord { bytes: *bytes, out, into })
+            }
+        };
+        DirectionRecord {
+            held: Some(self.held()).filter(|held| !held.is_empty()).map(Into::into),
+            pipe,
+            source: match self.source {
+                SourceState::Open => SourceRecord::Open,
+                SourceState::Ended => SourceRecord::Ended,
+                SourceState::Cut => SourceRecord::Cut,
+            },
+            fin_sent: self.fin_sent,
+            bulk: self.bulk,
+            urgent: self.urgent,
+            own_bytes: self.own_bytes,
+            delivered: self.delivered,
+        }
+    }
+
+    /// Takes it over. When there is no memory for its bytes, that is noted as an error.
+    pub fn import<N: Net<Pipe = P>>(
+        record: &DirectionRecord<'_>,
+        given: &mut GivenList<N>,
+        net: &mut N,
+        pool: &mut Pool<P>,
+    ) -> Direction<P> {
+        let held = match (record.pipe, record.held) {
+            (Some(PipeRecord { bytes, out, into }), _) => {
+                let (out, into) = (given.take(out), given.take(into));
+                InFlight::Pipe(pool.adopt_pipe(net.adopt_pipe(out, into)), bytes)
+            }
+            (None, Some(bytes)) => match pool.lend_with(bytes) {
+                Some(buffer) => InFlight::Buffer(buffer),
+                None => {
+                    given.note(Err(ErrorKind::OutOfMemory.into()));
+                    InFlight::nothing()
+                }
+            },
+            (None, None) => InFlight::nothing(),
+        };
+        Direction {
+            held,
+            source: match record.source {
+                SourceRecord::Open => SourceState::Open,
+                SourceRecord::Ended => SourceState::Ended,
+                SourceRecord::Cut => SourceState::Cut,
+            },
+            fin_sent: record.fin_sent,
+            bulk: record.bulk,
+            urgent: record.urgent,
+            own_bytes: record.own_bytes,
+            delivered: record.delivered,
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Becoming the program that is now on disk, in the same process (USR2).
+//!
+//! The process hands over to itself: what the new program has to know goes into a file in memory,
+//! the descriptors into sockets, and standard input leads to both. Then it executes the program.
+//! Nothing is given up before that, so whatever fails, everything goes on as it was. Systems that do
+//! this otherwise run both programs for a while (nginx, HAProxy); here the process id stays, no
+//! other process is able to take part, and a session is in one program only.
+
+mod program;
+mod transfer;
+mod trial;
+
+pub use program::Program;
+pub use transfer::{Memory, Parcel, receive, send};
+pub use trial::Trial;
+
+/// The program to become, and how far that has come.
+pub struct Upgrading {
+    /// The program.
+    pub program: Program,
+    /// Its trial, while there is one.
+    pub trial: Option<Trial>,
+}
+
+impl Upgrading {
+    /// Nothing has been asked for yet.
+    pub fn new(program: Program) -> Upgrading {
+        Upgrading { program, trial: None }
+    }
+}

@@ -1,0 +1,176 @@
+//! Upgrades: the program is replaced between two turns. A new loop goes on with what the old one
+//! has handed over, and all invariants go on as if nothing had happened.
+
+use crate::actors::Role;
+use crate::kernel::{Kernel, Watch};
+use crate::random::Random;
+use crate::sim_net::{Lent, Shared, SimNet};
+use rustix::io::Errno;
+use socku::internals::dns::Resolver;
+use socku::internals::handover::Handover;
+use socku::internals::reactor::Reactor;
+use socku::internals::rules::RuleSet;
+use socku::internals::settings::Settings;
+use socku::internals::users::Users;
+
+/// Most upgrades of one run.
+const UPGRADES_MAX: u64 = 30;
+/// The sizes that buffers may have after one.
+pub const BUFFER_SIZES: [u64; 5] = [1024, 1025, 2048, 5000, 65_536];
+/// How likely the new program does not start, in per cent.
+const FAILS: u64 = 20;
+
+/// When a run's upgrades come.
+pub struct Upgrades {
+    /// How likely one comes after a turn, in per mille.
+    chance: u64,
+    random: Random,
+    count: u64,
+}
+
+impl Upgrades {
+    pub fn new(chance: u64, seed: u64) -> Upgrades {
+        Upgrades { chance, random: Random::new(seed), count: 0 }
+    }
+
+    /// Whether one comes now.
+    pub fn is_due(&mut self) -> bool {
+        let is_due = self.count < UPGRADES_MAX && self.random.below(1000) < self.chance;
+        self.count += u64::from(is_due);
+        is_due
+    }
+
+    /// What the new program is told to do otherwise.
+    pub fn change(&mut self, settings: &mut Settings) {
+        settings.buffer_bytes = self.random.pick(&BUFFER_SIZES) as usize;
+        if settings.pipes_max > 0 {
+            settings.pipes_max = self.random.within(1, 8) as usize;
+        }
+    }
+
+    /// Whether the new program does not start, so that the old one goes on.
+    pub fn fails(&mut self) -> bool {
+        self.random.chance(FAILS)
+    }
+}
+
+/// How likely an upgrade comes after a turn, in per mille.
+pub fn chance(seed: u64) -> u64 {
+    // The rest of a scenario does not depend on it.
+    Random::new(seed ^ 0x7570_6772_6164_6573).pick(&[0, 0, 2, 20, 100, 300])
+}
+
+/// What a new program reads from its files.
+pub struct Files {
+    pub settings: Settings,
+    pub rules: RuleSet,
+    pub resolver: Resolver,
+    pub users: Option<Users>,
+}
+
+/// What is handed over, as it is on its way.
+pub struct OnItsWay {
+    bytes: Vec<u8>,
+    lent: Vec<Lent>,
+}
+
+/// Takes from a loop what is handed over; that makes no call.
+pub fn export(reactor: &Reactor<SimNet>, kernel: &Shared) -> OnItsWay {
+    let calls = kernel.borrow().journal.sum();
+    let export = reactor.export();
+    let bytes = export.handover.encode();
+    let lent = export.descriptors;
+    assert_eq!(calls, kernel.borrow().journal.sum(), "to hand over makes a call");
+    let shorter = Handover::decode(&bytes[..bytes.len() - 1], lent.len());
+    assert!(shorter.is_err(), "a truncated record is read");
+    OnItsWay { bytes, lent }
+}
+
+/// The program is replaced: all descriptors that were not lent are closed.
+pub fn replace(
+    old: Reactor<SimNet>,
+    kernel: &Shared,
+    OnItsWay { bytes, lent }: OnItsWay,
+    files: impl FnOnce() -> Files,
+) -> Reactor<SimNet> {
+    kernel.borrow_mut().note_upgrade();
+    lent.iter().for_each(|lent| kernel.borrow_mut().hand_over(lent));
+    drop(old);
+    assert!(kernel.borrow().handed.is_empty(), "a descriptor was lent that nobody has");
+    let net = SimNet(kernel.clone());
+    let given: Vec<_> = lent.into_iter().map(|lent| net.give(lent)).collect();
+    let Files { settings, rules, resolver, users } = files();
+    let handover = Handover::decode(&bytes, given.len()).expect("a whole record");
+    let reactor = Reactor::import(net, settings, rules, resolver, users, handover, given);
+    kernel.borrow_mut().checks.adopting = false;
+    reactor.expect("what was handed over is taken")
+}
+
+impl Kernel {
+    /// The descriptor outlives the program that has it.
+    fn hand_over(&mut self, lent: &Lent) {
+        let is_new = match lent {
+            Lent::Stream(id) => self.handed.insert((false, *id)),
+            Lent::Listener(id) => self.handed.insert((true, *id)),
+            Lent::PipeOut(_) | Lent::PipeInto => true,
+        };
+        assert!(is_new, "a descriptor is lent twice");
+    }
+
+    /// What is forgotten is begun again, and takes longer.
+    fn note_upgrade(&mut self) {
+        self.say(|| "upgrade".to_string());
+        self.seen.upgrades += 1;
+        self.checks.adopting = true;
+        self.checks.idle_turns = 0;
+        let hosts = self.history.hosts_now();
+        for client in &mut self.cast.clients {
+            let is_open = client.conn.is_some_and(|conn| self.held.contains(&conn));
+            if !is_open || client.reason.is_some() {
+                continue;
+            }
+            client.is_handed_over = true;
+            if let (Some(basis), None) = (&mut client.basis, client.acted_by) {
+                basis.ask_again(hosts, client.asked_ident);
+                client.is_asked_again = true;
+            }
+            let seen = &mut self.seen.handed_over;
+            seen[0] += u64::from(client.basis.is_none());
+            seen[1] += u64::from(client.is_asked_again);
+            seen[2] += u64::from(client.target.is_some() && client.attempts.winner.is_none());
+            seen[3] += u64::from(client.listens && client.attempts.winner.is_none());
+            seen[4] += u64::from(client.granted);
+            seen[5] += u64::from(client.refused);
+        }
+        let holds = (0..self.cast.clients.len()).filter(|place| self.holds_bytes_of(*place));
+        self.seen.handed_over[6] += holds.count() as u64;
+        self.seen.handed_over[7] += u64::from(self.piped > 0);
+    }
+
+    /// A new program takes a connection over. Its epoll knows nothing of it yet.
+    pub fn adopt(&mut self, conn: usize) {
+        assert!(self.held.contains(&conn), "connection {conn} is closed");
+        let Watch { met_full, connected_in, .. } = self.conns[conn].watch;
+        self.conns[conn].watch = Watch { met_full, connected_in, ..Watch::default() };
+    }
+
+    /// A new program takes a listener over.
+    pub fn adopt_listener(&mut self, id: usize, token: usize) -> Result<(), Errno> {
+        let client = self.listeners[&id].client;
+        if let Some(place) = client {
+            let lacks = self.lacks(0);
+            self.cast.clients[place].is_unadopted |= lacks.is_err();
+            lacks?;
+        }
+        let Some(listener) = self.listeners.get_mut(&id) else { panic!("closed") };
+        listener.token = token;
+        listener.edge = !listener.queue.is_empty();
+        Ok(())
+    }
+
+    /// A connection is registered, or not: a session that is taken over ends then.
+    pub fn note_registered(&mut self, conn: usize, result: Result<(), Errno>) {
+        let Some(Role::Client(place) | Role::Target(place)) = self.conns[conn].role else { return };
+        self.cast.clients[place].is_unadopted |= self.checks.adopting && result.is_err();
+    }
+}
