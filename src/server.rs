@@ -37,6 +37,7 @@ mod record;
 pub(crate) mod rule_source;
 mod settings;
 mod sockets;
+mod start;
 pub(crate) mod taking_over;
 mod upgrading;
 pub(crate) mod user_source;
@@ -48,12 +49,11 @@ pub use builder::Builder;
 pub use error::{Error, RulesError, Step, UsersError};
 pub use handle::Handle;
 
-use crate::address::PerFamily;
 use crate::config::Config;
 use crate::handover::Handover;
 use crate::limits;
 use crate::logging;
-use crate::net::{MioNet, has_address};
+use crate::net::MioNet;
 use crate::privileges;
 use crate::reactor::{Dump, Reactor};
 use crate::reload::{Loaded, Reload, Source};
@@ -72,8 +72,9 @@ use record::ServerRecord;
 use rule_source::RuleSource;
 use settings::queries_max;
 use sockets::Sockets;
+use start::{check_outbound, counted, is_beyond_loopback, start_line};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use user_source::UserSource;
@@ -405,59 +406,6 @@ fn files(config: &Config, rules: &RuleSource, users: &UserSource) -> Vec<(Source
         files.push((Source::ResolvConf, RESOLV_CONF.into()));
     }
     files
-}
-
-/// Whether other hosts can reach a proxy that listens on these addresses.
-fn is_beyond_loopback(listening: &[SocketAddr]) -> bool {
-    listening.iter().any(|address| !address.ip().is_loopback())
-}
-
-/// An error if an address of --outbound is not one of this host. A link-local one is of no link
-/// before its target is known, so it is not checked.
-fn check_outbound(config: &Config) -> Result<(), SettingError> {
-    let PerFamily { v4, v6 } = config.outbound;
-    let v6 = v6.filter(|address| !address.is_unicast_link_local());
-    let addresses = v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6));
-    for address in addresses {
-        if let Err(error) = has_address((address, 0).into()) {
-            let expected = format!("an address of this host ({error})");
-            return Err(SettingError { flag: "outbound", found: address.to_string(), expected });
-        }
-    }
-    Ok(())
-}
-
-/// The line that tells what a server starts with.
-fn start_line(
-    source: &RuleSource,
-    rules: &RuleSet,
-    user_source: &UserSource,
-    users: Option<&Users>,
-    max_sessions: usize,
-) -> String {
-    let from = match source {
-        RuleSource::File(path) => format!("rules from {}", path.display()),
-        RuleSource::Text(_) => "rules of the program".into(),
-    };
-    let users = users.map(|users| {
-        let users = counted(users.count(), "user");
-        match user_source {
-            UserSource::File(path) => format!("; {users} from {}", path.display()),
-            UserSource::Text(_) | UserSource::None => format!("; {users}"),
-        }
-    });
-    format!(
-        "socku {}: {from}: {}{}; at most {}",
-        env!("CARGO_PKG_VERSION"),
-        counted(rules.rules().len(), "rule"),
-        users.unwrap_or_default(),
-        counted(max_sessions, "session"),
-    )
-}
-
-/// A number of things: `1 rule`, `2 rules`.
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn log_limits(max_sessions: usize, (process_bytes, pipe_bytes): (usize, usize)) {

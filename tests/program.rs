@@ -5,9 +5,10 @@
 
 mod common;
 
-use common::{PERMIT_ALL, Proxy, echo_server, scratch_directory, socku};
+use common::machine::CLOSED;
+use common::{PERMIT_ALL, Proxy, echo_server, request, scratch_directory, socku};
 use std::fs::{self, File, Permissions};
-use std::net::TcpStream;
+use std::net::{SocketAddrV4, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
@@ -252,6 +253,47 @@ fn a_running_proxy_makes_no_test_fail() {
     assert_eq!(code, 3);
     let (code, ..) = outcome(&mut socku(&arguments[..4]));
     assert_eq!(code, 0, "it is another program's");
+}
+
+#[test]
+fn a_question_is_decided_as_a_running_proxy_decides() {
+    let rules = "deny c 127.0.0.9\npermit c 127.0.0.0/16 from 127.0.0.1 port 1-65000\n\
+                 permit c 127.1.*.* user bob\npermit b 9.9.9.9\n";
+    let proxy = Proxy::start(rules, &["-l", "0.0.0.0:0"]);
+    let wildcard = proxy.wait_logs("listening on ", 1).pop().unwrap();
+    let port: u16 = wildcard.rsplit(':').next().unwrap().parse().unwrap();
+    let (file, listen) = (proxy.rule_file.to_str().unwrap(), format!("0.0.0.0:{port}"));
+    let closed = CLOSED.port();
+    let targets = [
+        ("127.0.0.9", closed, "bob"),
+        ("127.0.0.8", closed, "bob"),
+        ("127.0.0.8", 65001, "bob"),
+        ("127.0.0.8", port, "bob"),
+        ("127.2.0.1", port, "bob"),
+        ("127.1.0.1", closed, "bob"),
+        ("127.1.0.1", closed, "eve"),
+        ("127.1.0.1", 0, "bob"),
+        ("224.0.0.1", 80, "bob"),
+        ("0.1.0.1", 80, "bob"),
+        ("9.9.9.9", 80, "bob"),
+    ];
+    for (id, (address, port, user)) in (1..).zip(targets) {
+        let target = SocketAddrV4::new(address.parse().unwrap(), port);
+        assert_eq!(proxy.refusal(&request(1, target, user.as_bytes())).0, 91);
+        let line = proxy.access(id);
+        let question = format!("c {target} user {user}");
+        let (code, out, _) = outcome(&mut socku(&["-c", file, "-l", &listen, "-e", &question]));
+        let denied = ["denied", "no-rule", "loop", "impossible-target"];
+        let expected = if denied.contains(&line.field("reason")) { 3 } else { 0 };
+        assert_eq!(code, expected, "{line:?}\n{out}");
+        let words = match (line.field("reason"), line.field("rule")) {
+            ("no-rule", _) => "no rule matches; nearest: line ".into(),
+            ("loop", _) => "the proxy's own socket".into(),
+            ("impossible-target", _) => "are never the target of a connection".into(),
+            (_, rule) => format!(": line {rule}: "),
+        };
+        assert!(out.contains(&words), "{line:?}\n{out}");
+    }
 }
 
 #[test]

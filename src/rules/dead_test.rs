@@ -26,6 +26,7 @@ fn a_rule_is_dead_when_those_before_it_match_whatever_it_matches() {
         ("permit b * port 1-65535\ndeny b *", ""),
         ("permit c * from 10.0.0.0/8\ndeny c * from 10.0.0.1", "2 line 1 matches first"),
         ("permit c * from 10.0.0.1\ndeny c *", ""),
+        ("permit c * from 10.0.0.1\ndeny c * from 10.0.0.0/8", ""),
         ("permit c * from *.*.*.*\npermit c * from ::/0\ndeny c *", "3 lines 1, 2 match first"),
         ("permit c * user bob\ndeny c * user bob", "2 line 1 matches first"),
         ("permit c * user bob\ndeny c *", ""),

@@ -225,7 +225,7 @@ proptest! {
     #[test]
     fn a_rule_that_is_called_dead_never_decides(
         lines in proptest::collection::vec(rule(), 1..12),
-        requests in proptest::collection::vec(any_request(), 60),
+        requests in proptest::collection::vec(any_request(), 30),
     ) {
         let text = lines.join("\n");
         let dead = rules(&text).dead_rules(usize::MAX);

@@ -3,8 +3,8 @@
 use super::names;
 use super::rule_source::RuleSource;
 use super::settings::settings;
+use super::start::{check_outbound, counted, is_beyond_loopback};
 use super::user_source::UserSource;
-use super::{check_outbound, counted, is_beyond_loopback};
 use crate::config::Config;
 use crate::explain;
 use crate::limits;
