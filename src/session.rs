@@ -16,6 +16,7 @@
 mod action;
 mod attempts;
 mod candidates;
+mod causes;
 mod details;
 mod env;
 mod evaluate;
@@ -34,7 +35,6 @@ pub use state::State;
 
 use crate::address::IpPort;
 use crate::dns::{DnsError, Resolved};
-use crate::errno::ErrorCode;
 use crate::ident::{self, IdentResult, Strictness};
 use crate::name::Name;
 use crate::reason::{Cause, CloseReason};
@@ -115,26 +115,6 @@ impl Session {
     /// The address connected to, or the peer of a BIND, once known.
     pub fn address(&self) -> Option<IpPort> {
         self.address
-    }
-
-    /// How the client's identd answered, if it was queried.
-    pub fn identity(&self) -> Option<&IdentResult> {
-        self.details.as_ref()?.identity.as_ref()
-    }
-
-    /// Where a BIND listens or has listened.
-    pub fn listening(&self) -> Option<Listening> {
-        self.details.as_ref()?.listening
-    }
-
-    /// The error of the system that the reason of its end comes from.
-    pub fn error(&self) -> Option<ErrorCode> {
-        self.details.as_ref()?.error
-    }
-
-    /// The first bytes of a message that was no SOCKS.
-    pub fn foreign(&self) -> Option<&Foreign> {
-        self.details.as_ref()?.foreign.as_ref()
     }
 
     /// Line of the rule that decided.
@@ -493,14 +473,6 @@ impl Session {
     fn reject_as(&mut self, rejection: Rejection, now: Millis) -> Action {
         self.rule = rejection.line.and_then(NonZeroU32::new);
         self.reject(rejection.cause, now)
-    }
-
-    /// Keeps the error of a cause, in place of any before; returns the reason.
-    fn note_cause(&mut self, Cause { reason, error }: Cause) -> CloseReason {
-        if error.is_some() || self.error().is_some() {
-            self.details.get_or_insert_default().error = error;
-        }
-        reason
     }
 
     fn grant(&mut self, address: SocketAddr) -> Action {

@@ -73,6 +73,11 @@ impl Foreign {
 mod tests {
     use super::*;
 
+    /// Whether the page for operators has this word.
+    fn is_documented(word: &str) -> bool {
+        include_str!("../../docs/logging.md").contains(&format!("`{word}`"))
+    }
+
     #[test]
     fn what_is_no_socks_is_recognized_by_its_first_bytes() {
         for (bytes, word) in [
@@ -97,6 +102,7 @@ mod tests {
         ] {
             let foreign = Foreign::new(Stage::First, bytes);
             assert_eq!(foreign.looks_like(), word, "{bytes:x?}");
+            assert!(word.is_none_or(is_documented), "{word:?}");
             assert_eq!(foreign.bytes(), &bytes[..bytes.len().min(FOREIGN_BYTES_MAX)]);
         }
     }
@@ -111,6 +117,7 @@ mod tests {
         ] {
             let foreign = Foreign::new(stage, bytes);
             assert_eq!((foreign.bytes(), foreign.looks_like()), (&bytes[..1], word));
+            assert!(word.is_none_or(is_documented), "{word:?}");
         }
     }
 }
