@@ -163,6 +163,11 @@ impl CloseReason {
     pub fn is_client_failure(self) -> bool {
         matches!(self, CloseReason::ClientReset | CloseReason::ClientLost)
     }
+
+    /// Whether the target's connection is the one that failed.
+    pub fn is_target_failure(self) -> bool {
+        matches!(self, CloseReason::TargetReset | CloseReason::TargetLost)
+    }
 }
 
 impl fmt::Display for CloseReason {
