@@ -173,7 +173,7 @@ fn a_session_has_a_line_of_pairs_that_nothing_from_the_network_can_add_to() {
     }
 }
 
-/// What a text says, as the object that it stands for.
+/// The object that a text stands for.
 fn object_of(text: &str) -> Map<String, Json> {
     let value = |name: &str, value: &str| match value.strip_prefix('"') {
         Some(quoted) => json!(quoted.strip_suffix('"').unwrap()),

@@ -23,6 +23,6 @@ pub struct Details {
 pub struct Listening {
     /// The address and port that it listens at; 0.0.0.0 or `::` for all addresses.
     pub at: IpPort,
-    /// The address and port that the client was told.
+    /// The address and port reported to the client.
     pub advertised: IpPort,
 }

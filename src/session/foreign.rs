@@ -29,8 +29,8 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    /// What came in place of the message of this stage. Only the first byte of one that is not the
-    /// first: what follows may be a password.
+    /// The bytes that came in place of the message of this stage. Of one that is not the first,
+    /// only the first byte is kept: a password may follow.
     pub fn new(stage: Stage, bytes: &[u8]) -> Foreign {
         let most = if stage == Stage::First { FOREIGN_BYTES_MAX } else { 1 };
         let kept = &bytes[..bytes.len().min(most)];
