@@ -1,4 +1,4 @@
-//! What the log says of a session: its fields in their order, and two ways to write them, as text
+//! The line of a session in the log: its fields in their order, and two ways to write them, as text
 //! and as JSON. Everything from the network is escaped and bounded.
 
 use crate::address::IpPort;

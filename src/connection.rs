@@ -273,11 +273,11 @@ impl<N: Net> Connection<N> {
         Action::Wait
     }
 
-    /// Ends a relay, with the error of the connection that has failed, if one has.
+    /// Ends a relay, with the error of the connection that has failed, if it ends because of that.
     fn close_relay(&mut self, reason: CloseReason, now: Millis) -> Action {
         let error = match &mut self.target {
             _ if reason.is_client_failure() => self.client.error,
-            TargetSide::Tunnel(tunnel) => tunnel.target().error,
+            TargetSide::Tunnel(tunnel) if reason.is_target_failure() => tunnel.target().error,
             _ => None,
         };
         self.session.close(Cause { reason, error }, now)

@@ -187,6 +187,11 @@ impl CloseReason {
     pub fn is_client_failure(self) -> bool {
         matches!(self, CloseReason::ClientReset | CloseReason::ClientLost)
     }
+
+    /// Whether the target's connection is the one that failed.
+    pub fn is_target_failure(self) -> bool {
+        matches!(self, CloseReason::TargetReset | CloseReason::TargetLost)
+    }
 }
 
 /// By its word, so that the enum may change.

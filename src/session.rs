@@ -18,6 +18,7 @@
 mod action;
 mod attempts;
 mod candidates;
+mod causes;
 mod deadline;
 mod details;
 mod env;
@@ -39,7 +40,6 @@ pub use state::{State, StateKind};
 
 use crate::address::IpPort;
 use crate::dns::{DnsError, Resolved};
-use crate::errno::ErrorCode;
 use crate::ident::{self, IdentResult, Strictness};
 use crate::name::Name;
 use crate::reason::{Cause, CloseReason};
@@ -136,26 +136,6 @@ impl Session {
     /// The address connected to, or the peer of a BIND, once known.
     pub fn address(&self) -> Option<IpPort> {
         self.address
-    }
-
-    /// How the client's identd answered, if it was queried.
-    pub fn identity(&self) -> Option<&IdentResult> {
-        self.details.as_ref()?.identity.as_ref()
-    }
-
-    /// Where a BIND listens or has listened.
-    pub fn listening(&self) -> Option<Listening> {
-        self.details.as_ref()?.listening
-    }
-
-    /// The error of the system that the reason of its end comes from.
-    pub fn error(&self) -> Option<ErrorCode> {
-        self.details.as_ref()?.error
-    }
-
-    /// The first bytes of a message that was no SOCKS.
-    pub fn foreign(&self) -> Option<&Foreign> {
-        self.details.as_ref()?.foreign.as_ref()
     }
 
     /// The load balancer that passed the client's connection on, once its header has told so.
@@ -471,14 +451,6 @@ impl Session {
     fn reject_as(&mut self, rejection: Rejection, now: Millis) -> Action {
         self.rule = rejection.line.and_then(NonZeroU32::new);
         self.reject(rejection.cause, now)
-    }
-
-    /// Keeps the error of a cause, in place of any before; returns the reason.
-    fn note_cause(&mut self, Cause { reason, error }: Cause) -> CloseReason {
-        if error.is_some() || self.error().is_some() {
-            self.details.get_or_insert_default().error = error;
-        }
-        reason
     }
 
     fn grant(&mut self, address: SocketAddr) -> Action {

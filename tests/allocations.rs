@@ -2,12 +2,13 @@
 
 #![cfg(feature = "server")]
 
-use socku::server::Builder;
+use socku::server::{Builder, LogFormat};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -22,12 +23,33 @@ fn allocations() -> usize {
     stats.allocations + stats.reallocations
 }
 
-/// The proxy in a thread of this program, where nothing is logged.
-fn start(splice: bool) -> SocketAddr {
+/// A log whose lines are made without an allocation, and go nowhere.
+struct Nowhere;
+
+impl log::Log for Nowhere {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let mut line = [0; 4096];
+        write!(&mut line[..], "{}", record.args()).unwrap();
+        LINES.fetch_add(usize::from(record.target() == "access"), Ordering::Relaxed);
+    }
+
+    fn flush(&self) {}
+}
+
+/// The number of access lines.
+static LINES: AtomicUsize = AtomicUsize::new(0);
+
+/// The proxy in a thread of this program.
+fn start(splice: bool, format: LogFormat) -> SocketAddr {
     let server = Builder::with_rules("permit c 127.*.*.*\n")
         .listen((Ipv4Addr::LOCALHOST, 0).into())
         .nameserver("127.0.0.1:1".parse().unwrap())
         .splice(splice)
+        .log_format(format)
         .start()
         .unwrap();
     let address = server.addresses()[0];
@@ -100,8 +122,10 @@ fn a_warm_relay_allocates_nothing_and_a_session_only_one_list() {
     let before = allocations();
     drop(std::hint::black_box(Box::new(7)));
     assert!(allocations() > before);
-    for splice in [true, false] {
-        let proxy = start(splice);
+    log::set_logger(&Nowhere).unwrap();
+    log::set_max_level(log::LevelFilter::Info);
+    for (splice, format) in [(true, LogFormat::Text), (false, LogFormat::Json)] {
+        let proxy = start(splice, format);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (client, target) = connect(proxy, &listener);
         // The first bytes warm the pool.
@@ -110,8 +134,10 @@ fn a_warm_relay_allocates_nothing_and_a_session_only_one_list() {
         assert_eq!(relay(&client, &target, TOTAL_BYTES), 0, "up, splice {splice}");
         assert_eq!(relay(&target, &client, TOTAL_BYTES), 0, "down, splice {splice}");
         sessions(proxy, &listener);
-        // The list of addresses to try is the only allocation of a session.
+        // The list of addresses to try is the only allocation of a session: its line has none.
+        let logged = LINES.load(Ordering::Relaxed);
         let allocated = sessions(proxy, &listener);
+        assert!(LINES.load(Ordering::Relaxed) >= logged + SESSIONS - 1);
         assert!(allocated <= SESSIONS, "{allocated} for {SESSIONS} sessions");
     }
 }

@@ -36,16 +36,16 @@ fn every_failure_to_reach_a_target_has_its_reason_and_is_reported_at_once() {
         ip("route add prohibit 10.9.22.0/24");
         ip("route add blackhole 10.9.23.0/24");
         let proxy = Proxy::start(PERMIT_ALL, &["--connect-timeout", "9"]);
-        for (id, (target, reason)) in [
-            ("10.9.0.2:1", "refused"),
-            ("127.0.0.1:1", "refused"),
-            ("10.9.11.1:80", "unreachable"),
+        for (id, (target, reason, error)) in [
+            ("10.9.0.2:1", "refused", "ECONNREFUSED"),
+            ("127.0.0.1:1", "refused", "ECONNREFUSED"),
+            ("10.9.11.1:80", "unreachable", "EHOSTUNREACH"),
             // A router's "prohibited" is the same error to a socket as "unreachable".
-            ("10.9.12.1:80", "unreachable"),
-            ("10.9.21.1:80", "unreachable"),
-            ("10.9.22.1:80", "prohibited"),
-            ("10.9.23.1:80", "unreachable"),
-            ("10.8.0.1:80", "network-unreachable"),
+            ("10.9.12.1:80", "unreachable", "EHOSTUNREACH"),
+            ("10.9.21.1:80", "unreachable", "EHOSTUNREACH"),
+            ("10.9.22.1:80", "prohibited", "EACCES"),
+            ("10.9.23.1:80", "unreachable", "EINVAL"),
+            ("10.8.0.1:80", "network-unreachable", "ENETUNREACH"),
         ]
         .into_iter()
         .enumerate()
@@ -53,7 +53,8 @@ fn every_failure_to_reach_a_target_has_its_reason_and_is_reported_at_once() {
             let (code, took) = ask(&proxy, target);
             assert_eq!(code, 91, "{target}");
             assert!(took < Duration::from_millis(200), "{target}: {took:?}");
-            assert_eq!(proxy.access(id as u64 + 1).field("reason"), reason, "{target}");
+            let line = proxy.access(id as u64 + 1);
+            assert_eq!((line.field("reason"), line.field("error")), (reason, error), "{target}");
         }
     });
 }
@@ -68,7 +69,9 @@ fn a_target_that_drops_all_packets_ends_at_the_connect_timeout() {
         assert_eq!(code, 91);
         assert!(took >= Duration::from_millis(900), "{took:?}");
         assert!(took < Duration::from_millis(1500), "{took:?}");
-        assert_eq!(proxy.access(1).field("reason"), "connect-timeout");
+        let line = proxy.access(1);
+        assert_eq!(line.field("reason"), "connect-timeout");
+        assert!(!line.0.contains(" error="), "the time-out is the proxy's own: {line:?}");
         // A client reset ends the session earlier, and closes its descriptors.
         let proxy = Proxy::start(PERMIT_ALL, &["--connect-timeout", "60"]);
         let before = proxy.descriptors();
@@ -249,6 +252,7 @@ fn a_peer_lost_by_a_kernel_timeout_has_its_own_reason() {
         client.write_all(b"lost").unwrap();
         let access = proxy.access(1);
         assert_eq!(access.field("reason"), "target-lost");
+        assert_eq!(access.field("error"), "ETIMEDOUT");
         let error = client.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     });

@@ -35,7 +35,7 @@ impl Style {
         Style { format, is_journal }
     }
 
-    /// Writes the line of a record, in one call of `out` at most for each part of it.
+    /// Writes the line of a record, of which this is the text.
     pub fn write(
         self,
         out: &mut impl Write,

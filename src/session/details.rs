@@ -34,7 +34,7 @@ pub struct Listening {
     /// The address and port that it listens at; 0.0.0.0 or `::` for all addresses.
     #[n(0)]
     pub at: IpPort,
-    /// The address and port that the client was told.
+    /// The address and port reported to the client.
     #[n(1)]
     pub advertised: IpPort,
 }

@@ -34,8 +34,8 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    /// What came in place of the message of this stage. Only the first byte of one that is not the
-    /// first: what follows may be a password.
+    /// The bytes that came in place of the message of this stage. Of one that is not the first,
+    /// only the first byte is kept: a password may follow.
     pub fn new(stage: Stage, bytes: &[u8]) -> Foreign {
         let most = if stage == Stage::First { FOREIGN_BYTES_MAX } else { 1 };
         let kept = &bytes[..bytes.len().min(most)];
@@ -78,6 +78,11 @@ impl Foreign {
 mod tests {
     use super::*;
 
+    /// Whether the page for operators has this word.
+    fn is_documented(word: &str) -> bool {
+        include_str!("../../docs/logging.md").contains(&format!("`{word}`"))
+    }
+
     #[test]
     fn what_is_no_socks_is_recognized_by_its_first_bytes() {
         for (bytes, word) in [
@@ -102,6 +107,7 @@ mod tests {
         ] {
             let foreign = Foreign::new(Stage::First, bytes);
             assert_eq!(foreign.looks_like(), word, "{bytes:x?}");
+            assert!(word.is_none_or(is_documented), "{word:?}");
             assert_eq!(foreign.bytes(), &bytes[..bytes.len().min(FOREIGN_BYTES_MAX)]);
         }
     }
@@ -116,6 +122,7 @@ mod tests {
         ] {
             let foreign = Foreign::new(stage, bytes);
             assert_eq!((foreign.bytes(), foreign.looks_like()), (&bytes[..1], word));
+            assert!(word.is_none_or(is_documented), "{word:?}");
         }
     }
 }

@@ -30,6 +30,20 @@ fn code_4(reason: &str) -> u8 {
     }
 }
 
+/// An error is named if the reason comes from one of the kernel, and otherwise not. A reset may
+/// have been seen by its end only, and a shortage may be one of the proxy.
+fn check_error(reason: &str, line: &str) {
+    let expected = match reason {
+        "refused" | "unreachable" | "network-unreachable" | "prohibited" | "connect-failed" => true,
+        "client-lost" | "target-lost" => true,
+        "client-reset" | "target-reset" | "no-resources" | "bind-failed" | "connect-timeout" => {
+            return;
+        }
+        _ => false,
+    };
+    assert_eq!(line.contains(" error="), expected, "{line}");
+}
+
 impl Kernel {
     /// The line of a session that has ended for this reason.
     pub fn check_line(&mut self, place: usize, reason: &str, line: &str) {
@@ -66,6 +80,7 @@ impl Kernel {
             expected.as_ref().is_none_or(|expected| expected == reply),
             "client {place}: the reply for {reason} is {expected:?}: {line}"
         );
+        check_error(reason, line);
         self.count_end(place, reason);
     }
 
