@@ -244,7 +244,7 @@ impl<N: Net> Reactor<N> {
         }
     }
 
-    /// Accepts the clients that wait already, as far as there is room. Whatever comes meanwhile, it
+    /// Accepts the clients that wait already, as far as there is room. However many come meanwhile, it
     /// ends.
     fn accept_queued(&mut self) {
         self.cx.listeners.set_all_ready();

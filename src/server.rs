@@ -404,7 +404,7 @@ fn queries_max(descriptors: u64) -> usize {
     QUERIES_MAX.min(descriptors as usize / 16).max(2)
 }
 
-/// Whoever may send a header may claim to be any client.
+/// A host that may send a header can claim to be any client.
 fn warn_about_balancers(config: &Config) {
     for (address, _) in config.proxy_protocol.iter().filter(|(_, bits)| *bits == 0) {
         warn!(

@@ -89,7 +89,7 @@ impl Life {
                 let header = HEADERS[usize::from(which) % HEADERS.len()];
                 let (taken, action) = session.handle_bytes(header, &env);
                 assert!(taken == header.len() || action == Action::Wait);
-                if action == Action::Admit && what % 2 == 0 {
+                if action == Action::Admit && what.is_multiple_of(2) {
                     session.handle_unwelcome(now);
                 }
                 action
