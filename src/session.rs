@@ -22,6 +22,7 @@ mod details;
 mod env;
 mod evaluate;
 mod messages;
+mod proxied;
 mod request;
 mod state;
 
@@ -96,11 +97,6 @@ impl Session {
         Session { state, ..Session::new(id, client, started) }
     }
 
-    /// A session that is waiting for the header of a load balancer.
-    pub fn behind_balancer(id: u64, balancer: IpPort, started: Millis) -> Session {
-        Session { state: State::ReadingProxyHeader, ..Session::new(id, balancer, started) }
-    }
-
     /// The current state.
     pub fn state(&self) -> &State {
         &self.state
@@ -124,11 +120,6 @@ impl Session {
     /// How the client's identd answered, if it was queried.
     pub fn identity(&self) -> Option<&IdentResult> {
         self.details.as_ref()?.identity.as_ref()
-    }
-
-    /// The load balancer that passed the client's connection on, once its header has told so.
-    pub fn balancer(&self) -> Option<Balancer> {
-        self.details.as_ref()?.balancer
     }
 
     /// Line of the rule that decided.
