@@ -52,6 +52,9 @@ mod parts {
     pub mod net {
         pub use crate::net::{Event, MioNet, Net};
     }
+    pub mod proxy_header {
+        pub use crate::proxy_header::{BINARY_BYTES_MAX, Header, Malformed, TEXT_BYTES_MAX, parse};
+    }
     pub mod reactor {
         pub use crate::reactor::{Export, Reactor};
     }

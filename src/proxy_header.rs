@@ -62,7 +62,7 @@ fn parse_text(bytes: &[u8]) -> Result<Parsed<Header>, Malformed> {
         return if bytes.len() < TEXT_BYTES_MAX { Ok(Parsed::More) } else { Err(Malformed) };
     };
     let (line, length) = (&bytes[start.len()..end], end + 2);
-    // Whatever follows UNKNOWN is ignored; the crate knows a fixed number of words there.
+    // Everything after UNKNOWN is ignored; the crate knows a fixed number of words there.
     if line == b"UNKNOWN" || line.starts_with(b"UNKNOWN ") {
         return Ok(Parsed::Done(Header::Direct, length));
     }

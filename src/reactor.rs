@@ -336,8 +336,8 @@ impl<N: Net> Reactor<N> {
         }
     }
 
-    /// Accepts the clients that wait already, as far as there is room. Whatever comes meanwhile, it
-    /// ends.
+    /// Accepts the clients that wait already, as far as there is room. It ends, however many more
+    /// come.
     fn accept_queued(&mut self) {
         self.cx.listeners.set_all_ready();
         for _ in 0..QUEUED_MAX / ACCEPTS_PER_TURN {

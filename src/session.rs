@@ -25,6 +25,7 @@ mod env;
 mod evaluate;
 mod foreign;
 mod messages;
+mod proxied;
 mod record;
 mod request;
 mod state;
@@ -113,11 +114,6 @@ impl Session {
         Session { state, ..Session::new(id, client, started) }
     }
 
-    /// A session that is waiting for the header of a load balancer.
-    pub fn behind_balancer(id: u64, balancer: IpPort, started: Millis) -> Session {
-        Session { state: State::ReadingProxyHeader, ..Session::new(id, balancer, started) }
-    }
-
     /// The current state.
     pub fn state(&self) -> &State {
         &self.state
@@ -136,11 +132,6 @@ impl Session {
     /// The address connected to, or the peer of a BIND, once known.
     pub fn address(&self) -> Option<IpPort> {
         self.address
-    }
-
-    /// The load balancer that passed the client's connection on, once its header has told so.
-    pub fn balancer(&self) -> Option<Balancer> {
-        self.details.as_ref()?.balancer
     }
 
     /// Line of the rule that decided.

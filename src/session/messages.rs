@@ -1,18 +1,13 @@
 //! The messages of a client up to its request: a SOCKS4 request alone, or a greeting, perhaps a
-//! password, and a request of SOCKS5; before it the header of a load balancer.
+//! password, and a request of SOCKS5.
 
-use super::details::Balancer;
 use super::{Action, Env, Foreign, Session, State};
-use crate::address::IpPort;
 use crate::name::{self, NameError};
-use crate::proxy_header::{self, Header};
 use crate::reason::CloseReason;
 use crate::time::Millis;
 use crate::wire::{
     self, Answer, Command, Host, Message, Method, Methods, Parsed, Request, RequestError, Stage,
 };
-use log::debug;
-use std::mem::replace;
 
 impl Session {
     /// The bytes that the client has sent so far, while its request is being read. Returns how many
@@ -50,41 +45,6 @@ impl Session {
                 (0, self.reject_message(error, env.now))
             }
         }
-    }
-
-    /// The header of a load balancer, as far as it has come. The time for the request runs on.
-    fn handle_header(&mut self, bytes: &[u8], now: Millis) -> (usize, Action) {
-        match proxy_header::parse(bytes) {
-            Ok(Parsed::More) => (0, Action::Wait),
-            Ok(Parsed::Done(Header::Direct, length)) => {
-                self.expect(Stage::First);
-                (length, Action::Wait)
-            }
-            Ok(Parsed::Done(Header::Proxied { client, destination }, length)) => {
-                self.set_client(client, destination);
-                self.expect(Stage::First);
-                (length, Action::Admit)
-            }
-            Err(proxy_header::Malformed) => {
-                let foreign = Foreign::new(Stage::First, bytes);
-                self.details.get_or_insert_default().foreign = Some(foreign);
-                (0, self.close(CloseReason::BadProxyHeader, now))
-            }
-        }
-    }
-
-    fn set_client(&mut self, client: IpPort, destination: IpPort) {
-        debug!(
-            "id={} {} passes on {client}, which connected to {destination}",
-            self.id, self.client
-        );
-        let address = replace(&mut self.client, client);
-        self.details.get_or_insert_default().balancer = Some(Balancer { address, destination });
-    }
-
-    /// The client that a header named has too many sessions: see [`Session::unwelcome`].
-    pub fn handle_unwelcome(&mut self, now: Millis) {
-        self.enter(State::ReadingRequest { stage: Stage::First, is_welcome: false }, now);
     }
 
     fn reject_message(&mut self, error: RequestError, now: Millis) -> Action {
@@ -128,7 +88,7 @@ impl Session {
     }
 
     /// The next message is awaited; the time for all of them runs on.
-    fn expect(&mut self, stage: Stage) {
+    pub(super) fn expect(&mut self, stage: Stage) {
         self.enter(State::ReadingRequest { stage, is_welcome: true }, self.since);
     }
 

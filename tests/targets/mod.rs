@@ -5,6 +5,8 @@
 pub mod console;
 #[path = "dns.rs"]
 pub mod dns;
+#[path = "proxy.rs"]
+pub mod proxy;
 #[path = "wire.rs"]
 pub mod wire;
 
@@ -22,11 +24,12 @@ pub type Run = fn(&[u8]);
 
 /// All targets by the names of their seeds' directories.
 #[allow(dead_code, reason = "fuzzing calls them one by one")]
-pub const ALL: [(&str, Run); 9] = [
+pub const ALL: [(&str, Run); 10] = [
     ("request", wire::request),
     ("reply", wire::reply),
     ("dns_answer", dns::answer),
     ("ident_answer", ident_answer),
+    ("proxy_header", proxy::header),
     ("rule_file", rule_file),
     ("users_file", users_file),
     ("resolv_conf", resolv_conf),
