@@ -20,6 +20,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A service manager's socket, and its name as NOTIFY_SOCKET has it.
 struct Manager {
@@ -225,7 +227,14 @@ fn start_on(descriptors: Vec<OwnedFd>, flags: &[&str]) -> Proxy {
 fn refused(descriptors: Vec<OwnedFd>, flags: &[&str]) -> Output {
     let file = rule_file(PERMIT_ALL);
     let mut command = passing(descriptors, "$$", flags);
-    command.arg("-c").arg(&file).stderr(Stdio::piped()).output().unwrap()
+    let mut child = command.arg("-c").arg(&file).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + DEADLINE;
+    while child.try_wait().unwrap().is_none() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // One that serves says so in its last line.
+    let _ = child.kill();
+    child.wait_with_output().unwrap()
 }
 
 fn dial(address: impl Into<SocketAddr>) -> TcpStream {

@@ -222,9 +222,10 @@ impl Builder {
         self
     }
 
-    /// Whether the server listens on the sockets that the service manager passes to this process
-    /// (LISTEN_FDS), if any, and not on [`listen`](Builder::listen); and tells the manager when it
-    /// is ready, reloads and stops (NOTIFY_SOCKET), as the program does. \[false\]
+    /// Whether the server works with the service manager as the program does: it listens on the
+    /// sockets that are passed to this process (LISTEN_FDS), if any, and tells when it is ready,
+    /// reloads and stops (NOTIFY_SOCKET). [`listen`](Builder::listen) beside passed sockets is an
+    /// error. \[false\]
     ///
     /// [`start`](Builder::start) then removes LISTEN_FDS and LISTEN_PID from the environment: no
     /// other thread may use the environment meanwhile.
