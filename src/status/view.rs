@@ -85,6 +85,19 @@ pub struct Usage {
     pub users: usize,
 }
 
+impl Usage {
+    /// The limits by their words; `None` is no limit.
+    pub fn limits(&self) -> [(&'static str, Option<usize>); 5] {
+        [
+            ("sessions", Some(self.sessions_max)),
+            ("per-source", self.per_source_max.map(|most| most as usize)),
+            ("buffers", Some(self.buffer_budget_bytes / self.large_buffer_bytes.max(1))),
+            ("pipes", Some(self.pipes_max)),
+            ("queries", Some(self.dns_queries_max)),
+        ]
+    }
+}
+
 /// What the system says about the process, where it says it, and what the program around the loop
 /// has counted.
 #[derive(Clone, Debug, Default)]
