@@ -8,8 +8,8 @@ pub const PAGE: &[u8] = include_bytes!("page.html");
 /// hashes are those of the page as it is.
 pub const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "style-src 'sha256-cnnFHQweBPmqa41ITf8ck2gJWW127Db8wke0bvRTCw4='; ",
-    "script-src 'sha256-AyxyGnQDThpzdKm8jzqjYzzmxWW8WKqy+AV8mKdDmAA='; ",
+    "style-src 'sha256-ZCCT2gCnUJ4JPR2r3E95AeQQpcvfWeKBxgBjR2Ol2Hc='; ",
+    "script-src 'sha256-lbhoJQ+qEvpsAxivcqsRIT2hMH4c5Kqr/h+9afAJ97s='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'",
 );

@@ -65,6 +65,7 @@ class Busy:
 
     def run(self, proxy_port, number, user):
         place = self.targets[number % len(self.targets)]
+        self.ended.wait(number)
         with Session(proxy_port, f"127.0.0.{2 + number % 7}") as session:
             host, port = place.server_address
             session.ask(socks.CONNECT, port, host, user)
