@@ -441,9 +441,8 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
     let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
     let extra_attempts_max = EXTRA_ATTEMPTS_MAX.min(descriptors as usize / 32);
     let status = config.status.map_or(0, |_| 1 + CLIENTS_MAX);
-    let others =
-        config.listen.len() + status + pipe_ends + queries_max(descriptors) + extra_attempts_max;
-    let reserved = RESERVED_DESCRIPTORS + others as u64;
+    let others = config.listen.len() + pipe_ends + queries_max(descriptors) + extra_attempts_max;
+    let reserved = RESERVED_DESCRIPTORS + (others + status) as u64;
     let by_descriptors = descriptors.saturating_sub(reserved) / 2;
     let memory = limits::memory_left().unwrap_or(u64::MAX);
     // A quarter for relay buffers, half for everything else of sessions, and the rest is slack.

@@ -17,7 +17,7 @@ pub struct View<'a> {
     pub version: &'a str,
     /// The counters since the start.
     pub stats: &'a Stats,
-    /// The open sessions, in no order; to be walked once.
+    /// The open sessions, in no order; to be walked once. Of very many, only some.
     pub sessions: Box<dyn Iterator<Item = SessionView<'a>> + 'a>,
     /// How many there are.
     pub session_count: usize,
