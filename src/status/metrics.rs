@@ -177,13 +177,15 @@ metrics! {
 }
 
 /// The limits by their words; `None` is no limit.
-fn limits(view: &View<'_>) -> [(&'static str, Option<usize>); 5] {
+fn limits(view: &View<'_>) -> [(&'static str, Option<usize>); 7] {
     let usage = &view.usage;
     [
         ("sessions", Some(usage.sessions_max)),
         ("per-source", usage.per_source_max.map(|most| most as usize)),
         ("buffers", Some(usage.buffer_budget_bytes / usage.large_buffer_bytes.max(1))),
         ("pipes", Some(usage.pipes_max)),
+        ("bind-ports", usage.bind_ports_max),
+        ("attempts", Some(usage.attempts_max)),
         ("queries", Some(usage.dns_queries_max)),
     ]
 }

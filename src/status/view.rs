@@ -49,6 +49,10 @@ pub struct Usage {
     pub sessions_max: usize,
     /// Most sessions of one client address, if that is limited.
     pub per_source_max: Option<u32>,
+    /// Ports that BIND may listen on, if they are limited.
+    pub bind_ports_max: Option<usize>,
+    /// Most attempts to connect beside the first of each session.
+    pub attempts_max: usize,
     /// Small buffers lent.
     pub small_buffers: usize,
     /// Large buffers lent.
