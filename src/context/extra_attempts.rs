@@ -21,6 +21,11 @@ impl ExtraAttempts {
         ExtraAttempts { most, total: 0, sources: HashMap::new() }
     }
 
+    /// Those of all sources.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
     /// Whether a session of this source may start one.
     pub fn may_start(&self, source: IpAddr) -> bool {
         let of_source = self.sources.get(&source).copied().unwrap_or(0);

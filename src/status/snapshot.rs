@@ -231,7 +231,7 @@ struct Limits<'a, 'b>(&'a View<'b>, &'a Survey<'b>);
 
 impl Serialize for Limits<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Limits(View { usage, process, session_count, .. }, survey) = self;
+        let Limits(View { usage, process, stats, session_count, .. }, survey) = self;
         let busiest = survey.sources.by_sessions.first().map_or(0, |(_, sum)| sum.sessions);
         // In the order of `Usage::limits`.
         let used = [
@@ -239,6 +239,9 @@ impl Serialize for Limits<'_, '_> {
             busiest,
             usage.large_buffers as u64,
             usage.pipes as u64,
+            // Each BIND that waits listens on one port.
+            stats.in_state(StateKind::AwaitingBind) as u64,
+            usage.attempts as u64,
             usage.dns_queries as u64,
         ];
         let limits = usage.limits().into_iter().zip(used);
