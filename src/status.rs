@@ -190,7 +190,7 @@ impl Status {
             return false;
         }
         let mut turn = Turn { now, changes, view, snapshot: None };
-        let mut moved = false;
+        let (mut moved, mut has_told) = (false, false);
         for place in 0..CLIENTS_MAX {
             let had_event = woken & 1 << (FIRST_CLIENT + place) != 0;
             let streams = self.streams();
@@ -199,7 +199,7 @@ impl Status {
             let Some(client) = &mut self.clients[place] else { continue };
             if is_due && client.is_listening() {
                 turn.tell(client);
-                self.pace.beat(now);
+                has_told = true;
             } else if is_due {
                 self.clients[place] = None;
                 moved = true;
@@ -211,6 +211,9 @@ impl Status {
                 self.clients[place] = None;
                 moved = true;
             }
+        }
+        if has_told {
+            self.pace.beat(now);
         }
         moved
     }
@@ -284,3 +287,7 @@ impl Turn<'_, '_> {
         self.snapshot.get_or_insert_with(build).clone()
     }
 }
+
+#[cfg(test)]
+#[path = "status/status_test.rs"]
+mod tests;

@@ -250,3 +250,20 @@ fn users_given_as_text_are_not_shown() {
     assert!(shown.contains("Text") && !shown.contains(numbers.trim_matches(['[', ']'])), "{shown}");
     drop(builder.start().unwrap());
 }
+
+#[test]
+fn an_embedded_server_says_where_its_status_page_is() {
+    let server = Builder::with_rules(PERMIT).listen(ANY_PORT).status(ANY_PORT);
+    let server = server.nameserver("127.0.0.1:1".parse().unwrap()).start().unwrap();
+    let (status, handle) = (server.status_address().unwrap(), server.handle());
+    let running = thread::spawn(move || server.run());
+    let mut stream = with_deadline(TcpStream::connect(status).unwrap());
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let text = String::from_utf8(read_all(&mut stream)).unwrap();
+    assert!(text.contains("\nsocku_rules 1\n"), "{text}");
+    handle.stop();
+    running.join().unwrap().unwrap();
+    let (_taken, address) = listener();
+    let error = Builder::with_rules(PERMIT).listen(ANY_PORT).status(address.into()).start();
+    assert!(matches!(error, Err(Error::Step { step: Step::Status, .. })), "{error:?}");
+}

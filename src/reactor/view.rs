@@ -6,6 +6,9 @@ use crate::status::view::{Process, SessionView, Usage, View};
 use crate::time::Millis;
 use crate::users::Users;
 
+/// Most sessions that a view walks over: some milliseconds.
+const SESSIONS_SHOWN_MAX: usize = 32_768;
+
 impl<N: Net> Reactor<N> {
     /// The state of the loop now; time and system are the embedder's.
     pub fn view(&self, uptime_ms: Millis, process: Process) -> View<'_> {
@@ -14,7 +17,7 @@ impl<N: Net> Reactor<N> {
             let state = connection.session().state();
             state.closed().is_none()
         });
-        let sessions = open.map(|(_, connection)| {
+        let sessions = open.take(SESSIONS_SHOWN_MAX).map(|(_, connection)| {
             let (up, down) = connection.delivered();
             SessionView { session: connection.session(), up, down }
         });
@@ -58,6 +61,9 @@ impl<N: Net> Reactor<N> {
         Usage {
             sessions_max: settings.max_sessions,
             per_source_max: settings.max_per_source,
+            bind_ports_max: settings.bind_ports.clone().map(Iterator::count),
+            attempts: self.cx.extra_attempts.total(),
+            attempts_max: settings.extra_attempts_max,
             small_buffers,
             large_buffers,
             kept_buffer_bytes: pool.kept_bytes(),

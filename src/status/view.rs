@@ -17,7 +17,7 @@ pub struct View<'a> {
     pub version: &'a str,
     /// The counters since the start.
     pub stats: &'a Stats,
-    /// The open sessions, in no order; to be walked once.
+    /// The open sessions, in no order; to be walked once. Of very many, only some.
     pub sessions: Box<dyn Iterator<Item = SessionView<'a>> + 'a>,
     /// How many there are.
     pub session_count: usize,
@@ -49,6 +49,12 @@ pub struct Usage {
     pub sessions_max: usize,
     /// Most sessions of one client address, if that is limited.
     pub per_source_max: Option<u32>,
+    /// Ports that BIND may listen on, if they are limited.
+    pub bind_ports_max: Option<usize>,
+    /// Attempts to connect beside the first of each session.
+    pub attempts: usize,
+    /// Most of them.
+    pub attempts_max: usize,
     /// Small buffers lent.
     pub small_buffers: usize,
     /// Large buffers lent.
@@ -83,6 +89,21 @@ pub struct Usage {
     pub rules: usize,
     /// Users who can log in.
     pub users: usize,
+}
+
+impl Usage {
+    /// The limits by their words; `None` is no limit.
+    pub fn limits(&self) -> [(&'static str, Option<usize>); 7] {
+        [
+            ("sessions", Some(self.sessions_max)),
+            ("per-source", self.per_source_max.map(|most| most as usize)),
+            ("buffers", Some(self.buffer_budget_bytes / self.large_buffer_bytes.max(1))),
+            ("pipes", Some(self.pipes_max)),
+            ("bind-ports", self.bind_ports_max),
+            ("attempts", Some(self.attempts_max)),
+            ("queries", Some(self.dns_queries_max)),
+        ]
+    }
 }
 
 /// What the system says about the process, where it says it, and what the program around the loop
