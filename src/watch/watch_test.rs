@@ -124,7 +124,7 @@ fn a_missing_file_is_detected_when_it_appears() {
     let at = scratch("missing");
     let (mut poll, mut watch) = watch(&[at.join("a/b/file")]);
     fs::create_dir_all(at.join("x/a")).unwrap();
-    assert_eq!(detected(&mut poll, &mut watch).1, []);
+    assert_eq!(detected(&mut poll, &mut watch).1, [0_usize; 0]);
     fs::rename(at.join("x/a"), at.join("a")).unwrap();
     assert_eq!(detected(&mut poll, &mut watch).1, [0]);
     symlink("../../else", at.join("a/b")).unwrap();
@@ -149,7 +149,7 @@ fn a_path_that_leads_elsewhere_counts_as_a_change() {
     let (mut poll, mut watch) = watch(&[at.join("other"), at.join("file")]);
     flip(&at.join("mounted"), "spare");
     assert_eq!(watch.renew(), [1]);
-    assert_eq!(detected(&mut poll, &mut watch).1, []);
+    assert_eq!(detected(&mut poll, &mut watch).1, [0_usize; 0]);
     assert_eq!(watch.renew(), []);
     fs::write(at.join("spare/file"), "2").unwrap();
     assert_eq!(detected(&mut poll, &mut watch).1, [1]);
