@@ -449,5 +449,8 @@ impl Session {
 }
 
 #[cfg(test)]
+pub use record::tests::samples;
+
+#[cfg(test)]
 #[path = "session_test.rs"]
 mod tests;

@@ -11,6 +11,7 @@ mod socks5;
 
 use super::*;
 use crate::name;
+use crate::settings::Durations;
 use crate::wire::Host;
 use std::io;
 use std::net::Ipv4Addr;

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules without sockets, clocks and threads: `src/NAME.rs` and all of `src/NAME/`.
-const PURE: [&str; 18] = [
-    "lines", "address", "wire", "name", "rules", "ident", "dns", "session", "reason", "settings",
-    "sizes", "time", "timer", "stats", "access", "escape", "users", "logins",
+const PURE: [&str; 20] = [
+    "cbor", "handover", "lines", "address", "wire", "name", "rules", "ident", "dns", "session",
+    "reason", "settings", "sizes", "time", "timer", "stats", "access", "escape", "users", "logins",
 ];
 /// Names that only the other modules may use.
 const IMPURE: [&str; 14] = [

@@ -347,7 +347,14 @@ fn a_slow_reader_of_the_log_misses_no_line() {
     }
     // By now the pipe is full, and lines wait.
     let signal = |name| Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    // Addresses are random: another program has others.
+    let places = || fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap();
+    let before = places().lines().next().map(String::from);
     assert!(signal("USR2").unwrap().success());
+    wait_until("the next program", || {
+        let now = places().lines().next().map(String::from);
+        (now.is_some() && now != before).then_some(())
+    });
     let mut seen = 0;
     for line in lines.by_ref() {
         seen += usize::from(line.contains(" access] id="));
