@@ -141,7 +141,7 @@ impl<'b> Handover<'b> {
     pub fn decode(bytes: &'b [u8], descriptors: usize) -> Result<Handover<'b>, HandoverError> {
         let (Header { format, version, .. }, rest) = Header::read(bytes)?;
         if format != FORMAT {
-            return Err(HandoverError::Format { found: format, version });
+            return Err(HandoverError::Format { found: format, expected: FORMAT, version });
         }
         let mut decoder = Decoder::new(rest);
         let handover: Handover<'b> = decoder.decode().map_err(|error| HandoverError::Damaged {
@@ -178,3 +178,7 @@ impl<'b> Handover<'b> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "handover_test.rs"]
+mod tests;

@@ -330,6 +330,30 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_were_handed_over_fit_whatever_their_number_and_other_sizes_are_not_kept() {
+        let mut pool = Pool::<()>::new(4096, 4096, 0);
+        let sizes = [0, 1, SMALL_BYTES, SMALL_BYTES + 1, 4096, 4097, 70_000];
+        let held: Vec<Vec<u8>> = sizes.map(|size| vec![size as u8; size]).into();
+        let lent: Vec<_> = held.iter().map(|bytes| pool.lend_with(bytes).unwrap()).collect();
+        assert!(lent.iter().zip(&held).all(|(buffer, bytes)| buffer.held() == bytes));
+        assert!(lent[0].is_none());
+        assert_eq!(pool.lent(), (2, 4), "beyond the budget");
+        assert_eq!(pool.lend().room().len(), SMALL_BYTES, "and it counts");
+        lent.into_iter().skip(1).rev().for_each(|buffer| pool.give_back(buffer));
+        assert_eq!((pool.lent(), pool.large.len()), ((1, 0), 1), "the last one within the budget");
+        assert!(pool.large.iter().all(|bytes| bytes.len() == 4096));
+    }
+
+    #[test]
+    fn a_pipe_that_was_handed_over_counts_as_lent() {
+        let mut pool = Pool::new(4096, LARGE_BUDGET_BYTES, 1);
+        let pipes = [pool.adopt_pipe(1), pool.adopt_pipe(2)];
+        assert_eq!((pool.pipes(), pool.has_pipe()), ((2, 0), false));
+        pipes.into_iter().for_each(|pipe| pool.give_back_pipe(pipe));
+        assert_eq!((pool.pipes(), pool.has_pipe()), ((0, 2), true));
+    }
+
+    #[test]
     fn lent_and_spare_pipes_have_separate_limits() {
         let mut pool = Pool::new(4096, LARGE_BUDGET_BYTES, 6);
         let mut opened = 0..;

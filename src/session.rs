@@ -462,5 +462,8 @@ impl Session {
 }
 
 #[cfg(test)]
+pub use record::tests::samples;
+
+#[cfg(test)]
 #[path = "session_test.rs"]
 mod tests;

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules without sockets, clocks and threads: `src/NAME.rs` and all of `src/NAME/`.
-const PURE: [&str; 21] = [
+const PURE: [&str; 23] = [
+    "cbor",
+    "handover",
     "lines",
     "address",
     "wire",

@@ -102,6 +102,18 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_was_handed_over_is_not_lent_and_one_of_another_range_never() {
+        let mut ports = BindPorts::new(Some(40_000..=40_001));
+        ports.adopt(40_000);
+        ports.adopt(41_000);
+        assert_eq!(ports.lend(Ok).unwrap(), 40_001);
+        ports.give_back(41_000);
+        assert!(ports.lend(Ok).is_err(), "that port is not one of the range");
+        ports.give_back(40_000);
+        assert_eq!(ports.lend(Ok).unwrap(), 40_000);
+    }
+
+    #[test]
     fn without_a_range_the_kernel_chooses() {
         let mut ports = BindPorts::new(None);
         assert_eq!(ports.lend(Ok).unwrap(), 0);

@@ -1,6 +1,5 @@
 //! Why a record cannot be taken over.
 
-use super::FORMAT;
 use std::fmt;
 
 /// Why a record cannot be taken over.
@@ -12,6 +11,8 @@ pub enum HandoverError {
     Format {
         /// The format found.
         found: u32,
+        /// The format that this version reads.
+        expected: u32,
         /// The version that wrote it.
         version: String,
     },
@@ -48,8 +49,11 @@ impl fmt::Display for HandoverError {
         use HandoverError::*;
         match self {
             NoHeader => f.write_str("no handover record: the header is missing"),
-            Format { found, version } => {
-                write!(f, "handover format {found} of version {version}, expected format {FORMAT}")
+            Format { found, expected, version } => {
+                write!(
+                    f,
+                    "handover format {found} of version {version}, expected format {expected}"
+                )
             }
             Damaged { version, error } => {
                 write!(f, "handover record of version {version}: {error}")

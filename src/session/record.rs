@@ -22,3 +22,7 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "record_test.rs"]
+pub mod tests;
