@@ -55,7 +55,7 @@ use crate::settings::{Durations, SESSION_BYTES_MAX, Settings};
 use crate::signals::{Control, Signals};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
-use crate::upgrade::{Program, Upgrading};
+use crate::upgrade::Upgrading;
 use crate::users::Users;
 use log::{debug, error, info, warn};
 use rule_source::RuleSource;
@@ -130,10 +130,10 @@ impl Server {
         config: &Config,
         source: RuleSource,
         user_source: UserSource,
-        program: Option<Program>,
+        upgrading: Option<Upgrading>,
     ) -> Result<Server, Error> {
         let (rules, users) = (source.read()?, user_source.read()?);
-        Server::build(config, (source, rules), (user_source, users), program, None)
+        Server::build(config, (source, rules), (user_source, users), upgrading, None)
     }
 
     /// Listens, or goes on with what was handed over.
@@ -141,7 +141,7 @@ impl Server {
         config: &Config,
         (source, rules): (RuleSource, RuleSet),
         (user_source, users): (UserSource, Option<Users>),
-        program: Option<Program>,
+        upgrading: Option<Upgrading>,
         handed: Option<(Handover<'_>, Vec<OwnedFd>)>,
     ) -> Result<Server, Error> {
         let descriptors = limits::raise_descriptor_limit();
@@ -157,8 +157,9 @@ impl Server {
         let token = |which| FIRST_USER_TOKEN + which;
         let handle = Handle::new(net.registry(), token(HANDLE))
             .map_err(|error| Error::step(Step::EventLoop, error))?;
-        let signals =
-            config.signals.then(|| Signals::new(net.registry(), token(SIGNALS), program.is_some()));
+        let signals = config
+            .signals
+            .then(|| Signals::new(net.registry(), token(SIGNALS), upgrading.is_some()));
         let signals = signals.transpose().map_err(|error| Error::step(Step::Signals, error))?;
         let files = files(config, &source, &user_source);
         let reload = Reload::new(files, net.registry(), token(FILES));
@@ -195,7 +196,7 @@ impl Server {
             watched_log: None,
             dump_requested: false,
             dump: None,
-            upgrading: program.map(Upgrading::new),
+            upgrading,
         };
         log_limits(max_sessions, max_bytes);
         server.warn_about_rules();
