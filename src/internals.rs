@@ -102,23 +102,16 @@ mod parts {
         use crate::config::Config;
         use crate::server::user_source::UserSource;
         use crate::server::{Error, Server};
-        use crate::upgrade::{Parcel, Program};
+        use crate::upgrade::{Parcel, Upgrading};
 
         /// Starts a server by a command line.
         pub fn start(config: &Config, rules: RuleSource) -> Result<Server, Error> {
-            Server::start(config, rules, UserSource::find(config), program())
+            Server::start(config, rules, UserSource::find(config), Some(Upgrading::new()))
         }
 
         /// Starts a server that goes on where the program that this process was has stopped.
         pub fn take_over(config: &Config, parcel: Parcel) -> Result<Server, Error> {
-            Server::take_over(config, parcel, program())
-        }
-
-        /// The program that USR2 is for.
-        fn program() -> Option<Program> {
-            Program::this()
-                .inspect_err(|error| log::warn!("no upgrades: this program is not found: {error}"))
-                .ok()
+            Server::take_over(config, parcel)
         }
     }
 }

@@ -62,7 +62,7 @@ use crate::service::Notifier;
 use crate::signals::{Control, Signals};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
-use crate::upgrade::{Program, Upgrading};
+use crate::upgrade::Upgrading;
 use crate::users::Users;
 use announcer::Announcer;
 use log::{debug, error, info, warn};
@@ -134,7 +134,7 @@ impl Server {
         config: &Config,
         source: RuleSource,
         user_source: UserSource,
-        program: Option<Program>,
+        upgrading: Option<Upgrading>,
     ) -> Result<Server, Error> {
         let sockets = Sockets::find(config)?;
         // Before this process becomes another user, who may not reach the manager.
@@ -142,7 +142,7 @@ impl Server {
         let (rules, users) = (source.read()?, user_source.read()?);
         check_outbound(config)?;
         let origin = Origin::Opened(sockets);
-        Server::build(config, (source, rules), (user_source, users), notifier, program, origin)
+        Server::build(config, (source, rules), (user_source, users), notifier, upgrading, origin)
     }
 
     /// Listens, or goes on with what was handed over.
@@ -151,7 +151,7 @@ impl Server {
         (source, rules): (RuleSource, RuleSet),
         (user_source, users): (UserSource, Option<Users>),
         notifier: Notifier,
-        program: Option<Program>,
+        upgrading: Option<Upgrading>,
         origin: Origin<'_>,
     ) -> Result<Server, Error> {
         let descriptors = limits::raise_descriptor_limit();
@@ -169,8 +169,9 @@ impl Server {
         let token = |which| FIRST_USER_TOKEN + which;
         let handle = Handle::new(net.registry(), token(HANDLE))
             .map_err(|error| Error::step(Step::EventLoop, error))?;
-        let signals =
-            config.signals.then(|| Signals::new(net.registry(), token(SIGNALS), program.is_some()));
+        let signals = config
+            .signals
+            .then(|| Signals::new(net.registry(), token(SIGNALS), upgrading.is_some()));
         let signals = signals.transpose().map_err(|error| Error::step(Step::Signals, error))?;
         let files = files(config, &source, &user_source);
         let reload = Reload::new(files, net.registry(), token(FILES));
@@ -220,7 +221,7 @@ impl Server {
             dump_requested: false,
             dump: None,
             pages,
-            upgrading: program.map(Upgrading::new),
+            upgrading,
         };
         info!("{start_line}");
         log_limits(max_sessions, max_bytes);

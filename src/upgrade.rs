@@ -14,17 +14,19 @@ pub use program::Program;
 pub use transfer::{Memory, Parcel, receive, send};
 pub use trial::Trial;
 
+use std::io;
+
 /// The program to become, and how far that has come.
 pub struct Upgrading {
-    /// The program.
-    pub program: Program,
+    /// The program, or why it is not known.
+    pub program: io::Result<Program>,
     /// Its trial, while there is one.
     pub trial: Option<Trial>,
 }
 
 impl Upgrading {
-    /// Nothing has been asked for yet.
-    pub fn new(program: Program) -> Upgrading {
-        Upgrading { program, trial: None }
+    /// The program at the path of this one. Nothing has been asked for yet.
+    pub fn new() -> Upgrading {
+        Upgrading { program: Program::this(), trial: None }
     }
 }

@@ -213,8 +213,8 @@ impl Builder {
     }
 
     /// Whether the server takes over HUP, TERM, INT, USR1 and XFSZ of the process, as the program
-    /// does. USR2 is not one of them: it upgrades the program only. Otherwise no signal handler is installed, and only a
-    /// [`Handle`](super::Handle) stops the server. \[false\]
+    /// does. USR2 is not one of them: it upgrades the program only. Otherwise no signal handler is
+    /// installed, and only a [`Handle`](super::Handle) stops the server. \[false\]
     ///
     /// The handlers stay installed when the server has ended, and do nothing from then on.
     pub fn signals(mut self, take_over: bool) -> Builder {

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::handover::{FORMAT, Handover, HandoverError, Header};
 use crate::rules::RuleSet;
 use crate::service::Notifier;
-use crate::upgrade::{Parcel, Program};
+use crate::upgrade::{Parcel, Upgrading};
 use crate::users::Users;
 use crate::{limits, logging, signals};
 use log::{error, info};
@@ -47,11 +47,7 @@ impl Server {
     /// A server with all that was handed over: its listeners in place of those of the command line,
     /// which are the same. The files were good on trial, and sessions must not end because one has
     /// become bad since; until it is good again, nobody is permitted anything new.
-    pub(crate) fn take_over(
-        config: &Config,
-        parcel: Parcel,
-        program: Option<Program>,
-    ) -> Result<Server, Error> {
+    pub(crate) fn take_over(config: &Config, parcel: Parcel) -> Result<Server, Error> {
         let Parcel { bytes, descriptors } = parcel;
         let handover = Handover::decode(&bytes, descriptors.len()).map_err(damaged)?;
         let (Header { version, .. }, _) = Header::read(&bytes).map_err(damaged)?;
@@ -70,7 +66,7 @@ impl Server {
             (source, rules.map_or_else(deny_all, Ok)?),
             (user_source, users.flatten()),
             notifier,
-            program,
+            Some(Upgrading::new()),
             Origin::Handed {
                 handover: Box::new(handover),
                 descriptors,

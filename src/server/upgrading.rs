@@ -26,6 +26,10 @@ impl Server {
         if trial.is_some() {
             return warn!("no upgrade: a program is being tried already");
         }
+        let program = match program {
+            Ok(program) => program,
+            Err(error) => return error!("no upgrade: the path of this program: {error}"),
+        };
         info!("upgrade: trying {}", program.path().display());
         let Export { handover, descriptors } = self.reactor.export();
         let (memory, count) = (written(&handover), descriptors.len());
@@ -44,7 +48,7 @@ impl Server {
 
     /// Looks at the program that is tried, and becomes it if it accepts.
     pub(super) fn step_upgrade(&mut self) {
-        let Some(Upgrading { program, trial }) = &mut self.upgrading else { return };
+        let Some(Upgrading { program: Ok(program), trial }) = &mut self.upgrading else { return };
         let Some(started) = trial else { return };
         let is_draining = self.reactor.is_draining();
         if is_draining {
@@ -89,7 +93,7 @@ impl Server {
     /// Puts everything into sockets and executes the program. Returns only if something fails, and
     /// nothing has been given up then.
     fn hand_over(&mut self, is_dump: bool) -> io::Result<Infallible> {
-        let Some(Upgrading { program, .. }) = &self.upgrading else {
+        let Some(Upgrading { program: Ok(program), .. }) = &self.upgrading else {
             return Err(ErrorKind::Unsupported.into());
         };
         let (log, log_descriptor) = logging::unfinished()?;
