@@ -32,6 +32,9 @@ const MAGIC: &str = "socku-handover";
 /// The format that this version writes and reads.
 pub const FORMAT: u32 = 1;
 
+/// About as much as a session takes, without the bytes that it holds.
+const SESSION_BYTES: usize = 200;
+
 /// What stands before every record, in every format.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Header {
@@ -120,7 +123,9 @@ impl<'b> Handover<'b> {
     pub fn encode(&self) -> Vec<u8> {
         let version = env!("CARGO_PKG_VERSION").to_string();
         let header = Header { magic: MAGIC.into(), format: FORMAT, version };
-        let mut encoder = minicbor::Encoder::new(Vec::new());
+        let held = self.connections.iter().map(ConnectionRecord::held_bytes).sum::<usize>();
+        let bytes = Vec::with_capacity(held + SESSION_BYTES * (1 + self.connections.len()));
+        let mut encoder = minicbor::Encoder::new(bytes);
         let written = encoder.encode(&header).and_then(|encoder| encoder.encode(self));
         written.expect("a vector takes all bytes");
         encoder.into_writer()
