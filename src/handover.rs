@@ -33,6 +33,9 @@ const MAGIC: &str = "socku-handover";
 /// The format that this version writes and reads.
 pub const FORMAT: u32 = 1;
 
+/// About as much as a session takes, without the bytes that it holds.
+const SESSION_BYTES: usize = 200;
+
 /// What stands before every record, in every format.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Header {
@@ -119,7 +122,8 @@ impl Header {
 impl<'b> Handover<'b> {
     /// The bytes of the header and the record.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let held = self.connections.iter().map(ConnectionRecord::held_bytes).sum::<usize>();
+        let mut bytes = Vec::with_capacity(held + SESSION_BYTES * (1 + self.connections.len()));
         self.write_to(&mut bytes).expect("a vector takes all bytes");
         bytes
     }
