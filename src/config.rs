@@ -1,6 +1,7 @@
 //! The settings of the proxy, and their limits.
 
 mod command_line;
+mod help;
 
 pub use command_line::{Invocation, UsageError, parse};
 

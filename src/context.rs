@@ -8,7 +8,7 @@ mod shortage;
 mod spare;
 
 pub use dns_driver::{DnsDriver, WaiterId};
-pub use listeners::{Accepted, Listeners};
+pub use listeners::{Accepted, Listeners, is_own};
 
 use crate::address::{IpPort, source_of};
 use crate::dns::Resolver;

@@ -29,10 +29,13 @@ mod parts {
         pub use crate::escape::{Escaped, SHOWN_BYTES_MAX};
     }
     pub mod explain {
-        pub use crate::explain::{QuestionError, explain, listing};
+        pub use crate::explain::{Answer, listing};
     }
     pub mod ident {
         pub use crate::ident::{IdentResult, Ports, Strictness, evaluate};
+    }
+    pub mod limit {
+        pub use crate::limit::Limit;
     }
     pub mod limits {
         pub use crate::limits::raise_descriptor_limit;
@@ -82,10 +85,12 @@ mod parts {
         };
     }
     pub mod server {
+        pub use crate::server::check::{Report, check};
+        pub use crate::server::question::{Unanswered, answer};
         pub use crate::server::rule_source::RuleSource;
 
         use crate::config::Config;
-        pub use crate::server::user_source::UserSource;
+        use crate::server::user_source::UserSource;
 
         use crate::server::{Error, Server};
 

@@ -45,6 +45,8 @@ mod files;
 #[cfg(feature = "server")]
 mod ident;
 #[cfg(feature = "server")]
+mod limit;
+#[cfg(feature = "server")]
 mod limits;
 #[cfg(feature = "server")]
 mod lines;

@@ -13,6 +13,41 @@ pub struct ParseError {
     pub message: String,
 }
 
+/// The errors of a whole file, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ParseErrors {
+    /// The first of them.
+    pub first: Vec<ParseError>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+/// Parses a whole file line by line with `feed`, and goes on after an error. Then `finish` gives the
+/// content, unless a line was wrong. At most `errors_max` errors are kept.
+pub fn parse_all<P, T>(
+    text: &[u8],
+    errors_max: usize,
+    mut parser: P,
+    feed: impl Fn(&mut P, &[u8]) -> Result<(), ParseError>,
+    finish: impl FnOnce(P) -> Result<T, ParseError>,
+) -> Result<T, ParseErrors> {
+    let mut errors = ParseErrors { first: Vec::new(), more: 0 };
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        match feed(&mut parser, line) {
+            Err(error) if errors.first.len() < errors_max => errors.first.push(error),
+            Err(_) => errors.more += 1,
+            Ok(()) => {}
+        }
+    }
+    match finish(parser) {
+        Ok(content) if errors.first.is_empty() => return Ok(content),
+        // That no line is left is no news.
+        Err(error) if error.line.is_some() || errors.first.is_empty() => errors.first.push(error),
+        _ => {}
+    }
+    Err(errors)
+}
+
 /// Cuts pieces of a file into its lines.
 #[derive(Default)]
 pub struct Lines {
@@ -37,7 +72,8 @@ impl Lines {
             self.line.extend_from_slice(part);
             if self.line.len() > bytes_max {
                 let message = format!("found a line of more than {bytes_max} bytes, {expected}");
-                return Err(ParseError { line: Some(self.count + 1), message });
+                let number = self.next_line();
+                return Err(ParseError { line: Some(number), message });
             }
             if part.ends_with(b"\n") {
                 self.end_line(&mut act)?;
@@ -64,11 +100,16 @@ impl Lines {
             0 => bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes),
             _ => bytes,
         };
-        let number = self.count + 1;
-        act(number, bytes).map_err(|message| ParseError { line: Some(number), message })?;
+        let result = act(self.count + 1, bytes);
+        let number = self.next_line();
+        result.map_err(|message| ParseError { line: Some(number), message })
+    }
+
+    /// Leaves the current line, whose number it returns.
+    fn next_line(&mut self) -> u32 {
         self.line.clear();
-        self.count = number;
-        Ok(())
+        self.count += 1;
+        self.count
     }
 }
 

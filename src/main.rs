@@ -1,10 +1,9 @@
 //! The `socku` program.
 
 use socku::internals::config::{self, Config, Invocation, UsageError};
-use socku::internals::explain::{self, QuestionError};
-use socku::internals::server::{RuleSource, UserSource, start};
+use socku::internals::server::{Report, RuleSource, Unanswered, answer, check, start};
 use socku::internals::{logging, signals};
-use socku::server::{self, RulesError, UsersError};
+use socku::server::{self, RulesError};
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,6 +15,8 @@ const RUNTIME: u8 = 1;
 const USAGE: u8 = 2;
 /// `-e` says no.
 const DENIED: u8 = 3;
+/// Most errors that `-t` prints.
+const ERRORS_MAX: usize = 100;
 
 /// An error that ends the program: the exit code, and its cause.
 struct Failure(u8, Box<dyn Error>);
@@ -26,20 +27,18 @@ impl From<UsageError> for Failure {
     }
 }
 
-impl From<QuestionError> for Failure {
-    fn from(error: QuestionError) -> Failure {
-        Failure(USAGE, error.into())
+impl From<Unanswered> for Failure {
+    fn from(error: Unanswered) -> Failure {
+        match error {
+            Unanswered::Rules(error) => Failure(RUNTIME, error.into()),
+            Unanswered::Users(error) => Failure(RUNTIME, error.into()),
+            Unanswered::Question(error) => Failure(USAGE, error.into()),
+        }
     }
 }
 
 impl From<RulesError> for Failure {
     fn from(error: RulesError) -> Failure {
-        Failure(RUNTIME, error.into())
-    }
-}
-
-impl From<UsersError> for Failure {
-    fn from(error: UsersError) -> Failure {
         Failure(RUNTIME, error.into())
     }
 }
@@ -78,27 +77,32 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(Failure(code, error)) => {
             // The exit code remains even if standard error has no reader.
-            logging::finish_with(&line(error.as_ref()));
+            logging::finish_with(&line(&with_sources(error.as_ref())));
             ExitCode::from(code)
         }
     }
 }
 
-/// One line with an error and its sources, whatever a flag or a file is called.
-fn line(error: &dyn Error) -> String {
+/// The text of an error and of its sources.
+fn with_sources(error: &dyn Error) -> String {
     let sources = iter::successors(error.source(), |&source| source.source());
     let texts: Vec<_> =
         iter::once(error.to_string()).chain(sources.map(|source| source.to_string())).collect();
-    format!("socku: {}", texts.join(": ")).replace(|c: char| c.is_control(), "?")
+    texts.join(": ")
+}
+
+/// One line with an error, whatever a flag or a file is called.
+fn line(error: &str) -> String {
+    format!("socku: {error}").replace(|c: char| c.is_control(), "?")
 }
 
 fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {
     match invocation {
         Invocation::Help(text) => print(&text)?,
         Invocation::Version => print(&format!("socku {}\n", env!("CARGO_PKG_VERSION")))?,
-        Invocation::Test(config) => print(&listing(&config)?)?,
+        Invocation::Test(config) => return test(&config),
         Invocation::Explain(config, question) => {
-            let answer = explain::explain(&rule_source(&config)?.read()?, &question)?;
+            let answer = answer(&config, &question)?;
             print(&(answer.text + "\n"))?;
             if answer.is_denied {
                 return Ok(ExitCode::from(DENIED));
@@ -108,7 +112,7 @@ fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {
             logging::init();
             signals::survive_early_requests()
                 .map_err(|error| StepError("taking over signals", error))?;
-            start(&config, rule_source(&config)?)?.run()?;
+            start(&config, RuleSource::find(&config.rule_files())?)?.run()?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -121,16 +125,22 @@ fn print(text: &str) -> Result<(), StepError> {
     written.map_err(|error| StepError("writing to standard output", error))
 }
 
-/// The output of `-t`: the rules as understood, and the number of users if they have a file.
-fn listing(config: &Config) -> Result<String, Failure> {
-    let mut text = explain::listing(&rule_source(config)?.read()?);
-    let source = UserSource::find(config);
-    if let Some(users) = source.read()? {
-        text += &format!("{}: {} users\n", source.name(), users.count());
+/// `-t`: the rules as understood and what a start would warn about, or all errors.
+fn test(config: &Config) -> Result<ExitCode, Failure> {
+    let Report { mut listing, warnings, errors, more } = check(config);
+    if errors.is_empty() {
+        for warning in warnings {
+            let warning = warning.replace(|c: char| c.is_control(), "?");
+            listing += &format!("warning: {warning}\n");
+        }
+        print(&listing)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(text)
-}
-
-fn rule_source(config: &Config) -> Result<RuleSource, RulesError> {
-    RuleSource::find(&config.rule_files())
+    let mut lines: Vec<String> = errors.iter().take(ERRORS_MAX).map(|error| line(error)).collect();
+    let more = more + errors.len() - lines.len();
+    if more > 0 {
+        lines.push(line(&format!("and {more} more")));
+    }
+    logging::finish_with(&lines.join("\n"));
+    Ok(ExitCode::from(RUNTIME))
 }

@@ -10,7 +10,7 @@ mod route;
 mod sys;
 
 pub use mio_net::MioNet;
-pub use route::interface_number;
+pub use route::{has_address, interface_number, is_local};
 
 use crate::time::Millis;
 use rustix::io::Errno;

@@ -87,6 +87,10 @@ pub struct Pool<P> {
     lent_pipes: usize,
     /// How many calls have moved bytes in or out, by which a loop that does nothing shows.
     pub moves: u64,
+    /// How often a small buffer was lent because the budget was spent; to be taken.
+    pub buffers_lacking: u64,
+    /// How often no pipe was left for a flow that could use one; to be taken.
+    pub pipes_lacking: u64,
 }
 
 impl<P> Pool<P> {
@@ -105,12 +109,21 @@ impl<P> Pool<P> {
             lent_large: 0,
             lent_pipes: 0,
             moves: 0,
+            buffers_lacking: 0,
+            pipes_lacking: 0,
         }
     }
 
-    /// Whether a pipe may be lent.
-    pub fn has_pipe(&self) -> bool {
-        self.lent_pipes < self.pipes_max
+    /// Most bytes lent as large buffers.
+    pub fn budget_bytes(&self) -> usize {
+        self.budget_bytes
+    }
+
+    /// Whether a pipe may be lent to a flow that could use one.
+    pub fn has_pipe(&mut self) -> bool {
+        let has_pipe = self.lent_pipes < self.pipes_max;
+        self.pipes_lacking += u64::from(!has_pipe && self.pipes_max > 0);
+        has_pipe
     }
 
     /// Lends an empty pipe: a spare one, or one that `open` creates.
@@ -166,14 +179,17 @@ impl<P> Pool<P> {
 
     /// Lends an empty large buffer, or a small one when the budget is spent.
     pub fn lend(&mut self) -> Buffer {
-        if self.large_bytes == SMALL_BYTES
-            || (self.lent_large + 1) * self.large_bytes > self.budget_bytes
-        {
+        if self.large_bytes == SMALL_BYTES {
+            return self.lend_small();
+        }
+        if (self.lent_large + 1) * self.large_bytes > self.budget_bytes {
+            self.buffers_lacking += 1;
             return self.lend_small();
         }
         let Some(bytes) = self.large.pop().or_else(|| allocate(self.large_bytes)) else {
             // There is no memory for more, and small ones need some as well.
             self.budget_bytes = self.lent_large / 4 * 3 * self.large_bytes;
+            self.buffers_lacking += 1;
             return self.lend_small();
         };
         self.lent_large += 1;
@@ -235,6 +251,7 @@ mod tests {
         let mut pool = Pool::<()>::new(large_bytes, LARGE_BUDGET_BYTES, 0);
         let lent: Vec<_> = (0..12).map(|_| pool.lend()).collect();
         assert_eq!(pool.lent(), (4, 8));
+        assert_eq!(pool.buffers_lacking, 4, "a small one in place of each further large one");
         lent.into_iter().for_each(|buffer| pool.give_back(buffer));
         assert_eq!(pool.lent(), (0, 0));
         assert_eq!((pool.small.len(), pool.large.len()), (4, 1));
@@ -289,6 +306,7 @@ mod tests {
         let lent: Vec<i32> =
             (0..8).filter_map(|_| pool.lend_pipe(|| Ok(opened.next().unwrap()))).collect();
         assert_eq!((lent.as_slice(), pool.pipes()), (&[0, 1, 2, 3, 4, 5][..], (6, 0)));
+        assert_eq!(pool.pipes_lacking, 2);
         pool.drop_pipe(5);
         assert_eq!(pool.lend_pipe(|| Err(io::ErrorKind::Other.into())), None);
         assert_eq!(pool.pipes(), (5, 0), "a pipe that could not be opened is not lent");
@@ -297,5 +315,6 @@ mod tests {
         assert_eq!(pool.lend_pipe(|| unreachable!("there are spare ones")), Some(3));
         pool.forbid_pipes();
         assert_eq!(pool.lend_pipe(|| Ok(9)), None);
+        assert_eq!(pool.pipes_lacking, 2, "that they are forbidden is no limit reached by load");
     }
 }

@@ -6,6 +6,7 @@
 //! happens to a connection goes through [`Reactor::with`].
 
 mod dump;
+mod limits;
 mod progress;
 mod sources;
 mod view;
@@ -14,8 +15,9 @@ use crate::access::Line;
 use crate::connection::Connection;
 use crate::context::{Accepted, Context};
 use crate::dns::Resolver;
+use crate::limit::Limit;
 use crate::net::{Event, Net};
-use crate::rules::RuleSet;
+use crate::rules::{Circumstances, RuleSet};
 use crate::session::{Session, State};
 use crate::settings::Settings;
 use crate::spin::WokenBy;
@@ -26,6 +28,7 @@ use crate::timer::Timers;
 use crate::token::{CLIENT, Token};
 use crate::users::Users;
 use crate::wire::{self, Answer, Command, Protocol, Reply, Status};
+use limits::LimitWatch;
 use log::info;
 use progress::Progress;
 use slab::Slab;
@@ -42,6 +45,8 @@ const DEADLINES_PER_TURN: usize = 64;
 /// Most answers of the resolver handed out per turn: each may open a connection, and thousands may
 /// have waited for the same name.
 const ANSWERS_PER_TURN: usize = 64;
+/// Most comparisons to find rules that never match: about a millisecond.
+const COMPARISONS_MAX: usize = 100_000;
 /// Most calls to accept per turn.
 const ACCEPTS_PER_TURN: usize = 64;
 
@@ -58,6 +63,7 @@ pub struct Reactor<N: Net> {
     stats: Stats,
     refusals: Refusals,
     progress: Progress,
+    limits: LimitWatch,
     events: Vec<Event>,
     drain_until: Option<Millis>,
     /// The next turn does not wait for events.
@@ -77,6 +83,7 @@ impl<N: Net> Reactor<N> {
             stats: Stats::default(),
             refusals: Refusals::default(),
             progress: Progress::default(),
+            limits: LimitWatch::default(),
             events: Vec::new(),
             drain_until: None,
             skip_wait: false,
@@ -120,6 +127,7 @@ impl<N: Net> Reactor<N> {
             // Some of the new clients wait for a name.
             self.cx.drive_dns();
         }
+        self.limits.collect(&mut self.cx, &mut self.stats);
         Ok(woken)
     }
 
@@ -237,6 +245,9 @@ impl<N: Net> Reactor<N> {
 
     /// Frees the connections whose sessions have ended, with an access line each.
     fn reap(&mut self) {
+        if !self.closed.is_empty() && self.is_full() {
+            self.limits.still_reached(Limit::Sessions, self.cx.now);
+        }
         while let Some(slot) = self.closed.pop() {
             let connection = self.connections.remove(slot as usize);
             self.timers.clear(slot as usize);
@@ -254,10 +265,13 @@ impl<N: Net> Reactor<N> {
         self.cx.spare.refill(&mut self.cx.net);
     }
 
+    fn is_full(&self) -> bool {
+        self.connections.len() >= self.cx.settings.max_sessions
+    }
+
     /// When to call accept, if connections may be waiting and there is room for a session.
     fn accept_at(&self) -> Option<Millis> {
-        let has_room = self.connections.len() < self.cx.settings.max_sessions;
-        let may_accept = has_room && self.cx.listeners.is_ready();
+        let may_accept = !self.is_full() && self.cx.listeners.is_ready();
         may_accept.then(|| self.cx.listeners.retry_at().unwrap_or(self.cx.now))
     }
 
@@ -277,6 +291,9 @@ impl<N: Net> Reactor<N> {
     /// Creates the connection of an accepted client.
     fn admit(&mut self, Accepted { mut stream, client, reserve }: Accepted<N>) {
         let admission = self.sources.admission(client.ip());
+        if admission != Admission::Serve {
+            self.limits.reached(Limit::PerSource, 1, &self.cx, &mut self.stats);
+        }
         if admission == Admission::Shed {
             self.stats.shed += 1;
             return self.cx.net.abort(stream);
@@ -297,6 +314,9 @@ impl<N: Net> Reactor<N> {
         let connection = Connection::new(slot, session, stream, reserve);
         self.stats.count_opened(connection.standing());
         self.connections.insert(connection);
+        if self.is_full() {
+            self.limits.reached(Limit::Sessions, 1, &self.cx, &mut self.stats);
+        }
         // Most clients send their request at once: this saves a turn for it.
         self.with(slot, Connection::run);
     }
@@ -368,9 +388,16 @@ impl<N: Net> Reactor<N> {
         self.cx.rules = rules;
     }
 
-    /// Whether anybody can log in.
-    pub fn has_users(&self) -> bool {
-        self.cx.users.is_some()
+    /// Warnings about the rules in force, for a proxy that listens on more than loopback or not.
+    pub fn rule_warnings(&self, beyond_loopback: bool) -> Vec<String> {
+        let (has_users, resolver) = (self.cx.users.is_some(), self.cx.dns.known_names());
+        self.cx.rules.warnings(&Circumstances {
+            beyond_loopback,
+            has_users,
+            is_listed: &|name| resolver.is_listed(name),
+            has_search: resolver.has_search(),
+            comparisons_max: COMPARISONS_MAX,
+        })
     }
 
     /// Replaces the users who can log in; sessions of those who have logged in continue.

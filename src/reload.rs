@@ -1,6 +1,10 @@
 //! Reloads rule file, users, hosts and resolv.conf, a piece a turn, so that a long file delays no
 //! session.
 
+mod checked;
+
+pub use checked::{Checked, check_rules, check_users};
+
 use crate::dns::{Hosts, HostsParser};
 use crate::files::Reader;
 use crate::lines::ParseError;
@@ -192,6 +196,11 @@ pub fn read_resolv_conf(file: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
+fn torn(source: Source, path: &Path) -> String {
+    let (path, line) = (path.display(), source.line());
+    format!("{path}: found a last line without a newline, expected one after every {line}")
+}
+
 /// Whether a rule file can be opened.
 pub fn open_rules(file: &Path) -> Result<(), String> {
     Load::begin(Source::Rules, file).map(drop)
@@ -233,21 +242,7 @@ struct Load {
 
 impl Load {
     fn begin(source: Source, path: &Path) -> Result<Load, String> {
-        let bytes_max = match source {
-            Source::Rules => RULES_BYTES_MAX,
-            Source::Users => USERS_BYTES_MAX,
-            Source::Hosts => HOSTS_BYTES_MAX,
-            Source::ResolvConf => RESOLV_CONF_BYTES_MAX,
-        };
-        let reader = match Reader::open(path, bytes_max) {
-            Ok(reader) => Some(reader),
-            Err(error) if source.is_optional() && error.kind() == ErrorKind::NotFound => None,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let kind = if source == Source::Users { "users" } else { "rule" };
-                return Err(format!("{}: no such file, expected a {kind} file", path.display()));
-            }
-            Err(error) => return Err(format!("{}: {error}", path.display())),
-        };
+        let reader = open(source, path)?;
         if let Some(reader) = reader.as_ref().filter(|_| source == Source::Users) {
             check_private(path, reader)?;
         }
@@ -301,8 +296,7 @@ impl Load {
     }
 
     fn torn(&self) -> String {
-        let (path, line) = (self.path.display(), self.source.line());
-        format!("{path}: found a last line without a newline, expected one after every {line}")
+        torn(self.source, &self.path)
     }
 
     /// Reads the whole file.
@@ -316,11 +310,35 @@ impl Load {
 
     /// An error with its place.
     fn place(&self, error: &ParseError) -> String {
-        let (path, message) = (self.path.display(), &error.message);
-        match error.line {
-            Some(line) => format!("{path}:{line}: {message}"),
-            None => format!("{path}: {message}"),
+        place(&self.path, error)
+    }
+}
+
+/// Opens a file; `None` when an optional one does not exist.
+fn open(source: Source, path: &Path) -> Result<Option<Reader>, String> {
+    let bytes_max = match source {
+        Source::Rules => RULES_BYTES_MAX,
+        Source::Users => USERS_BYTES_MAX,
+        Source::Hosts => HOSTS_BYTES_MAX,
+        Source::ResolvConf => RESOLV_CONF_BYTES_MAX,
+    };
+    match Reader::open(path, bytes_max) {
+        Ok(reader) => Ok(Some(reader)),
+        Err(error) if source.is_optional() && error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let kind = if source == Source::Users { "users" } else { "rule" };
+            Err(format!("{}: no such file, expected a {kind} file", path.display()))
         }
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// An error in a file with its place.
+fn place(path: &Path, error: &ParseError) -> String {
+    let (path, message) = (path.display(), &error.message);
+    match error.line {
+        Some(line) => format!("{path}:{line}: {message}"),
+        None => format!("{path}: {message}"),
     }
 }
 

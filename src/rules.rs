@@ -4,11 +4,16 @@
 //! in [`parse`]. Nothing here uses a file, a socket or a clock.
 
 mod addresses;
+mod dead;
+mod nearest;
 pub mod parse;
 mod show;
+mod warnings;
 
 pub use addresses::AddressPattern;
+pub use dead::Dead;
 pub use parse::Parser;
+pub use warnings::Circumstances;
 
 use crate::wire::Command;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -225,65 +230,6 @@ impl RuleSet {
             }),
         }
     }
-
-    /// Warnings for a proxy that listens on more than loopback: the rules make it an open proxy, or
-    /// let clients of other hosts reach 127/8 or ::1.
-    pub fn open_proxy_warnings(&self, beyond_loopback: bool) -> Vec<String> {
-        if !beyond_loopback {
-            return Vec::new();
-        }
-        let is_open = |rule: &&Rule| {
-            rule.permit && !rule.auth && rule.from.is_none_or(AddressPattern::is_whole_family)
-        };
-        let open = self.rules.iter().find(is_open).map(|rule| {
-            format!(
-                "line {}: permits every client (`{rule}`); limit them by `from` or `auth` unless \
-                 this is intended",
-                rule.line
-            )
-        });
-        let commands: [fn(&Rule) -> bool; 2] = [|rule| rule.connect, |rule| rule.bind];
-        let exposing = AddressPattern::LOOPBACK.iter().flat_map(|own| {
-            commands.iter().filter_map(|&command| self.rule_exposing(*own, command))
-        });
-        let exposed = exposing.min_by_key(|rule| rule.line).map(|rule| {
-            format!(
-                "line {}: lets other hosts reach services of this one (`{rule}`); deny them \
-                 127.*.*.* and ::1 before it unless this is intended",
-                rule.line
-            )
-        });
-        open.into_iter().chain(exposed).collect()
-    }
-
-    /// A warning when users and rules do not belong together: passwords that no rule requires, or a
-    /// rule that requires one while nobody has any.
-    pub fn auth_warning(&self, has_users: bool) -> Option<String> {
-        let requiring = self.rules.iter().find(|rule| rule.auth);
-        match (has_users, requiring) {
-            (true, None) => Some(
-                "no rule has `auth`: clients without a password may do the same as users".into(),
-            ),
-            (false, Some(rule)) => Some(format!(
-                "line {}: `auth` matches nobody (`{rule}`); name the users by --users",
-                rule.line
-            )),
-            _ => None,
-        }
-    }
-
-    /// The first permit rule for this command that lets other hosts reach some of this host's `own`
-    /// addresses, unless rules before it deny all of them to every client it permits.
-    fn rule_exposing(&self, own: AddressPattern, applies: fn(&Rule) -> bool) -> Option<&Rule> {
-        let mut shields: Vec<AddressPattern> = Vec::new();
-        self.rules.iter().filter(|rule| applies(rule)).find(|rule| {
-            if rule.shields(own) && shields.len() < DENY_RULES_MAX {
-                shields.push(rule.clients());
-            }
-            let is_shielded = |clients| shields.iter().any(|shield| shield.covers(clients));
-            rule.permit && rule.exposes(own) && !rule.clients().families().all(is_shielded)
-        })
-    }
 }
 
 /// Most deny rules that a permit rule is compared with: all of any sane file, and a bound on the
@@ -376,36 +322,31 @@ fn is_impossible(command: Command, address: IpAddr, port: u16) -> bool {
 impl Rule {
     /// Whether everything but the target matches.
     fn matches_except_target(&self, request: &PartialRequest<'_>) -> bool {
-        let command = match request.command {
+        self.has_command(request.command)
+            && self.has_port(request.port)
+            && self.clients().contains(request.client)
+            && self.has_user(request.user)
+            && (!self.auth || request.proven)
+    }
+
+    fn has_command(&self, command: Command) -> bool {
+        match command {
             Command::Connect => self.connect,
             Command::Bind => self.bind,
-        };
-        command
-            && (self.ports.is_empty()
-                || self.ports.iter().any(|ports| ports.contains(&request.port)))
-            && self.from.is_none_or(|from| from.contains(request.client))
-            && self.user.as_deref().is_none_or(|user| user == request.user)
-            && (!self.auth || request.proven)
+        }
+    }
+
+    fn has_port(&self, port: u16) -> bool {
+        self.ports.is_empty() || self.ports.iter().any(|ports| ports.contains(&port))
+    }
+
+    fn has_user(&self, user: &[u8]) -> bool {
+        self.user.as_deref().is_none_or(|own| own == user)
     }
 
     /// The clients it matches, whatever else it asks of them.
     fn clients(&self) -> AddressPattern {
         self.from.unwrap_or(AddressPattern::ANY)
-    }
-
-    /// Whether its target overlaps this host's `own` addresses and its clients may be other hosts.
-    fn exposes(&self, own: AddressPattern) -> bool {
-        let reaches =
-            matches!(self.target, TargetPattern::Addresses(target) if target.overlaps(own));
-        reaches && !AddressPattern::LOOPBACK.iter().any(|local| local.covers(self.clients()))
-    }
-
-    /// Whether it denies all of these addresses to the clients it matches.
-    fn shields(&self, own: AddressPattern) -> bool {
-        !self.permit
-            && self.ports.is_empty()
-            && self.user.is_none()
-            && matches!(self.target, TargetPattern::Addresses(target) if target.covers(own))
     }
 }
 

@@ -26,10 +26,14 @@
 //! `log`, and installs no logger. PIPE must be ignored, as it is in every Rust program.
 
 mod builder;
+pub(crate) mod check;
 mod error;
 mod handle;
+mod names;
 mod pages;
+pub(crate) mod question;
 pub(crate) mod rule_source;
+mod start;
 pub(crate) mod user_source;
 
 pub use crate::config::SettingError;
@@ -38,14 +42,14 @@ pub use error::{Error, RulesError, Step, UsersError};
 pub use handle::Handle;
 
 use crate::config::Config;
-use crate::dns::{self, QUERIES_MAX, Resolver};
+use crate::dns::QUERIES_MAX;
 use crate::limits;
 use crate::logging;
-use crate::net::{MioNet, interface_number};
+use crate::net::MioNet;
 use crate::pool::{LARGE_BUDGET_BYTES, PIPES_MAX, SPARE_PIPES_MAX};
 use crate::privileges;
 use crate::reactor::{Dump, Reactor};
-use crate::reload::{self, Loaded, Reload, Source};
+use crate::reload::{Loaded, Reload, Source};
 use crate::settings::{Durations, SESSION_BYTES_MAX, Settings};
 use crate::signals::{Control, Signals};
 use crate::status::CLIENTS_MAX;
@@ -54,13 +58,14 @@ use crate::token::FIRST_USER_TOKEN;
 use log::{debug, error, info, warn};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
+use names::{HOSTS, RESOLV_CONF, resolv_conf_settings};
 use pages::Pages;
 use rule_source::RuleSource;
+use start::{check_outbound, counted, is_beyond_loopback, start_line};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use user_source::UserSource;
 
 /// Descriptors kept for other uses than sessions: standard input and the like, poll, signals, the
@@ -88,9 +93,6 @@ const ATTEMPT_DELAY_MS: Millis = 250;
 
 /// The resolver's own deadline comes first; this is for the case that it does not.
 const RESOLVE_SLACK_MS: Millis = 1000;
-
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-const HOSTS: &str = "/etc/hosts";
 
 // The sources besides sockets that wake the loop.
 const SIGNALS: usize = 0;
@@ -128,6 +130,7 @@ impl Server {
         user_source: UserSource,
     ) -> Result<Server, Error> {
         let (rules, users) = (source.read()?, user_source.read()?);
+        check_outbound(config)?;
         let descriptors = limits::raise_descriptor_limit();
         let identity = config.user.as_deref().map(privileges::find_identity).transpose();
         let identity = identity.map_err(|error| Error::step(Step::User, error))?;
@@ -139,14 +142,13 @@ impl Server {
         let signals = signals.transpose().map_err(|error| Error::step(Step::Signals, error))?;
         let files = files(config, &source, &user_source);
         let reload = Reload::new(files, net.registry(), token(FILES));
-        let mut resolver = Resolver::new(
-            dns_settings(config),
-            or_empty(reload::read_hosts(Path::new(HOSTS))),
-            Box::new(unpredictable()),
-        );
+        let (mut resolver, mut warnings) = names::resolver(config);
         resolver.set_queries_max(queries_max(descriptors));
-        let settings = settings(config, descriptors);
+        let (settings, lowered) = settings(config, descriptors);
+        warnings.extend(lowered);
+        warnings.iter().for_each(|warning| warn!("{warning}"));
         let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
+        let start_line = start_line(&source, &rules, &user_source, users.as_ref(), max_sessions);
         let mut reactor = Reactor::new(net, settings, rules, resolver);
         if let Some(users) = users {
             reactor.set_users(users);
@@ -164,8 +166,8 @@ impl Server {
         }
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
-            source.warn_if_unreadable();
-            user_source.warn_if_unreadable();
+            let unreadable = source.unreadable().into_iter().chain(user_source.unreadable());
+            unreadable.for_each(|warning| warn!("{warning}"));
         }
         let server = Server {
             reactor,
@@ -181,6 +183,7 @@ impl Server {
             dump: None,
             pages,
         };
+        info!("{start_line}");
         log_limits(max_sessions, max_bytes);
         server.warn_about_rules();
         Ok(server)
@@ -328,12 +331,12 @@ impl Server {
     fn put_in_force(&mut self, loaded: Loaded) {
         match loaded {
             Loaded::Rules(rules) => {
-                info!("{}: {} rules in force", self.rules_name, rules.rules().len());
+                info!("{}: {} in force", self.rules_name, counted(rules.rules().len(), "rule"));
                 self.reactor.set_rules(rules);
                 self.warn_about_rules();
             }
             Loaded::Users(users) => {
-                info!("{}: {} users in force", self.users_name, users.count());
+                info!("{}: {} in force", self.users_name, counted(users.count(), "user"));
                 self.reactor.set_users(users);
             }
             Loaded::Hosts(hosts) => {
@@ -349,11 +352,7 @@ impl Server {
     }
 
     fn warn_about_rules(&self) {
-        let beyond_loopback = self.addresses.iter().any(|address| !address.ip().is_loopback());
-        let rules = self.reactor.rules();
-        let mut warnings = rules.open_proxy_warnings(beyond_loopback);
-        warnings.extend(rules.auth_warning(self.reactor.has_users()));
-        for warning in warnings {
+        for warning in self.reactor.rule_warnings(is_beyond_loopback(&self.addresses)) {
             warn!("{}: {warning}", self.rules_name);
         }
     }
@@ -389,53 +388,14 @@ fn log_limits(max_sessions: usize, (process_bytes, pipe_bytes): (usize, usize)) 
     );
 }
 
-fn dns_settings(config: &Config) -> dns::ResolverSettings {
-    match config.nameservers.as_slice() {
-        [] => {
-            let text = or_empty(reload::read_resolv_conf(Path::new(RESOLV_CONF)));
-            resolv_conf_settings(&text, config.dns_timeout_ms)
-        }
-        servers => dns::ResolverSettings {
-            servers: servers.to_vec(),
-            total_timeout_ms: config.dns_timeout_ms,
-            ..dns::ResolverSettings::default()
-        },
-    }
-}
-
-/// Without a text, this host's own server is asked, as other resolvers do.
-fn resolv_conf_settings(text: &[u8], total_timeout_ms: Millis) -> dns::ResolverSettings {
-    dns::ResolverSettings {
-        total_timeout_ms,
-        ..dns::ResolverSettings::from_resolv_conf(text, interface_number)
-    }
-}
-
-/// The content of a file that the proxy can start without.
-fn or_empty<T: Default>(read: Result<T, String>) -> T {
-    read.unwrap_or_else(|error| {
-        warn!("{error}; taken as empty");
-        T::default()
-    })
-}
-
-/// Numbers that others cannot guess: SipHash of a counter, with a key of the system's.
-fn unpredictable() -> impl FnMut() -> u16 + Send {
-    let keys = RandomState::new();
-    let mut count = 0u64;
-    move || {
-        count += 1;
-        keys.hash_one(count) as u16
-    }
-}
-
 /// Most questions to name servers in flight. Their sockets are not counted among those of the
 /// sessions that wait for them, which may hold two others meanwhile: client and identd.
 fn queries_max(descriptors: u64) -> usize {
     QUERIES_MAX.min(descriptors as usize / 16).max(2)
 }
 
-fn settings(config: &Config, descriptors: u64) -> Settings {
+/// The settings of the loop, and a warning if they have less than was asked for.
+fn settings(config: &Config, descriptors: u64) -> (Settings, Option<String>) {
     // With few descriptors, they are for sessions rather than for pipes.
     let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
     let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
@@ -449,13 +409,14 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
     let buffer_budget_bytes = (LARGE_BUDGET_BYTES as u64).min(memory / 4) as usize;
     let by_memory = memory / 2 / SESSION_BYTES_MAX as u64;
     let sessions_max = by_descriptors.min(by_memory).clamp(1, SESSIONS_MAX) as usize;
-    if let Some(sessions) = config.max_sessions.filter(|&sessions| sessions > sessions_max) {
-        warn!(
+    let lowered = config.max_sessions.filter(|&sessions| sessions > sessions_max);
+    let lowered = lowered.map(|sessions| {
+        format!(
             "--max-sessions {sessions}: limited to {sessions_max}, which is what {descriptors} \
              open files and the memory limit allow"
-        );
-    }
-    Settings {
+        )
+    });
+    let settings = Settings {
         outbound: config.outbound,
         bind_address: config.bind_address,
         bind_ports: config.bind_ports.clone(),
@@ -467,7 +428,8 @@ fn settings(config: &Config, descriptors: u64) -> Settings {
         pipes_max,
         durations: durations(config),
         drain_timeout_ms: config.drain_timeout_ms,
-    }
+    };
+    (settings, lowered)
 }
 
 fn durations(config: &Config) -> Durations {

@@ -26,6 +26,7 @@ mod state;
 pub use action::{Action, ListenFor};
 pub use attempts::{ATTEMPTS_MAX, REPLACE_INTERVALS};
 pub use env::{Env, Surroundings};
+pub use evaluate::{Evaluator, Rejection};
 pub use request::RequestRecord;
 pub use state::{State, StateKind};
 
@@ -41,7 +42,6 @@ use crate::wire::{Answer, Command, Protocol, Reply, Stage};
 use attempts::{Attempts, Start};
 use candidates::{Candidate, Candidates, Peers, Plan};
 use details::Details;
-use evaluate::{Evaluator, Rejection};
 use log::debug;
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};

@@ -1,6 +1,7 @@
-//! Counters: one per close reason, and a few more. Those of open sessions follow each change, so
-//! that to show them costs no walk over all sessions.
+//! Counters: one per close reason, one per limit, and a few more. Those of open sessions follow each
+//! change, so that to show them costs no walk over all sessions.
 
+use crate::limit::Limit;
 use crate::reason::CloseReason;
 use crate::session::StateKind;
 use crate::wire::{Command, Protocol};
@@ -45,6 +46,8 @@ pub struct Stats {
     pub events: u64,
     /// Turns that did not wait, and in which nothing happened.
     pub idle_turns: u64,
+    /// How often each limit was reached.
+    reached: [u64; Limit::ALL.len()],
 }
 
 /// The protocols of requests, in the order of their counters.
@@ -67,6 +70,7 @@ impl Default for Stats {
             turns: 0,
             events: 0,
             idle_turns: 0,
+            reached: [0; Limit::ALL.len()],
         }
     }
 }
@@ -106,6 +110,16 @@ impl Stats {
     /// Requests read of a protocol and a command.
     pub fn requests(&self, protocol: Protocol, command: Command) -> u64 {
         self.requests[protocol as usize][command as usize]
+    }
+
+    /// Counts that a limit was reached so many times.
+    pub fn count_reached(&mut self, limit: Limit, times: u64) {
+        self.reached[limit as usize] += times;
+    }
+
+    /// How often a limit was reached; [`Limit`] says of each what is counted.
+    pub fn reached(&self, limit: Limit) -> u64 {
+        self.reached[limit as usize]
     }
 
     /// Sessions closed for `reason`.

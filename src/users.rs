@@ -11,7 +11,7 @@
 //! Nothing here shows a password, or a part of one: neither an error nor `Debug`.
 
 use crate::escape::Escaped;
-use crate::lines::{Lines, ParseError};
+use crate::lines::{Lines, ParseError, ParseErrors, parse_all};
 use std::collections::HashMap;
 use std::fmt;
 use subtle::{Choice, ConstantTimeEq};
@@ -128,6 +128,12 @@ impl Parser {
         let Parser { users, lines } = self;
         let expected = "expected NAME:PASSWORD";
         lines.feed(piece, LINE_BYTES_MAX, expected, |_, line| users.add_line(line))
+    }
+
+    /// Parses a whole file and goes on after an error: the users, or all errors, of which at most
+    /// `errors_max` are kept.
+    pub fn parse_all(text: &[u8], errors_max: usize) -> Result<Users, ParseErrors> {
+        parse_all(text, errors_max, Parser::default(), Parser::feed, Parser::finish)
     }
 
     /// The users, after the last piece. A file without any is an error: it was probably read while

@@ -373,7 +373,7 @@ fn after_dropping_privileges_none_is_left_and_the_proxy_works() {
     }
     drop(proxy.connect(echo));
     replace(&proxy.rule_file, "deny c *.*.*.*\n");
-    proxy.wait_log("1 rules in force");
+    proxy.wait_log("1 rule in force");
     assert_eq!(read_reply(&mut ask(&proxy, echo)).0, 91);
     assert!(!proxy.log().iter().any(|line| line.contains("WARN")), "{:?}", proxy.log());
     fs::remove_dir_all(directory).unwrap();

@@ -220,7 +220,7 @@ fn a_rule_file_that_cannot_be_opened_keeps_the_rules() {
         drop(proxy.connect(echo));
     }
     replace(&proxy.rule_file, "deny c *.*.*.*\n");
-    proxy.wait_log("1 rules in force");
+    proxy.wait_log("1 rule in force");
     assert_eq!(read_reply(&mut ask(&proxy, 1, echo)).0, 91);
 }
 

@@ -8,10 +8,11 @@ use common::machine::can_open;
 use common::stalled::stall;
 use common::traffic::{self, ping};
 use common::{
-    MODES, PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request, with_deadline,
+    MODES, PERMIT_ALL, Proxy, accept, echo_server, listener, read_reply, request, request_4a,
+    with_deadline,
 };
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,6 +101,91 @@ fn beyond_max_per_source_clients_are_refused_then_reset_and_others_are_served() 
     proxy.wait_idle();
 }
 
+/// The warnings so far that a limit has been reached.
+fn warnings(proxy: &Proxy, limit: &str) -> Vec<String> {
+    let text = format!("WARN  socku::reactor::limits] limit {limit} reached: ");
+    proxy.log().into_iter().filter(|line| line.contains(&text)).collect()
+}
+
+/// How often a limit has been reached, by the lines of a dump.
+fn times_reached(proxy: &Proxy, limit: &str) -> u64 {
+    proxy.dump();
+    let line = proxy.wait_logs(&format!("dump] limit={limit} reached="), 1).pop().unwrap();
+    line.rsplit('=').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_session_limit_is_one_warning_however_often_it_is_reached_again() {
+    const CYCLES: u64 = 30;
+    let mut proxy = Proxy::start(PERMIT_ALL, &["--max-sessions", "2"]);
+    let target = echo_server();
+    let first = proxy.connect(target);
+    assert!(warnings(&proxy, "sessions").is_empty());
+    for _ in 0..CYCLES {
+        let (second, mut waiting) = (proxy.connect(target), proxy.dial());
+        waiting.write_all(&request(1, target, b"")).unwrap();
+        drop(second);
+        assert_eq!(read_reply(&mut waiting).0, 90);
+    }
+    // A cycle takes the last session twice, unless the first client of one comes before the last of
+    // the one before has left.
+    let reached = times_reached(&proxy, "sessions");
+    assert!((CYCLES..=2 * CYCLES).contains(&reached), "{reached}");
+    let warnings = warnings(&proxy, "sessions");
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+    assert!(warnings[0].contains("all 2 sessions") && warnings[0].contains("--max-sessions"));
+    drop(first);
+    proxy.wait_idle();
+}
+
+#[test]
+fn the_limits_of_one_client_of_bind_ports_and_of_queries_are_one_warning_each() {
+    let (port, _) = common::machine::two_free_ports();
+    let ports = format!("{port}-{port}");
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = silent.local_addr().unwrap().to_string();
+    let flags = ["--max-per-source", "60", "--bind-ports", &ports, "--nameserver", &server];
+    let proxy = Proxy::start(PERMIT_ALL, &[&flags[..], &["--dns-timeout", "60"]].concat());
+    let peer = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    let mut bind = proxy.dial();
+    bind.write_all(&request(2, peer, b"")).unwrap();
+    assert_eq!(read_reply(&mut bind).0, 90);
+    for _ in 0..3 {
+        assert_eq!(proxy.refusal(&request(2, peer, b"")).0, 91);
+    }
+    (2..=4).for_each(|id| drop(proxy.access(id)));
+    // Two queries for each name, of at most 64.
+    let name = |number: usize| request_4a(1, format!("n{number}.test").as_bytes(), 80, b"");
+    let _waiting: Vec<_> = (0..40)
+        .map(|number| {
+            let mut stream = proxy.dial();
+            stream.write_all(&name(number)).unwrap();
+            stream
+        })
+        .collect();
+    let idle: Vec<_> = (0..19).map(|_| proxy.connect(echo_server())).collect();
+    for _ in 0..3 {
+        let mut reply = [0; 2];
+        proxy.dial().read_exact(&mut reply).unwrap();
+        assert_eq!(reply, [0, 91]);
+    }
+    for (limit, times, flag) in [
+        ("bind-ports", 3, "; set by --bind-ports"),
+        (
+            "per-source",
+            3,
+            "60 sessions, and its further ones are rejected; set by --max-per-source",
+        ),
+        ("queries", 1, "queries to name servers are in flight"),
+    ] {
+        proxy.wait_log(&format!("limit {limit} reached: "));
+        assert!(times_reached(&proxy, limit) >= times, "{limit}");
+        let warnings = warnings(&proxy, limit);
+        assert!(warnings.len() == 1 && warnings[0].contains(flag), "{limit}: {warnings:#?}");
+    }
+    drop(idle);
+}
+
 #[test]
 fn every_session_gets_its_share_beside_a_flood() {
     const OTHERS: usize = 50;
@@ -156,6 +242,9 @@ fn stalled_readers_use_bounded_memory_and_delay_no_other_session() {
         for _ in 0..100 {
             ping(&other);
         }
+        let is_spliced = !mode.contains(&"off");
+        assert_eq!(warnings(&proxy, "buffers").len(), 1, "{mode:?}");
+        assert_eq!(warnings(&proxy, "pipes").len(), usize::from(is_spliced), "{mode:?}");
         // Pipes and large buffers up to their budgets, and a small buffer for each other session.
         let dump = proxy.dump();
         let lent = [" pipes=", " large-buffers=", " small-buffers="].map(|key| -> usize {

@@ -5,9 +5,11 @@
 
 mod common;
 
-use common::{PERMIT_ALL, Proxy, echo_server, scratch_directory, socku};
-use std::fs::{self, File};
-use std::net::TcpStream;
+use common::machine::CLOSED;
+use common::{PERMIT_ALL, Proxy, echo_server, request, scratch_directory, socku};
+use std::fs::{self, File, Permissions};
+use std::net::{SocketAddrV4, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 const README: &str = include_str!("../README.md");
@@ -41,11 +43,14 @@ fn the_examples_of_the_readme_print_what_it_shows() {
     let directory = scratch_directory();
     fs::copy("socks.conf", directory.join("socks.conf")).unwrap();
     fs::write(directory.join("bad.conf"), "permit c 1.2.3.4\npermit x 1.2.3.4\n").unwrap();
+    fs::write(directory.join("web.conf"), "# web\npermit c 10.0.0.0/8 port 443\n").unwrap();
     let examples = examples();
     assert!(examples.len() >= 5, "{examples:?}");
     for (command, shown) in examples {
         let arguments: Vec<&str> = match command.split_once(" \"") {
-            Some((flag, question)) => vec![flag, question.trim_end_matches('"')],
+            Some((flags, question)) => {
+                flags.split(' ').chain([question.trim_end_matches('"')]).collect()
+            }
             None => command.split(' ').collect(),
         };
         let (code, out, error) = outcome(socku(&arguments).current_dir(&directory));
@@ -129,6 +134,7 @@ fn an_error_at_run_time_is_exit_code_1_and_one_line_with_flag_or_file() {
         (&["-c", rules, "-u", "no-such-user"], "--user", "no user \"no-such-user\""),
         (&["-c", rules, "-u", "root:no-such"], "--user", "no group \"no-such\""),
         (&["-c", rules, "-u", "54321"], "--user", "expected UID:GROUP"),
+        (&["-c", rules, "-o", "192.0.2.1"], "--outbound \"192.0.2.1\"", "expected an address of"),
     ] {
         let error = complaint(1, arguments);
         assert!(error.contains(place) && error.contains(what), "{arguments:?}: {error}");
@@ -148,6 +154,163 @@ fn the_error_of_a_bad_rule_file_names_file_and_line_wherever_it_is_read() {
     }
     fs::write(file, vec![b'x'; 1 << 20]).unwrap();
     assert!(complaint(1, &["-t", "-c", file]).len() < 400, "a long line is not repeated");
+}
+
+/// The lines of standard error of `-t` with these flags, which must fail.
+fn errors_of_test(arguments: &[&str]) -> Vec<String> {
+    let (code, out, error) = outcome(&mut socku(&[&["-t"], arguments].concat()));
+    assert_eq!((code, out.as_str()), (1, ""), "{arguments:?}: {error}");
+    error.lines().map(str::to_string).collect()
+}
+
+#[test]
+fn a_test_gives_all_errors_of_files_and_flags() {
+    let directory = scratch_directory();
+    let [rules, users] = ["rules", "users"].map(|name| directory.join(name).display().to_string());
+    fs::write(&rules, "permit c 1.2.3\npermit c 1.2.3.4\npermit x *\n").unwrap();
+    fs::write(&users, "alice:secret\nnobody\nalice:other\n").unwrap();
+    fs::set_permissions(&users, Permissions::from_mode(0o644)).unwrap();
+    let flags = ["-o", "192.0.2.1", "-l", "192.0.2.2:0", "-l", "127.0.0.1:9", "-l", "0.0.0.0:9"];
+    let files = ["-c", &rules, "--users", &users, "-u", "no-such-user"];
+    let errors = errors_of_test(&[&files[..], &flags].concat());
+    let expected = [
+        format!("{rules}:1: found `1.2.3`, expected four octets"),
+        format!("{rules}:3: found `x`, expected `c`"),
+        format!("{users}: its mode is 0644, expected one that keeps others out"),
+        format!("{users}:2: found a line without a colon, expected NAME:PASSWORD"),
+        format!("{users}:3: found a second user `alice`, expected each name once"),
+        "--outbound \"192.0.2.1\": expected an address of this host".into(),
+        "--listen 192.0.2.2:0: Cannot assign".into(),
+        "--listen 0.0.0.0:9: --listen 127.0.0.1:9 has its port already".into(),
+        "--user: no user \"no-such-user\" in /etc/passwd".into(),
+    ];
+    assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+    for (error, expected) in errors.iter().zip(expected) {
+        assert!(error.starts_with(&format!("socku: {expected}")), "{error}");
+    }
+    fs::write(&rules, "wrong\n".repeat(250)).unwrap();
+    let errors = errors_of_test(&["-c", &rules, "-o", "192.0.2.1"]);
+    assert_eq!((errors.len(), errors[100].as_str()), (101, "socku: and 151 more"));
+    assert!(errors_of_test(&["-c", "no-such", "-o", "192.0.2.1"]).len() == 2);
+}
+
+#[test]
+fn a_test_warns_as_a_start_would_and_marks_rules_that_never_match() {
+    let rules = "deny c 10.0.0.0/8\npermit c 10.1.1.1\npermit c any\npermit b 224.0.0.0/4\npermit c * auth\n";
+    let proxy = Proxy::start(rules, &["-l", "0.0.0.0:0", "--max-sessions", "1000000"]);
+    proxy.wait_log("line 4: never matches");
+    let file = proxy.rule_file.to_str().unwrap();
+    let arguments = ["-t", "-c", file, "-l", "0.0.0.0:0", "--max-sessions", "1000000"];
+    let (code, out, error) = outcome(&mut socku(&arguments));
+    assert_eq!((code, error.as_str()), (0, ""), "{out}");
+    for line in [
+        "   1: deny c 10.*.*.*\n",
+        "   2: permit c 10.1.1.1   (never matches)\n",
+        "   4: permit b 224.0.0.0/4   (never matches)\n",
+        "warning: --max-sessions 1000000: limited to ",
+        "line 2: permits every client",
+        "line 2: never matches (`permit c 10.1.1.1`): line 1 matches first\n",
+        "line 3: `any` is taken for the name of a host (`permit c any`)",
+        "line 4: never matches (`permit b 224.0.0.0/4`): it cannot be the target of a connection\n",
+        "line 5: `auth` matches nobody",
+    ] {
+        assert!(out.contains(line), "{line}\n{out}");
+    }
+    let logged: Vec<_> = proxy.log().into_iter().filter(|line| line.contains("WARN")).collect();
+    let warnings: Vec<_> = out.lines().filter_map(|line| line.strip_prefix("warning: ")).collect();
+    assert_eq!(logged.len(), warnings.len(), "{logged:#?}\n{warnings:#?}");
+    for warning in warnings {
+        assert!(logged.iter().any(|line| line.ends_with(warning)), "{warning}\n{logged:#?}");
+    }
+}
+
+#[test]
+fn a_test_warns_about_a_last_line_that_a_reload_would_refuse() {
+    let file = scratch_directory().join("rules");
+    fs::write(&file, "permit c 9.9.9.9").unwrap();
+    let (code, out, _) = outcome(&mut socku(&["-t", "-c", file.to_str().unwrap()]));
+    let expected = "warning: .*: found a last line without a newline, expected one after every rule; \
+                    a reload will refuse the file";
+    let (front, end) = expected.split_once(".*").unwrap();
+    let line = out.lines().last().unwrap();
+    assert!(code == 0 && line.starts_with(front) && line.ends_with(end), "{out}");
+}
+
+#[test]
+fn a_running_proxy_makes_no_test_fail() {
+    let proxy = Proxy::start("permit c 127.*.*.*\n", &[]);
+    let address = proxy.address.to_string();
+    let arguments = ["-t", "-c", proxy.rule_file.to_str().unwrap(), "-l", &address];
+    let (code, out, error) = outcome(&mut socku(&arguments));
+    assert_eq!((code, error.as_str()), (0, ""), "{out}");
+    // And its socket is never a target, of a question either.
+    let question = format!("c {address}");
+    let arguments = ["-e", &question, "-c", proxy.rule_file.to_str().unwrap(), "-l", &address];
+    let (code, out, _) = outcome(&mut socku(&arguments));
+    assert_eq!((code, out.as_str()), (3, "deny: the proxy's own socket (a loop)\n"));
+    let wildcard = format!("0.0.0.0:{}", proxy.address.port());
+    let (code, ..) = outcome(&mut socku(&[&arguments[..5], &[&wildcard]].concat()));
+    assert_eq!(code, 3);
+    let (code, ..) = outcome(&mut socku(&arguments[..4]));
+    assert_eq!(code, 0, "it is another program's");
+}
+
+#[test]
+fn a_question_is_decided_as_a_running_proxy_decides() {
+    let rules = "deny c 127.0.0.9\npermit c 127.0.0.0/16 from 127.0.0.1 port 1-65000\n\
+                 permit c 127.1.*.* user bob\npermit b 9.9.9.9\n";
+    let proxy = Proxy::start(rules, &["-l", "0.0.0.0:0"]);
+    let wildcard = proxy.wait_logs("listening on ", 1).pop().unwrap();
+    let port: u16 = wildcard.rsplit(':').next().unwrap().parse().unwrap();
+    let (file, listen) = (proxy.rule_file.to_str().unwrap(), format!("0.0.0.0:{port}"));
+    let closed = CLOSED.port();
+    let targets = [
+        ("127.0.0.9", closed, "bob"),
+        ("127.0.0.8", closed, "bob"),
+        ("127.0.0.8", 65001, "bob"),
+        ("127.0.0.8", port, "bob"),
+        ("127.2.0.1", port, "bob"),
+        ("127.1.0.1", closed, "bob"),
+        ("127.1.0.1", closed, "eve"),
+        ("127.1.0.1", 0, "bob"),
+        ("224.0.0.1", 80, "bob"),
+        ("0.1.0.1", 80, "bob"),
+        ("9.9.9.9", 80, "bob"),
+    ];
+    for (id, (address, port, user)) in (1..).zip(targets) {
+        let target = SocketAddrV4::new(address.parse().unwrap(), port);
+        assert_eq!(proxy.refusal(&request(1, target, user.as_bytes())).0, 91);
+        let line = proxy.access(id);
+        let question = format!("c {target} user {user}");
+        let (code, out, _) = outcome(&mut socku(&["-c", file, "-l", &listen, "-e", &question]));
+        let denied = ["denied", "no-rule", "loop", "impossible-target"];
+        let expected = if denied.contains(&line.field("reason")) { 3 } else { 0 };
+        assert_eq!(code, expected, "{line:?}\n{out}");
+        let words = match (line.field("reason"), line.field("rule")) {
+            ("no-rule", _) => "no rule matches; nearest: line ".into(),
+            ("loop", _) => "the proxy's own socket".into(),
+            ("impossible-target", _) => "are never the target of a connection".into(),
+            (_, rule) => format!(": line {rule}: "),
+        };
+        assert!(out.contains(&words), "{line:?}\n{out}");
+    }
+}
+
+#[test]
+fn a_start_tells_what_it_starts_with() {
+    let rules = "permit c 127.*.*.*\n";
+    let proxy = Proxy::start(rules, &["--max-sessions", "7"]);
+    let line = proxy.wait_log("socku ");
+    let (version, file) = (env!("CARGO_PKG_VERSION"), proxy.rule_file.display());
+    let expected = format!("socku {version}: rules from {file}: 1 rule; at most 7 sessions");
+    assert!(line.contains("INFO") && line.ends_with(&expected), "{line}");
+    let log = proxy.log();
+    let place = |text: &str| log.iter().position(|line| line.contains(text)).unwrap();
+    assert!(place(&expected) < place("listening on "));
+    fs::write(&proxy.rule_file, "permit c 127.*.*.*\npermit c ::1\n").unwrap();
+    assert!(proxy.wait_log("in force").ends_with(": 2 rules in force"));
+    fs::write(&proxy.rule_file, rules).unwrap();
+    assert!(proxy.wait_logs("in force", 2)[1].ends_with(": 1 rule in force"));
 }
 
 #[test]
@@ -188,7 +351,7 @@ fn standard_output_that_takes_nothing_is_an_error_and_no_panic() {
 #[test]
 fn the_rule_file_is_socks_conf_of_the_directory_when_none_is_named() {
     let directory = scratch_directory();
-    fs::write(directory.join("socks.conf"), "permit c 9.9.9.9").unwrap();
+    fs::write(directory.join("socks.conf"), "permit c 9.9.9.9\n").unwrap();
     let (code, out, _) = outcome(socku(&["-t"]).current_dir(&directory));
     assert_eq!((code, out.as_str()), (0, "   1: permit c 9.9.9.9\n   -: deny everything else\n"));
 }

@@ -237,7 +237,7 @@ fn an_address_from_the_hosts_file_is_evaluated_by_the_rules() {
     }
     // A loop by way of the hosts file is detected as well.
     replace(&proxy.rule_file, PERMIT_ALL);
-    proxy.wait_log("1 rules in force");
+    proxy.wait_log("1 rule in force");
     let mut stream = ask(&proxy, b"home.example.com", proxy.address.port());
     assert_eq!(read_reply(&mut stream).0, 91);
     drop(stream);

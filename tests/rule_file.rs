@@ -307,7 +307,7 @@ fn changes_of_other_files_do_not_wake_an_idle_proxy() {
     for (name, text) in [
         ("hosts", "/etc/hosts: read again"),
         ("resolv.conf", "/etc/resolv.conf: read again"),
-        ("socks.conf", "1 rules in force"),
+        ("socks.conf", "1 rule in force"),
     ] {
         let text_before = fs::read(etc.join(name)).unwrap();
         fs::write(etc.join(name), text_before).unwrap();
@@ -331,7 +331,7 @@ fn hup_reads_a_file_mounted_meanwhile_and_watches_it() {
     mount.args(["-t", &proxy.pid().to_string(), "-m", "mount", "--bind"]);
     assert!(mount.args(["/etc/mounted", "/etc/socks.conf"]).status().unwrap().success());
     proxy.signal("HUP");
-    proxy.wait_logs("1 rules in force", 1);
+    proxy.wait_logs("1 rule in force", 1);
     assert_eq!(code(&proxy, echo), 91);
     fs::write(etc.join("mounted"), PERMIT_ALL).unwrap();
     wait_code("the mounted file", &proxy, echo, 90);

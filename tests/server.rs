@@ -166,7 +166,7 @@ fn a_reload_reads_the_rules_again_and_sessions_go_on() {
     // Nothing has changed, so it is the handle alone that makes it read.
     for count in 1..=2 {
         server.handle.reload();
-        wait_logged(&format!("{}: 1 rules in force", file.display()), count);
+        wait_logged(&format!("{}: 1 rule in force", file.display()), count);
     }
     replace(&file, DENY);
     server.handle.reload();
@@ -224,6 +224,22 @@ fn an_error_of_a_start_says_what_was_found_and_expected_and_has_its_source() {
     let missing = Builder::with_rule_file("/no/such/file").start().unwrap_err();
     assert!(missing.to_string().starts_with("/no/such/file: "), "{missing}");
     assert_ne!(Step::EventLoop.to_string(), Step::Wait.to_string());
+}
+
+#[test]
+fn an_outbound_address_of_another_host_is_an_error_at_start() {
+    let start = |address: &str| {
+        let builder = Builder::with_rules(PERMIT).listen(ANY_PORT);
+        builder.outbound(address.parse().unwrap()).start()
+    };
+    for (address, found) in [("192.0.2.1", "192.0.2.1"), ("2001:db8::7", "2001:db8::7")] {
+        let Error::Setting(setting) = start(address).unwrap_err() else { panic!("{address}") };
+        assert_eq!((setting.flag, &*setting.found), ("outbound", found));
+        assert!(setting.expected.starts_with("an address of this host ("), "{setting}");
+    }
+    drop(start("127.0.0.1").unwrap());
+    // Without its link, nothing can be said of it.
+    drop(start("fe80::7").unwrap());
 }
 
 #[test]

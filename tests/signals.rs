@@ -62,7 +62,7 @@ fn hup_reads_the_rules_again_and_a_bad_file_changes_nothing() {
     // Nothing has changed, so only the signal makes it read.
     for times in 1..=2 {
         proxy.signal("HUP");
-        proxy.wait_logs("1 rules in force", times);
+        proxy.wait_logs("1 rule in force", times);
     }
     assert_eq!(code(&proxy, echo), 90);
     replace(&proxy, "deny c *.*.*.*\n");

@@ -282,7 +282,7 @@ fn users_that_are_read_again_count_for_the_next_client() {
     };
     assert_eq!(status("secret"), 0);
     write_private(&users, "alice:changed\n");
-    proxy.wait_log("1 users in force");
+    proxy.wait_log("1 user in force");
     assert_eq!((status("secret"), status("changed")), (1, 0));
 }
 

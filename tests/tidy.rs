@@ -4,6 +4,7 @@
 
 use socku::internals::config::{self, Invocation};
 use socku::internals::explain;
+use socku::internals::limit::Limit;
 use socku::internals::reason::CloseReason;
 use socku::internals::rules::RuleSet;
 use std::fs;
@@ -137,7 +138,7 @@ fn links_in_documents_lead_to_files() {
 fn the_readme_shows_the_shipped_rules_as_they_are() {
     let readme = read("README.md");
     let rules = RuleSet::parse(read("socks.conf").as_bytes()).unwrap();
-    for line in explain::listing(&rules).lines() {
+    for line in explain::listing(&rules, &[]).lines() {
         assert!(readme.contains(&format!("\n    {line}\n")), "`socku -t` shows `{line}`");
     }
 }
@@ -152,6 +153,41 @@ fn the_readme_has_every_flag() {
         let is_there =
             readme.contains(&format!("`{flag} ")) || readme.contains(&format!("`{flag}`"));
         assert!(is_there, "README.md does not mention `{flag}`");
+    }
+}
+
+/// The rows of the README's table with this head, each with its cells.
+fn table(head: &str) -> Vec<Vec<String>> {
+    let readme = read("README.md");
+    let rows = readme.lines().skip_while(|line| !line.starts_with(&format!("| {head} |")));
+    let rows = rows.skip(2).take_while(|line| line.starts_with("| "));
+    let cells = |row: &str| {
+        let row = row.replace("\\|", "/or/").replace('`', "");
+        row.trim_matches('|').split('|').map(|cell| cell.trim().replace("/or/", "|")).collect()
+    };
+    rows.map(cells).collect()
+}
+
+#[test]
+fn the_help_and_the_tables_of_the_readme_say_the_same() {
+    let Ok(Invocation::Help(help)) = config::parse(["-h".into()].into_iter()) else { panic!() };
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    let (flags, after) = help.split_once("\nUnits: ").unwrap();
+    // Descriptions are indented further.
+    let begins = |line: &&str| line.len() - line.trim_start().len() <= 8 && line.contains(" -");
+    let count = flags.lines().filter(begins).count();
+    let flags = flags.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rows = table("flag");
+    for row in &rows {
+        assert!(flags.contains(&format!("{} {}", row[0], row[1])), "--help lacks {row:?}");
+    }
+    assert_eq!(rows.len(), count, "flags of the README, and of --help");
+    for head in ["signal", "exit code"] {
+        let rows = table(head);
+        assert!(rows.len() >= 3);
+        for row in rows {
+            assert!(after.contains(&format!("\n    {} ", row[0])), "--help lacks {row:?}");
+        }
     }
 }
 
@@ -172,6 +208,13 @@ fn the_readme_has_every_reason() {
     for row in rows {
         assert!(readme.contains(&format!("\n{row}\n")), "README.md has no row `{row}`");
     }
+}
+
+#[test]
+fn the_readme_has_every_limit() {
+    let rows: Vec<String> = table("limit").into_iter().map(|row| row[0].clone()).collect();
+    let words: Vec<&str> = Limit::ALL.iter().map(|limit| limit.word()).collect();
+    assert_eq!(rows, words);
 }
 
 /// Every file and test that the document names exists.

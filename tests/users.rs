@@ -49,7 +49,8 @@ fn in_force(proxy: &Proxy) -> usize {
 
 /// The line that says so once a change has taken effect.
 fn wait_in_force(proxy: &Proxy, file: &Path, users: usize) {
-    let line = proxy.wait_log(&format!("{}: {users} users in force", file.display()));
+    let noun = if users == 1 { "user" } else { "users" };
+    let line = proxy.wait_log(&format!("{}: {users} {noun} in force", file.display()));
     assert!(line.contains("INFO"), "{line}");
     assert_eq!(in_force(proxy), users);
 }
@@ -176,14 +177,18 @@ fn a_bad_users_file_is_an_error_at_start_and_for_test() {
 #[test]
 fn test_prints_the_number_of_users_after_the_rules() {
     let rules = scratch_directory().join("rules");
-    fs::write(&rules, "permit c 9.9.9.9\n").unwrap();
+    fs::write(&rules, "permit c 9.9.9.9 auth\n").unwrap();
     // At start nobody is writing the file, so that its last line may lack its end.
     let file = users_file(TWO.trim_end());
     let mut command = socku(&["-t", "-c", rules.to_str().unwrap(), "--users"]);
     let (code, out, error) = outcome(command.arg(&file));
     let users = format!("{}: 2 users\n", file.display());
-    let expected = format!("   1: permit c 9.9.9.9\n   -: deny everything else\n{users}");
-    assert_eq!((code, out, error), (0, expected, String::new()));
+    let expected =
+        format!("   1: permit c 9.9.9.9 auth\n   -: deny everything else\n{users}warning: ");
+    assert_eq!((code, error), (0, String::new()));
+    // That a reload would not take it is a warning.
+    assert!(out.starts_with(&expected) && out.lines().count() == 4, "{out}");
+    assert!(out.contains("found a last line without a newline"), "{out}");
 }
 
 /// A file of root's that was read before root was given up.
@@ -205,8 +210,16 @@ fn a_users_file_that_the_user_cannot_read_again_is_warned_about() {
     assert!(line.contains("WARN"), "{line}");
     assert!(line.ends_with("; --user may not read it, so changes will not take effect"), "{line}");
     drop(proxy);
+    // And `-t` finds it before.
+    let rules = directory.join("rules");
+    fs::write(&rules, "permit c 127.*.*.*\n").unwrap();
+    let test = || outcome(socku(&["-t", "-c", rules.to_str().unwrap()]).args(flags));
+    let (code, out, error) = test();
+    assert_eq!((code, error.as_str()), (0, ""), "{out}");
+    assert!(out.contains(&format!("warning: {warning}")), "{out}");
     set_mode(&file, 0o640);
     rustix::fs::chown(&file, None, Some(rustix::process::Gid::from_raw(54321))).unwrap();
+    assert!(!test().1.contains("Permission denied"));
     let proxy = Proxy::start(PERMIT_ALL, &flags);
     let mut writer = fs::File::options().append(true).open(&file).unwrap();
     writer.write_all(b"bob:x\n").unwrap();

@@ -1,5 +1,6 @@
 //! The command line.
 
+use super::help::AFTER_FLAGS;
 use super::{BUFFER_BYTES, Config, PORTS, SECONDS_MAX, SESSIONS, SESSIONS_PER_SOURCE};
 use super::{SettingError, numbers};
 use crate::address::PerFamily;
@@ -73,7 +74,7 @@ fn options() -> Options {
     o.optflag(
         "t",
         "test",
-        "read the rules, print them as understood, exit 0; 1 with FILE:LINE: message if bad",
+        "check all that a start would, print the rules as understood and what a start would warn about, exit 0; 1 with FILE:LINE: message if bad",
     );
     o.optopt("e", "explain", "print the verdict and the rule that gives it, e.g. -e \"c 140.113.1.1:80 from 10.0.0.2 user bob\"; a host may be a name", "QUERY");
     o.optmulti(
@@ -130,7 +131,8 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
     let options = options();
     let matches = options.parse(arguments).map_err(UsageError::Flag)?;
     if matches.opt_present("help") {
-        return Ok(Invocation::Help(options.usage("Usage: socku [options]")));
+        let flags = options.usage("Usage: socku [options]");
+        return Ok(Invocation::Help(flags + AFTER_FLAGS));
     }
     if matches.opt_present("version") {
         return Ok(Invocation::Version);

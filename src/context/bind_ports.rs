@@ -11,12 +11,14 @@ const TRIES_MAX: usize = 64;
 pub struct BindPorts {
     /// `None`: the kernel chooses.
     ports: Option<VecDeque<u16>>,
+    /// How often none was free; to be taken.
+    pub lacking: u64,
 }
 
 impl BindPorts {
     /// The ports of a range; without one the kernel chooses.
     pub fn new(range: Option<RangeInclusive<u16>>) -> BindPorts {
-        BindPorts { ports: range.map(Iterator::collect) }
+        BindPorts { ports: range.map(Iterator::collect), lacking: 0 }
     }
 
     /// Calls `listen` with one port after another until it succeeds. Ports in use by other programs
@@ -35,6 +37,7 @@ impl BindPorts {
                 }
             }
         }
+        self.lacking += 1;
         Err(io::Error::new(ErrorKind::AddrInUse, "no port of --bind-ports is free"))
     }
 
@@ -61,7 +64,7 @@ mod tests {
         assert_eq!(ports.lend(Ok).unwrap(), 40_000);
         assert_eq!(ports.lend(Ok).unwrap(), 40_001);
         let none = ports.lend(|_| -> io::Result<u16> { unreachable!("all are lent") });
-        assert_eq!(none.unwrap_err().kind(), ErrorKind::AddrInUse);
+        assert_eq!((none.unwrap_err().kind(), ports.lacking), (ErrorKind::AddrInUse, 1));
         ports.give_back(40_001);
         assert_eq!(ports.lend(Ok).unwrap(), 40_001);
         let other = ErrorKind::PermissionDenied;

@@ -87,15 +87,25 @@ impl<N: Net> DnsDriver<N> {
         &mut self.resolver
     }
 
-    /// The resolver, to look at.
-    pub fn state(&self) -> &Resolver {
-        &self.resolver
-    }
-
     /// A number that grows whenever something has come of a turn.
     pub fn activity(&self) -> u64 {
         let counters = self.resolver.counters();
         self.moves + counters.sent + counters.failed + counters.timed_out
+    }
+
+    /// The resolver, to see what it knows and has counted.
+    pub fn known_names(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// Takes how many names were asked for while others waited for a query.
+    pub fn take_delayed(&mut self) -> u64 {
+        self.resolver.take_delayed()
+    }
+
+    /// Most queries in flight.
+    pub fn queries_max(&self) -> usize {
+        self.resolver.queries_max()
     }
 
     /// The names that a requested name may stand for.

@@ -13,18 +13,22 @@ pub struct ExtraAttempts {
     total: usize,
     /// Those of each source, as `address::source_of` has it, that has any.
     sources: HashMap<IpAddr, usize>,
+    /// How often one was put off; to be taken.
+    pub lacking: u64,
 }
 
 impl ExtraAttempts {
     /// At most so many.
     pub fn new(most: usize) -> ExtraAttempts {
-        ExtraAttempts { most, total: 0, sources: HashMap::new() }
+        ExtraAttempts { most, total: 0, sources: HashMap::new(), lacking: 0 }
     }
 
     /// Whether a session of this source may start one.
-    pub fn may_start(&self, source: IpAddr) -> bool {
+    pub fn may_start(&mut self, source: IpAddr) -> bool {
         let of_source = self.sources.get(&source).copied().unwrap_or(0);
-        self.total < self.most && of_source < self.most.div_ceil(SHARES)
+        let may_start = self.total < self.most && of_source < self.most.div_ceil(SHARES);
+        self.lacking += u64::from(!may_start);
+        may_start
     }
 
     /// A session of this source has `after` of them, where it had `before`.
@@ -57,6 +61,7 @@ mod tests {
             assert!(!attempts.may_start(source(last)), "its part is taken");
         }
         assert!(!attempts.may_start(source(5)), "all are taken");
+        assert_eq!(attempts.lacking, 5);
         attempts.change(source(1), 2, 0);
         assert!(attempts.may_start(source(5)) && attempts.may_start(source(1)));
         (2..=4).for_each(|last| attempts.change(source(last), 2, 0));

@@ -111,24 +111,11 @@ impl<N: Net> Listeners<N> {
         self.retry_at = self.retry_at.map(|_| now);
     }
 
-    /// Whether a target is one of the listening sockets. A listener on 0.0.0.0 or :: listens on all
-    /// addresses of this host in its family. When the kernel cannot tell, the answer is yes, the
-    /// safe one. An error means that there was no descriptor to ask it with.
+    /// Whether a target is one of the listening sockets, see [`is_own`].
     pub fn is_own(&self, net: &N, target: IpPort) -> io::Result<bool> {
         let addresses = self.listeners.iter().map(|listener| listener.address);
         let addresses = addresses.chain(self.others.iter().copied());
-        let is_like =
-            |own: &SocketAddr| own.port() == target.port && own.is_ipv6() == target.ip.is_ipv6();
-        for own in addresses.filter(is_like) {
-            let is_reached = match own.ip().is_unspecified() {
-                true => target.ip.is_loopback() || is_local(net, target.ip)?,
-                false => own.ip() == target.ip,
-            };
-            if is_reached {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        is_own(addresses, target, |address| net.is_local(address))
     }
 
     /// Accepts a client from the next listener that may have one; `None` when it has none. While
@@ -176,9 +163,33 @@ impl<N: Net> Listeners<N> {
     }
 }
 
-fn is_local<N: Net>(net: &N, address: IpAddr) -> io::Result<bool> {
-    net.is_local(address)
-        .or_else(|error| if lacks_resources(&error) { Err(error) } else { Ok(true) })
+/// Whether a target is one of these listening sockets. One on 0.0.0.0 or :: listens on all addresses
+/// of this host in its family, which the kernel knows (`is_local`). When it cannot tell, the answer
+/// is yes, the safe one. An error means that there was no descriptor to ask it with.
+pub fn is_own(
+    listening: impl Iterator<Item = SocketAddr>,
+    target: IpPort,
+    is_local: impl Fn(IpAddr) -> io::Result<bool>,
+) -> io::Result<bool> {
+    let is_like =
+        |own: &SocketAddr| own.port() == target.port && own.is_ipv6() == target.ip.is_ipv6();
+    for own in listening.filter(is_like) {
+        let is_reached = match own.ip().is_unspecified() {
+            true => target.ip.is_loopback() || is_local_or_unknown(&is_local, target.ip)?,
+            false => own.ip() == target.ip,
+        };
+        if is_reached {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_local_or_unknown(
+    is_local: impl Fn(IpAddr) -> io::Result<bool>,
+    address: IpAddr,
+) -> io::Result<bool> {
+    is_local(address).or_else(|error| if lacks_resources(&error) { Err(error) } else { Ok(true) })
 }
 
 fn try_accept<N: Net>(

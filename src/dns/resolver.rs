@@ -55,6 +55,8 @@ pub struct Resolver {
     queries: BTreeMap<u64, Query>,
     /// Most of them.
     queries_max: usize,
+    /// How many names were asked for while questions waited; to be taken.
+    delayed: u64,
     /// When each query times out.
     expiries: BTreeSet<(u64, u64)>,
     transmits: VecDeque<u64>,
@@ -112,6 +114,7 @@ impl Resolver {
             shares: Shares::default(),
             queries: BTreeMap::new(),
             queries_max: QUERIES_MAX,
+            delayed: 0,
             expiries: BTreeSet::new(),
             transmits: VecDeque::new(),
             closes: VecDeque::new(),
@@ -140,6 +143,16 @@ impl Resolver {
     /// where sockets are few, questions wait for each other.
     pub fn set_queries_max(&mut self, queries_max: usize) {
         self.queries_max = queries_max.clamp(2, QUERIES_MAX);
+    }
+
+    /// Most queries in flight.
+    pub fn queries_max(&self) -> usize {
+        self.queries_max
+    }
+
+    /// Takes how many names were asked for while questions waited because all queries were in use.
+    pub fn take_delayed(&mut self) -> u64 {
+        std::mem::take(&mut self.delayed)
     }
 
     /// Replaces the hosts file.
@@ -174,18 +187,29 @@ impl Resolver {
         }
         self.insert_waiter(waiter, new);
         self.ask_queued(now);
+        self.delayed += u64::from(self.shares.is_any_waiting());
         Lookup::Waiting
     }
 
     /// The addresses known without a query. As in glibc, the hosts file is consulted before any
     /// completion; it may list a name below localhost, but not localhost itself.
-    fn known(&self, name: &Name) -> Option<Addresses> {
+    pub fn known(&self, name: &Name) -> Option<Addresses> {
         let loopback = || Addresses::from([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         if name.is_localhost() {
             return Some(loopback());
         }
         let listed = self.hosts.lookup(name.as_str()).cloned();
         listed.or_else(|| name.is_below_localhost().then(loopback))
+    }
+
+    /// Whether the hosts file has this name, in lower case.
+    pub fn is_listed(&self, name: &str) -> bool {
+        self.hosts.lookup(name).is_some()
+    }
+
+    /// Whether names of one label are completed.
+    pub fn has_search(&self) -> bool {
+        !self.settings.search.is_empty()
     }
 
     /// Removes a waiter; its questions end when their last waiter leaves.
@@ -309,11 +333,6 @@ impl Resolver {
     /// What has been done since the start.
     pub fn counters(&self) -> Counters {
         self.counters
-    }
-
-    /// Most queries in flight.
-    pub fn queries_max(&self) -> usize {
-        self.queries_max
     }
 
     fn next_serial(&mut self) -> u64 {

@@ -81,6 +81,11 @@ impl Shares {
         self.sources.get(&source).map_or(0, |source| source.queued.len() + source.queries.len())
     }
 
+    /// Whether a question is waiting.
+    pub fn is_any_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// How many questions are waiting.
     #[cfg(test)]
     pub fn queued(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 const AF_NETLINK: i32 = 16;
 const AF_INET: u8 = 2;
@@ -25,6 +25,13 @@ const ROUTE_TYPE_AT: usize = 16 + 7;
 pub fn interface_number(name: &str) -> Option<u32> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec(), None).ok()?;
     rustix::net::netdevice::name_to_index(&socket, name).ok()
+}
+
+/// An error unless sockets can be bound to this address, whatever its port, which nobody listens on
+/// meanwhile.
+pub fn has_address(mut address: SocketAddr) -> io::Result<()> {
+    address.set_port(0);
+    UdpSocket::bind(address).map(drop)
 }
 
 /// Whether packets to `address` end at this host: its own addresses, primary or not, and whole
@@ -83,6 +90,14 @@ mod tests {
         let has_ipv6 = std::net::UdpSocket::bind("[::1]:0").is_ok();
         assert_eq!(is_local("::1"), has_ipv6);
         assert!(!is_local("198.51.100.7") && !is_local("2001:db8::7"));
+    }
+
+    #[test]
+    fn sockets_can_be_bound_to_addresses_of_this_host_only() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(has_address(taken.local_addr().unwrap()).is_ok());
+        let error = has_address("192.0.2.1:80".parse().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
     }
 
     #[test]

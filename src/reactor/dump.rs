@@ -4,6 +4,7 @@
 use crate::access::Line;
 use crate::connection::Connection;
 use crate::context::Context;
+use crate::limit::Limit;
 use crate::net::Net;
 use crate::reason::CloseReason;
 use crate::stats::Stats;
@@ -42,6 +43,9 @@ impl Dump {
         );
         for &reason in CloseReason::ALL.iter().filter(|&&reason| stats.closed(reason) > 0) {
             info!(target: "dump", "reason={reason} count={}", stats.closed(reason));
+        }
+        for &limit in Limit::ALL.iter().filter(|&&limit| stats.reached(limit) > 0) {
+            info!(target: "dump", "limit={limit} reached={}", stats.reached(limit));
         }
         Dump { next_slot: 0, end_slot: connections.capacity(), last_id: stats.opened }
     }

@@ -55,7 +55,7 @@ impl<N: Net> Reactor<N> {
     }
 
     fn usage(&self) -> Usage {
-        let (settings, pool, dns) = (&self.cx.settings, &self.cx.pool, self.cx.dns.state());
+        let (settings, pool, dns) = (&self.cx.settings, &self.cx.pool, self.cx.dns.known_names());
         let ((small_buffers, large_buffers), (pipes, kept_pipes)) = (pool.lent(), pool.pipes());
         let (large_buffer_bytes, buffer_budget_bytes) = pool.budget();
         Usage {

@@ -220,6 +220,22 @@ proptest! {
         }
     }
 
+    /// A rule that is called dead never decides, by the reference as well; and without it every
+    /// decision is the same.
+    #[test]
+    fn a_rule_that_is_called_dead_never_decides(
+        lines in proptest::collection::vec(rule(), 1..12),
+        requests in proptest::collection::vec(any_request(), 30),
+    ) {
+        let text = lines.join("\n");
+        let dead = rules(&text).dead_rules(usize::MAX);
+        for request in requests {
+            let line = reference(&text, &request).map(|(_, line)| line as usize);
+            let is_dead = dead.iter().any(|dead| Some(dead.place + 1) == line);
+            prop_assert!(!is_dead, "{}\n{:?}\n{:?}", text, dead, request);
+        }
+    }
+
     /// The form that `-t` prints is read back as the same addresses, of either family.
     #[test]
     fn addresses_are_shown_in_a_form_that_parses_to_the_same(

@@ -13,7 +13,7 @@
 
 use super::{AddressPattern, Ident, Rule, RuleSet, TargetPattern};
 use crate::escape::Escaped;
-use crate::lines::{Lines, ParseError};
+use crate::lines::{Lines, ParseError, ParseErrors, parse_all};
 use crate::name;
 use crate::wire::USER_BYTES_MAX;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -48,6 +48,12 @@ impl Parser {
             rules.extend(parse_line(line, number)?);
             Ok(())
         })
+    }
+
+    /// Parses a whole file and goes on after an error: the rules, or all errors, of which at most
+    /// `errors_max` are kept.
+    pub fn parse_all(text: &[u8], errors_max: usize) -> Result<RuleSet, ParseErrors> {
+        parse_all(text, errors_max, Parser::default(), Parser::feed, Parser::finish)
     }
 
     /// The rules, after the last piece. A file without any is an error: it was probably read while

@@ -60,6 +60,27 @@ fn a_file_without_any_rule_is_an_error() {
 }
 
 #[test]
+fn all_errors_of_a_file_are_found_each_in_its_line() {
+    let long = "permit c 1.2.3.4 #".to_string() + &"x".repeat(LINE_BYTES_MAX);
+    let text = format!("\u{feff}wrong\r\npermit c 1.2.3.4\n{long}\n\npermit q *\n{long}");
+    let errors = |most| Parser::parse_all(text.as_bytes(), most).unwrap_err();
+    let lines = |errors: &ParseErrors| -> Vec<u32> {
+        errors.first.iter().map(|error| error.line.unwrap()).collect()
+    };
+    let all = errors(9);
+    assert_eq!((lines(&all), all.more), (vec![1, 3, 5, 6], 0));
+    assert!(all.first[3].message.contains("more than 65536 bytes"));
+    let some = errors(2);
+    assert_eq!((lines(&some), some.more), (vec![1, 3], 2));
+    // A last line without a newline is one, and a file with errors only lacks no rule besides.
+    let last = Parser::parse_all(b"wrong", 9).unwrap_err();
+    assert_eq!(lines(&last), [1]);
+    let none = Parser::parse_all(b"# none\n", 9).unwrap_err();
+    assert_eq!((none.first.len(), none.first[0].line), (1, None));
+    assert_eq!(Parser::parse_all(b"permit c *\ndeny c *", 9), Ok(rules("permit c *\ndeny c *")));
+}
+
+#[test]
 fn the_length_of_a_line_is_limited() {
     let rule = "permit c 1.2.3.4 #";
     let longest = format!("{rule:x<0$}\n", LINE_BYTES_MAX - 1);

@@ -78,8 +78,8 @@ impl Builder {
         self
     }
 
-    /// Source address of outgoing connections of its family, and the address that BIND listens on.
-    /// May be called once for each family. \[chosen by the kernel\]
+    /// Source address of outgoing connections of its family, and the address that BIND listens on: one
+    /// of this host. May be called once for each family. \[chosen by the kernel\]
     pub fn outbound(mut self, address: IpAddr) -> Builder {
         self.config.outbound.set(address.to_canonical());
         self

@@ -3,7 +3,6 @@
 use super::error::RulesError;
 use crate::reload;
 use crate::rules::RuleSet;
-use log::warn;
 use std::path::PathBuf;
 
 /// The origin of a server's rules.
@@ -49,12 +48,10 @@ impl RuleSource {
         }
     }
 
-    /// Warns if a file that has been read could not be read again.
-    pub fn warn_if_unreadable(&self) {
-        if let RuleSource::File(path) = self
-            && let Err(error) = reload::open_rules(path)
-        {
-            warn!("{error}; --user may not read it, so changes will not take effect");
-        }
+    /// A warning if a file that has been read could not be read again by --user.
+    pub fn unreadable(&self) -> Option<String> {
+        let RuleSource::File(path) = self else { return None };
+        let error = reload::open_rules(path).err()?;
+        Some(format!("{error}; --user may not read it, so changes will not take effect"))
     }
 }

@@ -4,7 +4,6 @@ use super::error::UsersError;
 use crate::config::Config;
 use crate::reload;
 use crate::users::Users;
-use log::warn;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -46,13 +45,11 @@ impl UserSource {
         }
     }
 
-    /// Warns if a file that has been read could not be read again.
-    pub fn warn_if_unreadable(&self) {
-        if let UserSource::File(path) = self
-            && let Err(error) = reload::open_users(path)
-        {
-            warn!("{error}; --user may not read it, so changes will not take effect");
-        }
+    /// A warning if a file that has been read could not be read again by --user.
+    pub fn unreadable(&self) -> Option<String> {
+        let UserSource::File(path) = self else { return None };
+        let error = reload::open_users(path).err()?;
+        Some(format!("{error}; --user may not read it, so changes will not take effect"))
     }
 }
 

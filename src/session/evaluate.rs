@@ -12,7 +12,9 @@ use std::net::IpAddr;
 /// Why nothing is permitted, and the line of the rule that decided, if one did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
+    /// Why.
     pub reason: CloseReason,
+    /// The line of the rule.
     pub line: Option<u32>,
 }
 

@@ -1,0 +1,138 @@
+//! What `-t` does: all checks of a start, without becoming what runs.
+
+use super::names;
+use super::rule_source::RuleSource;
+use super::settings;
+use super::start::{check_outbound, counted, is_beyond_loopback};
+use super::user_source::UserSource;
+use crate::config::Config;
+use crate::explain;
+use crate::limits;
+use crate::net::has_address;
+use crate::privileges::{self, IdentityError};
+use crate::reload::{self, Checked};
+use crate::rules::{Circumstances, RuleSet};
+use crate::token::LISTENERS_MAX;
+use crate::users::Users;
+use std::net::SocketAddr;
+
+/// Most comparisons to find rules that never match: a second or two.
+const COMPARISONS_MAX: usize = 100_000_000;
+
+/// The result of a check.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The rules as understood and the number of users, for standard output.
+    pub listing: String,
+    /// What a start would warn about.
+    pub warnings: Vec<String>,
+    /// What a start would end with, one line each.
+    pub errors: Vec<String>,
+    /// How many more errors there are.
+    pub more: usize,
+}
+
+/// Checks all that a start with these settings would. Nothing is listened on. It becomes the user of
+/// --user for good, if it can, to see what that one may read; so it is only for a process that ends
+/// then.
+pub fn check(config: &Config) -> Report {
+    let mut report = Report::default();
+    let source = RuleSource::find(&config.rule_files());
+    let rules = match &source {
+        Ok(RuleSource::File(path)) => report.take(reload::check_rules(path)),
+        Ok(RuleSource::Text(_)) => None,
+        Err(error) => {
+            report.errors.push(error.to_string());
+            None
+        }
+    };
+    let users = config.users_file.as_deref().map(reload::check_users);
+    let users = users.and_then(|checked| report.take(checked));
+    report.check_flags(config);
+    let (_, lowered) = settings(config, limits::raise_descriptor_limit());
+    report.warnings.extend(lowered);
+    if let Some(rules) = rules {
+        report.check_rules(config, &source.map(|source| source.name()).unwrap_or_default(), &rules);
+    }
+    report.list_users(config, users.as_ref());
+    report.check_user(config);
+    report
+}
+
+impl Report {
+    /// The content of a file, if a start could use it; whatever is wrong with it is kept.
+    fn take<T>(&mut self, checked: Checked<T>) -> Option<T> {
+        let Checked { content, errors, more, warning } = checked;
+        self.errors.extend(errors);
+        self.more += more;
+        self.warnings.extend(warning);
+        content
+    }
+
+    /// Whether the addresses are those of this host.
+    fn check_flags(&mut self, config: &Config) {
+        self.errors.extend(check_outbound(config).err().map(|error| error.to_string()));
+        for (place, &address) in config.listen.iter().enumerate() {
+            let before = config.listen[..place].iter().find(|&&other| is_taken(address, other));
+            if place == LISTENERS_MAX {
+                let message = format!("--listen {address}: expected at most 32 addresses");
+                return self.errors.push(message);
+            } else if let Some(before) = before {
+                let message = format!("--listen {address}: --listen {before} has its port already");
+                self.errors.push(message);
+            } else if let Err(error) = has_address(address) {
+                self.errors.push(format!("--listen {address}: {error}"));
+            }
+        }
+    }
+
+    fn check_rules(&mut self, config: &Config, name: &str, rules: &RuleSet) {
+        let (resolver, warnings) = names::resolver(config);
+        self.warnings.extend(warnings);
+        let warnings = rules.warnings(&Circumstances {
+            beyond_loopback: is_beyond_loopback(&config.listen),
+            has_users: config.users_file.is_some(),
+            is_listed: &|name| resolver.is_listed(name),
+            has_search: resolver.has_search(),
+            comparisons_max: COMPARISONS_MAX,
+        });
+        self.warnings.extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
+        self.listing = explain::listing(rules, &rules.dead_rules(COMPARISONS_MAX));
+    }
+
+    fn list_users(&mut self, config: &Config, users: Option<&Users>) {
+        if let (Some(path), Some(users)) = (&config.users_file, users) {
+            let users = counted(users.count(), "user");
+            self.listing += &format!("{}: {users}\n", path.display());
+        }
+    }
+
+    /// Whether --user exists, and may read the files again.
+    fn check_user(&mut self, config: &Config) {
+        let Some(user) = &config.user else { return };
+        let identity = privileges::find_identity(user);
+        let dropped = identity.and_then(privileges::drop_to);
+        match dropped {
+            Ok(()) => {
+                let source = RuleSource::find(&config.rule_files()).ok();
+                self.warnings.extend(source.and_then(|source| source.unreadable()));
+                self.warnings.extend(UserSource::find(config).unreadable());
+            }
+            // Most likely the service is started as root, and this check is not.
+            Err(IdentityError::Refused(error)) => {
+                let message = format!("--user: {error}; not checked whether it may read the files");
+                self.warnings.push(message);
+            }
+            Err(error) => self.errors.push(format!("--user: {error}")),
+        }
+    }
+}
+
+/// Whether two sockets cannot listen on these addresses at the same time.
+fn is_taken(one: SocketAddr, other: SocketAddr) -> bool {
+    let (one_ip, other_ip) = (one.ip(), other.ip());
+    one.port() != 0
+        && one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (one == other || one_ip.is_unspecified() || other_ip.is_unspecified())
+}
