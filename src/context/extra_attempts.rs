@@ -23,6 +23,11 @@ impl ExtraAttempts {
         ExtraAttempts { most, total: 0, sources: HashMap::new(), lacking: 0 }
     }
 
+    /// Those of all sources.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
     /// Whether a session of this source may start one.
     pub fn may_start(&mut self, source: IpAddr) -> bool {
         let of_source = self.sources.get(&source).copied().unwrap_or(0);

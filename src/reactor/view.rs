@@ -62,6 +62,7 @@ impl<N: Net> Reactor<N> {
             sessions_max: settings.max_sessions,
             per_source_max: settings.max_per_source,
             bind_ports_max: settings.bind_ports.clone().map(Iterator::count),
+            attempts: self.cx.extra_attempts.total(),
             attempts_max: settings.extra_attempts_max,
             small_buffers,
             large_buffers,

@@ -88,7 +88,7 @@ metrics! {
         |view, out| out.sample(&[], view.usage.ident_queries);
 
     Gauge "socku_limit" "Most that there may be of what a limit counts; +Inf without one."
-        |view, out| for (limit, most) in limits(view) {
+        |view, out| for (limit, most) in view.usage.limits() {
             match most {
                 Some(most) => out.sample(&[("limit", limit)], most),
                 None => out.sample(&[("limit", limit)], "+Inf"),
@@ -179,20 +179,6 @@ metrics! {
     Counter "socku_turns_without_progress_total"
         "Turns of the event loop that did not wait and in which nothing happened."
         |view, out| out.sample(&[], view.stats.idle_turns);
-}
-
-/// The limits by their words; `None` is no limit.
-fn limits(view: &View<'_>) -> [(&'static str, Option<usize>); 7] {
-    let usage = &view.usage;
-    [
-        ("sessions", Some(usage.sessions_max)),
-        ("per-source", usage.per_source_max.map(|most| most as usize)),
-        ("buffers", Some(usage.buffer_budget_bytes / usage.large_buffer_bytes.max(1))),
-        ("pipes", Some(usage.pipes_max)),
-        ("bind-ports", usage.bind_ports_max),
-        ("attempts", Some(usage.attempts_max)),
-        ("queries", Some(usage.dns_queries_max)),
-    ]
 }
 
 /// Milliseconds as seconds.

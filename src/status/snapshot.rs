@@ -231,18 +231,24 @@ struct Limits<'a, 'b>(&'a View<'b>, &'a Survey<'b>);
 
 impl Serialize for Limits<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Limits(View { usage, process, session_count, .. }, survey) = self;
+        let Limits(View { usage, process, stats, session_count, .. }, survey) = self;
         let busiest = survey.sources.by_sessions.first().map_or(0, |(_, sum)| sum.sessions);
-        let buffers = usage.buffer_budget_bytes / usage.large_buffer_bytes.max(1);
-        let rows = [
-            ("sessions", *session_count as u64, Some(usage.sessions_max as u64)),
-            ("per-source", busiest, usage.per_source_max.map(u64::from)),
-            ("buffers", usage.large_buffers as u64, Some(buffers as u64)),
-            ("pipes", usage.pipes as u64, Some(usage.pipes_max as u64)),
-            ("queries", usage.dns_queries as u64, Some(usage.dns_queries_max as u64)),
-            ("descriptors", process.descriptors.unwrap_or(0), Some(process.descriptors_max)),
+        // In the order of `Usage::limits`.
+        let used = [
+            *session_count as u64,
+            busiest,
+            usage.large_buffers as u64,
+            usage.pipes as u64,
+            // Each BIND that waits listens on one port.
+            stats.in_state(StateKind::AwaitingBind) as u64,
+            usage.attempts as u64,
+            usage.dns_queries as u64,
         ];
-        serializer.collect_seq(rows.map(Limit))
+        let limits = usage.limits().into_iter().zip(used);
+        let limits = limits.map(|((name, max), used)| (name, used, max.map(|max| max as u64)));
+        let most = Some(process.descriptors_max);
+        let descriptors = process.descriptors.map(|open| ("descriptors", open, most));
+        serializer.collect_seq(limits.chain(descriptors).map(Limit))
     }
 }
 

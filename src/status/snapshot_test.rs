@@ -229,6 +229,8 @@ fn the_proxy_is_described_by_its_counters_and_limits() {
         usage: Usage {
             sessions_max: 50,
             large_buffers: 3,
+            attempts: 2,
+            attempts_max: 8,
             large_buffer_bytes: 1 << 16,
             buffer_budget_bytes: 64 << 20,
             ..Usage::default()
@@ -243,11 +245,14 @@ fn the_proxy_is_described_by_its_counters_and_limits() {
         stats.count_opened(CLOSED);
         stats.count_closed(reason);
     }
-    let standings = [StateKind::Connecting, StateKind::Relaying, StateKind::Relaying];
+    let standings = [StateKind::AwaitingBind, StateKind::Relaying, StateKind::Relaying];
     standings.into_iter().for_each(|state| stats.count_opened(Standing { state, ..CLOSED }));
     let open = [(relaying(1, "10.0.0.2:1"), 1, 2), (relaying(2, "10.0.0.2:2"), 0, 0)];
     let text = text_of(&open, &rest);
-    assert!(text.contains(r#""states":{"relaying":2,"connecting":1}"#), "the most first: {text}");
+    assert!(
+        text.contains(r#""states":{"relaying":2,"awaiting-bind":1}"#),
+        "the most first: {text}"
+    );
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&value["format"], &value["version"]), (&json!(1), &json!("1.2.3")));
     assert_eq!((&value["now_ms"], &value["uptime_ms"]), (&json!(5000), &json!(4500)));
@@ -262,6 +267,8 @@ fn the_proxy_is_described_by_its_counters_and_limits() {
             { "name": "per-source", "used": 2, "max": null },
             { "name": "buffers", "used": 3, "max": 1024 },
             { "name": "pipes", "used": 0, "max": 0 },
+            { "name": "bind-ports", "used": 1, "max": null },
+            { "name": "attempts", "used": 2, "max": 8 },
             { "name": "queries", "used": 0, "max": 0 },
             { "name": "descriptors", "used": 20, "max": 1024 },
         ])

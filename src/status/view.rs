@@ -51,7 +51,9 @@ pub struct Usage {
     pub per_source_max: Option<u32>,
     /// Ports that BIND may listen on, if they are limited.
     pub bind_ports_max: Option<usize>,
-    /// Most attempts to connect beside the first of each session.
+    /// Attempts to connect beside the first of each session.
+    pub attempts: usize,
+    /// Most of them.
     pub attempts_max: usize,
     /// Small buffers lent.
     pub small_buffers: usize,
@@ -87,6 +89,21 @@ pub struct Usage {
     pub rules: usize,
     /// Users who can log in.
     pub users: usize,
+}
+
+impl Usage {
+    /// The limits by their words; `None` is no limit.
+    pub fn limits(&self) -> [(&'static str, Option<usize>); 7] {
+        [
+            ("sessions", Some(self.sessions_max)),
+            ("per-source", self.per_source_max.map(|most| most as usize)),
+            ("buffers", Some(self.buffer_budget_bytes / self.large_buffer_bytes.max(1))),
+            ("pipes", Some(self.pipes_max)),
+            ("bind-ports", self.bind_ports_max),
+            ("attempts", Some(self.attempts_max)),
+            ("queries", Some(self.dns_queries_max)),
+        ]
+    }
 }
 
 /// What the system says about the process, where it says it, and what the program around the loop
