@@ -4,6 +4,7 @@
 use super::exposition::Exposition;
 use super::exposition::Kind::{self, Counter, Gauge};
 use super::view::View;
+use crate::limit::Limit;
 use crate::reason::CloseReason;
 use crate::session::StateKind;
 use crate::sizes::{PIPE_BYTES, SMALL_BYTES};
@@ -92,6 +93,10 @@ metrics! {
                 Some(most) => out.sample(&[("limit", limit)], most),
                 None => out.sample(&[("limit", limit)], "+Inf"),
             }
+        };
+    Counter "socku_limit_reached_total" "How often a limit was reached; the table of limits in README.md says what is counted."
+        |view, out| for &limit in Limit::ALL {
+            out.sample(&[("limit", limit.word())], view.stats.reached(limit));
         };
     Gauge "socku_buffers_lent" "Buffers that hold bytes, by size."
         |view, out| {
