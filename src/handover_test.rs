@@ -60,13 +60,13 @@ impl Indices {
             }
             3 => {
                 let descriptor = self.next();
-                let is_ready = number % 2 == 0;
+                let is_ready = number.is_multiple_of(2);
                 TargetRecord::Listener(ListenerRecord { descriptor, port: 40_000, is_ready })
             }
             _ => TargetRecord::Tunnel(TunnelRecord {
                 endpoint: self.endpoint(number),
                 active_at: 11,
-                has_keepalive: number % 2 == 0,
+                has_keepalive: number.is_multiple_of(2),
                 waiting,
             }),
         })
@@ -84,8 +84,8 @@ impl Indices {
             pipe,
             source: sources[number % 3],
             fin_sent: number % 2 == 1,
-            bulk: number % 5 == 0,
-            urgent: number % 7 == 0,
+            bulk: number.is_multiple_of(5),
+            urgent: number.is_multiple_of(7),
             own_bytes: number as u8,
             delivered: number as u64 * 1_000_003,
         }

@@ -173,7 +173,7 @@ impl<P> Pool<P> {
     pub fn lend_with(&mut self, bytes: &[u8]) -> Option<Buffer> {
         let mut buffer = match bytes.len() {
             0 => return Some(Buffer::none()),
-            ..=SMALL_BYTES => self.lend_small(),
+            1..=SMALL_BYTES => self.lend_small(),
             length => {
                 let bytes = allocate(length.max(self.large_bytes))?;
                 self.lent_large += 1;
@@ -314,7 +314,7 @@ mod tests {
         let mut pool = Pool::new(4096, LARGE_BUDGET_BYTES, 1);
         let pipes = [pool.adopt_pipe(1), pool.adopt_pipe(2)];
         assert_eq!((pool.pipes(), pool.has_pipe()), ((2, 0), false));
-        pipes.map(|pipe| pool.give_back_pipe(pipe));
+        pipes.into_iter().for_each(|pipe| pool.give_back_pipe(pipe));
         assert_eq!((pool.pipes(), pool.has_pipe()), ((0, 2), true));
     }
 

@@ -271,24 +271,54 @@ fn a_name_is_looked_up_again_and_its_session_goes_on() {
     accept(&listener);
 }
 
+/// The end of a stream that was cut must not look like its end.
+fn is_reset_at_the_end(proxy: Loop, reader: TcpStream, sent: usize, reason: CloseReason) {
+    let mut proxy = proxy.upgraded();
+    proxy.settle();
+    let proxy = finish(proxy.upgraded(), move || {
+        reader.set_nonblocking(false).unwrap();
+        let (received, end) = traffic::receive_to_end(&reader, 0);
+        assert_eq!(end, End::Reset);
+        assert!((1..=sent).contains(&received), "{received} of {sent} bytes");
+    });
+    assert_eq!(proxy.reactor.stats().closed(reason), 1);
+}
+
+fn start_polling() -> Loop {
+    start(|times| (times.reset_poll_ms, times.slow_reset_poll_ms) = (1, 1))
+}
+
 #[test]
 fn a_reset_that_waits_for_its_bytes_is_passed_on() {
-    let mut proxy = start(|times| (times.reset_poll_ms, times.slow_reset_poll_ms) = (1, 1));
+    let mut proxy = start_polling();
     let (client, target) = relay(&mut proxy);
-    (&target).write_all(&traffic::bytes(1000)).unwrap();
-    let sent = traffic::send_until_blocked(&target, 1000, 1_000_000);
+    let sent = stall(&mut proxy, &target);
+    reset(target);
+    proxy.settle();
+    is_reset_at_the_end(proxy, client, sent, CloseReason::TargetReset);
+}
+
+#[test]
+fn a_reset_that_waits_for_an_acknowledgement_is_passed_on() {
+    let mut proxy = start_polling();
+    let (client, target) = relay(&mut proxy);
+    let sent = traffic::send_until_blocked(&target, 0, 200_000);
     proxy.settle();
     reset(target);
     proxy.settle();
-    let mut proxy = proxy.upgraded();
+    is_reset_at_the_end(proxy, client, sent, CloseReason::TargetReset);
+}
+
+/// The kernel has reported the failure to the send, and says no more than that the stream is over.
+#[test]
+fn a_client_whose_failure_a_send_has_met_is_not_taken_for_one_that_has_ended() {
+    let mut proxy = start_polling();
+    let (client, target) = relay(&mut proxy);
+    let sent = stall(&mut proxy, &client);
+    reset(client);
+    (&target).write_all(b"to nobody").unwrap();
     proxy.settle();
-    let proxy = finish(proxy, move || {
-        client.set_nonblocking(false).unwrap();
-        let (received, end) = traffic::receive_to_end(&client, 0);
-        assert_eq!(end, End::Reset);
-        assert!(received <= sent);
-    });
-    assert_eq!(proxy.reactor.stats().closed(CloseReason::TargetReset), 1);
+    is_reset_at_the_end(proxy, target, sent, CloseReason::ClientReset);
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub fn samples() -> Vec<Session> {
             session.request.protocol = Some(protocols[number % 3]);
             session.request.command = Some([Command::Connect, Command::Bind][number % 2]);
             session.request.port = number as u16;
-            session.request.is_proven = number % 5 == 0;
+            session.request.is_proven = number.is_multiple_of(5);
             session.request.set_user(&b"alice the first of her name"[..number % 28]);
             session.request.set_host(hosts[number % 3]);
             session.address = Some(IpPort::new(host, 443));
