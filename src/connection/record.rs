@@ -10,6 +10,7 @@ use crate::handover::{ConnectionRecord, TargetRecord};
 use crate::net::{GivenList, LentList, Net};
 use crate::reason::CloseReason;
 use crate::relay::{Direction, Endpoint, Relay};
+use crate::session::Action;
 use crate::token::{CLIENT, TARGET, Token};
 use log::warn;
 use std::net::IpAddr;
@@ -63,10 +64,13 @@ impl<N: Net> Connection<N> {
         connection
     }
 
-    /// Begins again what was not handed over: looking up a name, and asking identd.
+    /// Begins again what was not handed over: looking up a name, and asking identd. All others run
+    /// in the first turn.
     pub fn resume(&mut self, cx: &mut Context<N>) {
         let action = self.session.resumed();
-        self.follow(action, cx);
+        if action != Action::Wait {
+            self.follow(action, cx);
+        }
     }
 }
 

@@ -61,9 +61,7 @@ pub struct Client {
     /// The rules in force when the proxy first acted on a decision, and when its peer was taken.
     pub acted_by: Option<usize>,
     pub peer_by: Option<usize>,
-    /// An upgrade has handed its session over; and it had to be asked again what its name means,
-    /// or what its identd says.
-    pub is_handed_over: bool,
+    /// After an upgrade it had to be asked again what its name means, or what its identd says.
     pub is_asked_again: bool,
     /// The new program could not take its sockets over.
     pub is_unadopted: bool,
@@ -121,7 +119,6 @@ impl Client {
             basis: None,
             acted_by: None,
             peer_by: None,
-            is_handed_over: false,
             is_asked_again: false,
             is_unadopted: false,
             asked_ident: false,

@@ -12,6 +12,7 @@ use socku::internals::reactor::Reactor;
 use socku::internals::rules::RuleSet;
 use socku::internals::settings::Settings;
 use socku::internals::users::Users;
+use std::mem::take;
 
 /// Most upgrades of one run.
 const UPGRADES_MAX: u64 = 30;
@@ -100,10 +101,32 @@ pub fn replace(
     let net = SimNet(kernel.clone());
     let given: Vec<_> = lent.into_iter().map(|lent| net.give(lent)).collect();
     let Files { settings, rules, resolver, users } = files();
-    let handover = Handover::decode(&bytes, given.len()).expect("a whole record");
+    let count = given.len();
+    let handover = Handover::decode(&bytes, count).expect("a whole record");
     let reactor = Reactor::import(net, settings, rules, resolver, users, handover, given);
     kernel.borrow_mut().checks.adopting = false;
-    reactor.expect("what was handed over is taken")
+    let reactor = reactor.expect("what was handed over is taken");
+    if !kernel.borrow().wanted {
+        check_nothing_is_forgotten(&bytes, count, &reactor);
+    }
+    reactor
+}
+
+/// What the new loop would hand over is what it was given, but for sessions that ask again.
+fn check_nothing_is_forgotten(bytes: &[u8], descriptors: usize, reactor: &Reactor<SimNet>) {
+    let mut before = Handover::decode(bytes, descriptors).expect("a whole record");
+    let mut after = reactor.export().handover;
+    let connections = take(&mut before.connections).into_iter().zip(take(&mut after.connections));
+    for (before, after) in connections {
+        let state = before.session.state().to_string();
+        let asks = ["resolving", "identifying"].contains(&state.as_str());
+        let is_same = minicbor::to_vec(&before).ok() == minicbor::to_vec(&after).ok();
+        assert!(asks || is_same, "handed over: {before:?}\nand taken: {after:?}");
+    }
+    after.now = before.now;
+    // A session that asks again may be rejected at once.
+    after.logins = before.logins.clone();
+    assert!(before.encode() == after.encode(), "before: {before:?}\nafter: {after:?}");
 }
 
 impl Kernel {
@@ -129,7 +152,6 @@ impl Kernel {
             if !is_open || client.reason.is_some() {
                 continue;
             }
-            client.is_handed_over = true;
             if let (Some(basis), None) = (&mut client.basis, client.acted_by) {
                 basis.ask_again(hosts, client.asked_ident);
                 client.is_asked_again = true;
