@@ -33,9 +33,6 @@ const MAGIC: &str = "socku-handover";
 /// The format that this version writes and reads.
 pub const FORMAT: u32 = 1;
 
-/// About as much as a session takes, without the bytes that it holds.
-const SESSION_BYTES: usize = 200;
-
 /// What stands before every record, in every format.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Header {

@@ -2,8 +2,8 @@
 //!
 //! The process hands over to itself: what the new program has to know goes into a file in memory,
 //! the descriptors into sockets, and standard input leads to both. Then it executes the program.
-//! Nothing is given up before that, so whatever fails, everything goes on as it was. Systems that do
-//! this otherwise run both programs for a while (nginx, HAProxy); here the process id stays, no
+//! Nothing is given up before that, so whatever fails, everything goes on as it was. Where this is
+//! done otherwise, both programs run for a while (nginx, HAProxy); here the process id stays, no
 //! other process is able to take part, and a session is in one program only.
 
 mod program;

@@ -328,6 +328,29 @@ fn requests_around_an_upgrade_are_all_obeyed() {
 }
 
 #[test]
+fn a_stop_during_a_trial_ends_it_and_there_is_no_upgrade() {
+    let mut proxy = Upgradable::start(PERMIT_ALL, &[]);
+    let kept = proxy.connect(echo_server());
+    proxy.install_script(&format!(
+        "#!/bin/sh\ncase \"$*\" in *--upgrade-trial=*)\nuntil test -e \"$0.go\"; do sleep 0.01; done\n\
+         echo socku 9.8.7 accepts hand-over 1\nexit\nesac\nexec {} \"$@\"\n",
+        env!("CARGO_BIN_EXE_socku"),
+    ));
+    proxy.signal("USR2");
+    proxy.wait_log("upgrade: trying");
+    proxy.signal("USR2");
+    proxy.wait_log("no upgrade: a program is being tried already");
+    proxy.signal("TERM");
+    proxy.wait_log("stopping; 1 sessions may finish");
+    fs::write(proxy.program.with_extension("go"), "").unwrap();
+    proxy.wait_log("no upgrade: stopping");
+    wait_until("the program on trial to end", || proxy.children().is_empty().then_some(()));
+    echo(&kept, "goes on");
+    drop(kept);
+    assert_eq!(proxy.wait_exit(), Some(0));
+}
+
+#[test]
 fn a_slow_reader_of_the_log_misses_no_line() {
     const SESSIONS: usize = 400;
     let rule_file = common::scratch_directory().join("socks.conf");

@@ -168,11 +168,6 @@ pub enum WaitingRecord {
 }
 
 impl ConnectionRecord<'_> {
-    /// How many bytes are in transit, in buffers.
-    pub(super) fn held_bytes(&self) -> usize {
-        [self.up.held, self.down.held].into_iter().flatten().map(|held| held.len()).sum()
-    }
-
     /// Calls `name` with each descriptor that it names.
     pub(super) fn name_descriptors(&self, mut name: impl FnMut(u32)) {
         name(self.client.descriptor);

@@ -116,3 +116,72 @@ impl<P> Direction<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::MioNet;
+    use crate::pool::LARGE_BUDGET_BYTES;
+    use crate::token::TARGET;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+
+    /// What is taken over is what was handed over, to the last flag.
+    #[test]
+    fn a_direction_is_the_same_after_it_was_handed_over() {
+        let mut net = MioNet::new().unwrap();
+        let mut pool = Pool::new(4096, LARGE_BUDGET_BYTES, 0);
+        for source in [SourceRecord::Open, SourceRecord::Ended, SourceRecord::Cut] {
+            for number in 0..8_u8 {
+                let bit = |place: u8| number >> place & 1 == 1;
+                let record = DirectionRecord {
+                    held: bit(0).then(|| (&b"!"[..]).into()),
+                    pipe: None,
+                    source,
+                    fin_sent: bit(1),
+                    bulk: bit(2),
+                    urgent: bit(0),
+                    own_bytes: number,
+                    delivered: number.into(),
+                };
+                let mut given = GivenList::<MioNet>::new(Vec::new());
+                let mut direction = Direction::import(&record, &mut given, &mut net, &mut pool);
+                let mut lent = LentList::<MioNet>::new(&net);
+                let again = format!("{:?}", direction.export(&mut lent));
+                assert_eq!(again, format!("{record:?}"));
+                direction.discard(&mut pool);
+            }
+        }
+        assert_eq!(pool.lent(), (0, 0));
+    }
+
+    #[test]
+    fn a_connection_is_the_same_after_it_was_handed_over() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let token = Token::Connection { slot: 5, place: TARGET };
+        for number in 0..1 << 9 {
+            let bit = |place: u8| number >> place & 1 == 1;
+            let record = EndpointRecord {
+                descriptor: 0,
+                readable: bit(0),
+                writable: bit(1),
+                read_closed: bit(2),
+                urgent: bit(3),
+                read_since_event: bit(4),
+                failed: bit(5),
+                lost: bit(6),
+                may_delay: bit(7),
+                failure_reported: bit(8),
+            };
+            // Another each time, for a poll knows a socket until all its descriptors are closed.
+            let mut net = MioNet::new().unwrap();
+            let descriptor: OwnedFd = stream.try_clone().unwrap().into();
+            let mut given = GivenList::<MioNet>::new(vec![descriptor]);
+            let endpoint = Endpoint::import(&record, token, &mut given, &mut net);
+            assert!(given.take_error().is_none());
+            let mut lent = LentList::<MioNet>::new(&net);
+            assert_eq!(endpoint.export(&mut lent), record);
+        }
+    }
+}

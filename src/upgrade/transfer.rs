@@ -100,8 +100,8 @@ pub fn send(memory: &File, descriptors: &[BorrowedFd<'_>]) -> io::Result<OwnedFd
 }
 
 /// What this process handed over to itself before it became this program; `None` if it has just
-/// been started. Standard input is empty afterwards. The limit of open files needs no care: it stays
-/// the same when a process becomes another program.
+/// been started. Standard input is empty afterwards. The limit of open files needs no care: it
+/// stays the same when a process becomes another program.
 ///
 /// # Errors
 ///
