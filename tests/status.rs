@@ -110,7 +110,10 @@ impl Events {
     /// Reads until nothing comes any more.
     fn settle(&mut self) {
         self.0.set_read_timeout(Some(2 * QUIET)).unwrap();
-        while self.next().is_some() {}
+        let until = Instant::now() + DEADLINE;
+        while self.next().is_some() {
+            assert!(Instant::now() < until, "events that never end");
+        }
         self.0.set_read_timeout(Some(QUIET)).unwrap();
     }
 }
