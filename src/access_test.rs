@@ -43,15 +43,28 @@ fn session(rules: &str, bytes: &[u8], go: impl FnOnce(&mut Session, &Env<'_>)) -
     let env =
         Env { now: 100, attempt_delay_ms: 250, rules: &rules, users: None, surroundings: &Plain };
     let mut session = Session::new(17, at(CLIENT).into(), 100);
-    let mut rest = bytes;
+    feed(&mut session, bytes, &env);
+    go(&mut session, &env);
+    session
+}
+
+fn feed(session: &mut Session, mut bytes: &[u8], env: &Env<'_>) {
     loop {
-        let (taken, _) = session.handle_bytes(rest, &env);
-        rest = &rest[taken..];
-        if taken == 0 || rest.is_empty() {
+        let (taken, _) = session.handle_bytes(bytes, env);
+        bytes = &bytes[taken..];
+        if taken == 0 || bytes.is_empty() {
             break;
         }
     }
-    go(&mut session, &env);
+}
+
+/// A session of a load balancer that has sent this.
+fn proxied(bytes: &[u8]) -> Session {
+    let rules = RuleSet::parse(b"permit c *\n").unwrap();
+    let env =
+        Env { now: 100, attempt_delay_ms: 250, rules: &rules, users: None, surroundings: &Plain };
+    let mut session = Session::behind_balancer(17, at("10.0.0.5:40000").into(), 100);
+    feed(&mut session, bytes, &env);
     session
 }
 
@@ -129,6 +142,8 @@ fn sessions() -> Vec<Session> {
             session.handle_listening(at("192.168.1.1:40000"), at("192.168.1.1:40000"));
             session.handle_peer(at("192.0.2.1:20"), env);
         }),
+        proxied(b"PROXY TCP4 192.0.2.7 192.0.2.1 50000 1080\r\n\x04\x01"),
+        proxied(b"GET / HTTP/1.1\r\n"),
         strange(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\xaa\xbb\xcc\xdd\xee\xff"),
         strange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
         strange(b"\"\\\r\n\xff x=1 up=9"),

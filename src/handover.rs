@@ -119,8 +119,7 @@ impl Header {
 impl<'b> Handover<'b> {
     /// The bytes of the header and the record.
     pub fn encode(&self) -> Vec<u8> {
-        let held = self.connections.iter().map(ConnectionRecord::held_bytes).sum::<usize>();
-        let mut bytes = Vec::with_capacity(held + SESSION_BYTES * (1 + self.connections.len()));
+        let mut bytes = Vec::new();
         self.write_to(&mut bytes).expect("a vector takes all bytes");
         bytes
     }

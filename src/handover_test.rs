@@ -1,4 +1,5 @@
 use super::*;
+use crate::errno::ErrorCode;
 use crate::limit::Limit;
 use crate::reason::CloseReason;
 use crate::session::{StateKind, samples};
@@ -6,6 +7,7 @@ use crate::stats::Standing;
 use crate::wire::{Command, Protocol};
 use proptest::prelude::*;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -39,6 +41,7 @@ impl Indices {
             lost: bit(6),
             may_delay: bit(7),
             failure_reported: bit(8),
+            error: ErrorCode::of(&io::Error::from_raw_os_error(bits as i32)),
         }
     }
 

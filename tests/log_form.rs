@@ -160,9 +160,11 @@ fn under_a_flood_with_a_slow_reader_no_object_is_torn() {
     let mut child = command.stderr(stderr).spawn().unwrap();
     drop(command);
     let mut lines = BufReader::with_capacity(512, reader).lines().map(Result::unwrap);
-    let first = object(&lines.next().unwrap());
-    let address: SocketAddrV4 =
-        first["message"].as_str().unwrap().strip_prefix("listening on ").unwrap().parse().unwrap();
+    let address: SocketAddrV4 = lines
+        .by_ref()
+        .map(|line| object(&line))
+        .find_map(|line| line["message"].as_str()?.strip_prefix("listening on ")?.parse().ok())
+        .unwrap();
     let user = [0xff; 200];
     for _ in 0..SESSIONS {
         let mut client = common::with_deadline(TcpStream::connect(address).unwrap());

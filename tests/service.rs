@@ -116,7 +116,7 @@ fn the_manager_is_told_of_start_reload_and_stop() {
         );
         // It cannot become ready any more.
         proxy.signal("HUP");
-        proxy.wait_logs("1 rules in force", 2);
+        proxy.wait_logs("1 rule in force", 2);
         drop(session);
         assert_eq!(proxy.wait_exit(), Some(0));
         manager.assert_silent();
@@ -160,7 +160,7 @@ fn a_manager_that_does_not_read_never_blocks_the_proxy() {
     // Each reload sends two.
     for times in 1..=queue / 2 + 5 {
         proxy.signal("HUP");
-        proxy.wait_logs("1 rules in force", times);
+        proxy.wait_logs("1 rule in force", times);
     }
     let mut session = proxy.connect(echo);
     session.write_all(b"x").unwrap();

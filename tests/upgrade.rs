@@ -262,7 +262,7 @@ fn files_that_become_bad_after_the_trial_end_no_session() {
     echo(&kept, "goes on");
     assert_eq!(proxy.refusal(&request(1, echo_at, b"")).0, 91);
     fs::write(&proxy.rule_file, PERMIT_ALL).unwrap();
-    proxy.wait_log("1 rules in force");
+    proxy.wait_log("1 rule in force");
     drop((proxy.connect(echo_at), kept));
     proxy.wait_idle();
 }

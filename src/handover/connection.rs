@@ -2,6 +2,7 @@
 
 use super::direction::DirectionRecord;
 use crate::cbor::is_unset;
+use crate::errno::ErrorCode;
 use crate::reason::CloseReason;
 use crate::session::Session;
 use crate::time::Millis;
@@ -66,6 +67,9 @@ pub struct EndpointRecord {
     /// An event has reported a failure.
     #[cbor(n(9), skip_if = "is_unset")]
     pub failure_reported: bool,
+    /// The error with which it failed.
+    #[n(10)]
+    pub error: Option<ErrorCode>,
 }
 
 /// The target side of a connection.

@@ -22,6 +22,7 @@ impl<S> Endpoint<S> {
             lost: self.lost,
             may_delay: self.may_delay,
             failure_reported: self.is_failure_reported(),
+            error: self.error,
         }
     }
 
@@ -44,6 +45,7 @@ impl<S> Endpoint<S> {
         endpoint.read_since_event = record.read_since_event;
         endpoint.failed = record.failed;
         endpoint.lost = record.lost;
+        endpoint.error = record.error;
         endpoint.may_delay = record.may_delay;
         endpoint.set_failure_reported(record.failure_reported);
         endpoint
@@ -120,9 +122,11 @@ impl<P> Direction<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::errno::ErrorCode;
     use crate::net::MioNet;
     use crate::pool::LARGE_BUDGET_BYTES;
     use crate::token::TARGET;
+    use std::io::Error;
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::OwnedFd;
 
@@ -173,6 +177,7 @@ mod tests {
                 lost: bit(6),
                 may_delay: bit(7),
                 failure_reported: bit(8),
+                error: ErrorCode::of(&Error::from_raw_os_error(number)),
             };
             // Another each time, for a poll knows a socket until all its descriptors are closed.
             let mut net = MioNet::new().unwrap();
