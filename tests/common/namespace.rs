@@ -6,7 +6,7 @@ use super::wait_until;
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -51,6 +51,27 @@ pub fn run(program: &str, arguments: &str) {
 pub fn ip(arguments: &str) {
     assert!(std::env::var_os(INSIDE).is_some(), "only inside the test's own namespace");
     run("ip", arguments);
+    let words: Vec<&str> = arguments.split(' ').collect();
+    if let ["addr", "add", address, "dev", "lo", ..] = words[..]
+        && let Ok(address) = address.split('/').next().unwrap().parse::<Ipv6Addr>()
+    {
+        wait_until_reached(address);
+    }
+}
+
+/// The kernel adds the route of an IPv6 address a moment after the command that adds the address.
+fn wait_until_reached(address: Ipv6Addr) {
+    let digits = format!("{:032x} 80 ", u128::from(address));
+    let route = || {
+        let routes = fs::read_to_string("/proc/net/ipv6_route").unwrap();
+        // The flags are the last word but one; the first bit is RTF_LOCAL.
+        let is_local = |line: &str| {
+            let flags = line.split_whitespace().rev().nth(1);
+            flags.is_some_and(|flags| flags.starts_with('8'))
+        };
+        routes.lines().any(|line| line.starts_with(&digits) && is_local(line)).then_some(())
+    };
+    wait_until("the route of an address", route);
 }
 
 /// A second namespace: a router at the other end of a cable.
