@@ -20,6 +20,7 @@ pub use direction::{DirectionRecord, PipeRecord, SourceRecord};
 pub use error::HandoverError;
 
 use crate::cbor::is_unset;
+use crate::dns::Counters;
 use crate::logins::Logins;
 use crate::stats::Stats;
 use crate::time::Millis;
@@ -86,6 +87,12 @@ pub struct Handover<'b> {
     /// What the embedder of the loop hands over, in a form of its own.
     #[b(11)]
     pub embedder: Option<&'b ByteSlice>,
+    /// The counters of the resolver.
+    #[cbor(n(12), default)]
+    pub dns: Counters,
+    /// Queries sent to identds.
+    #[cbor(n(13), default)]
+    pub ident_queries: u64,
 }
 
 /// A listener for clients.

@@ -148,6 +148,15 @@ fn sample() -> (Handover<'static>, usize) {
         logins,
         connections,
         embedder: Some((&b"\x01"[..]).into()),
+        dns: Counters {
+            sent: 20,
+            answered: 21,
+            failed: 22,
+            timed_out: 23,
+            cache_hits: 24,
+            cache_misses: 25,
+        },
+        ident_queries: 26,
     };
     (handover, indices.0 as usize)
 }
@@ -159,6 +168,7 @@ fn is_same(one: &Handover<'_>, other: &Handover<'_>) -> bool {
         let rest = (&one.stats, &one.listeners, &one.connections, one.embedder);
         let times = (one.origin_ns, one.now, one.accept_retry_at, one.accept_logged_at);
         let counts = (one.next_listener, one.accept_failures, one.shortage_at);
+        let counts = (counts, one.dns, one.ident_queries);
         format!("{logins:?} {rest:?} {times:?} {counts:?}")
     };
     text(one) == text(other)

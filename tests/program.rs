@@ -237,13 +237,41 @@ fn a_test_warns_about_a_last_line_that_a_reload_would_refuse() {
 }
 
 #[test]
+fn a_test_finds_ports_that_are_taken_twice_and_shared_ones_are_not() {
+    let file = scratch_directory().join("rules");
+    fs::write(&file, "permit c 9.9.9.9\n").unwrap();
+    let test = |flags: &[&str]| {
+        let (code, _, error) =
+            outcome(&mut socku(&[&["-t", "-c", file.to_str().unwrap()], flags].concat()));
+        (code, error)
+    };
+    let both = ["-l", "127.0.0.1:9", "-l", "0.0.0.0:9"];
+    let taken = "socku: --listen 0.0.0.0:9: --listen 127.0.0.1:9 has its port already\n";
+    assert_eq!(test(&both), (1, taken.into()));
+    assert_eq!(test(&[&both[..], &["--reuse-port"]].concat()), (0, String::new()));
+    let (code, error) = test(&[&both[..2], &["--reuse-port", "--status", "127.0.0.1:9"]].concat());
+    let taken = "socku: --status 127.0.0.1:9: --listen 127.0.0.1:9 has its port already\n";
+    assert_eq!((code, error.as_str()), (1, taken));
+    let (code, error) = test(&["--status", "192.0.2.2:9100"]);
+    assert!(code == 1 && error.starts_with("socku: --status 192.0.2.2:9100: Cannot"), "{error}");
+}
+
+#[test]
 fn a_running_proxy_makes_no_test_fail() {
-    let proxy = Proxy::start("permit c 127.*.*.*\n", &[]);
+    let proxy = Proxy::start("permit c 127.*.*.*\n", &["--status", "127.0.0.1:0"]);
     let address = proxy.address.to_string();
-    let arguments = ["-t", "-c", proxy.rule_file.to_str().unwrap(), "-l", &address];
+    let line = proxy.wait_log("status page at http://");
+    let status = line.rsplit('/').nth(1).unwrap();
+    let file = proxy.rule_file.to_str().unwrap();
+    let arguments = ["-t", "-c", file, "-l", &address, "--status", status];
     let (code, out, error) = outcome(&mut socku(&arguments));
     assert_eq!((code, error.as_str()), (0, ""), "{out}");
     // And its socket is never a target, of a question either.
+    for flags in [["--status", status], ["-l", status]] {
+        let question = format!("c {status}");
+        let (code, ..) = outcome(&mut socku(&["-e", &question, "-c", file]).args(flags));
+        assert_eq!(code, 3, "{flags:?}");
+    }
     let question = format!("c {address}");
     let arguments = ["-e", &question, "-c", proxy.rule_file.to_str().unwrap(), "-l", &address];
     let (code, out, _) = outcome(&mut socku(&arguments));

@@ -335,6 +335,11 @@ impl Resolver {
         self.counters
     }
 
+    /// Goes on counting from here.
+    pub fn set_counters(&mut self, counters: Counters) {
+        self.counters = counters;
+    }
+
     fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial

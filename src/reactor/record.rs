@@ -29,6 +29,8 @@ impl<N: Net> Reactor<N> {
             stats: self.stats.clone(),
             shortage_at: self.cx.shortage.at(),
             logins: self.cx.logins.clone(),
+            dns: self.cx.dns.state().counters(),
+            ident_queries: self.cx.ident_queries,
             ..Handover::default()
         };
         self.cx.listeners.export(&mut handover, &mut lent);
@@ -63,6 +65,8 @@ impl<N: Net> Reactor<N> {
         reactor.cx.users = users;
         reactor.cx.logins = std::mem::take(&mut handover.logins);
         reactor.stats = handover.stats.clone();
+        reactor.resolver().set_counters(handover.dns);
+        reactor.cx.ident_queries = handover.ident_queries;
         let adopted = reactor.cx.listeners.import(&handover, &mut given, &mut reactor.cx.net);
         adopted.map_err(|error| HandoverError::Listener { error: error.to_string() })?;
         let connections = std::mem::take(&mut handover.connections);

@@ -69,19 +69,23 @@ impl Report {
         content
     }
 
-    /// Whether the addresses are those of this host.
+    /// Whether the addresses are those of this host, and no port is taken twice.
     fn check_flags(&mut self, config: &Config) {
         self.errors.extend(check_outbound(config).err().map(|error| error.to_string()));
-        for (place, &address) in config.listen.iter().enumerate() {
-            let before = config.listen[..place].iter().find(|&&other| is_taken(address, other));
-            if place == LISTENERS_MAX {
-                let message = format!("--listen {address}: expected at most 32 addresses");
-                return self.errors.push(message);
-            } else if let Some(before) = before {
-                let message = format!("--listen {address}: --listen {before} has its port already");
-                self.errors.push(message);
+        if let Some(address) = config.listen.get(LISTENERS_MAX) {
+            self.errors.push(format!("--listen {address}: expected at most 32 addresses"));
+        }
+        let listen = config.listen.iter().take(LISTENERS_MAX).map(|address| ("--listen", *address));
+        let all: Vec<_> =
+            listen.chain(config.status.map(|address| ("--status", address))).collect();
+        for (place, &(flag, address)) in all.iter().enumerate() {
+            // Only listeners for clients share a port, by --reuse-port.
+            let is_shared = config.reuse_port && flag == "--listen";
+            let mut before = all[..place].iter().filter(|_| !is_shared);
+            if let Some((other, taken)) = before.find(|(_, other)| is_taken(address, *other)) {
+                self.errors.push(format!("{flag} {address}: {other} {taken} has its port already"));
             } else if let Err(error) = has_address(address) {
-                self.errors.push(format!("--listen {address}: {error}"));
+                self.errors.push(format!("{flag} {address}: {error}"));
             }
         }
     }

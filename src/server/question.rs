@@ -28,11 +28,12 @@ pub fn answer(config: &Config, question: &str) -> Result<Answer, Unanswered> {
     let users = UserSource::find(config).read().map_err(Unanswered::Users)?;
     // A file that cannot be read is taken as empty, as by a start.
     let (resolver, _) = names::resolver(config);
+    let own = || config.listen.iter().copied().chain(config.status);
     let proxy = Proxy {
         rules: &rules,
         has_users: users.is_some(),
         resolver: &resolver,
-        is_own: &|target| is_own(config.listen.iter().copied(), target, is_local),
+        is_own: &|target| is_own(own(), target, is_local),
     };
     explain(&proxy, question).map_err(Unanswered::Question)
 }

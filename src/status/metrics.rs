@@ -88,10 +88,10 @@ metrics! {
         |view, out| out.sample(&[], view.usage.ident_queries);
 
     Gauge "socku_limit" "Most that there may be of what a limit counts; +Inf without one."
-        |view, out| for (limit, most) in view.usage.limits() {
-            match most {
-                Some(most) => out.sample(&[("limit", limit)], most),
-                None => out.sample(&[("limit", limit)], "+Inf"),
+        |view, out| for &limit in Limit::ALL {
+            match view.usage.most(limit) {
+                Some(most) => out.sample(&[("limit", limit.word())], most),
+                None => out.sample(&[("limit", limit.word())], "+Inf"),
             }
         };
     Counter "socku_limit_reached_total" "How often a limit was reached; the table of limits in README.md says what is counted."

@@ -1,4 +1,5 @@
 use super::*;
+use crate::limit::Limit;
 use crate::stats::Stats;
 use crate::status::view::{Process, Usage};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -114,6 +115,13 @@ fn the_page_lists_each_metric_with_its_labels_and_meaning() {
             .collect();
         let labels = labels.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ");
         assert_eq!(*found, (kind.word(), labels.as_str(), *help), "docs/metrics.md: {name}");
+    }
+    for limit in Limit::ALL {
+        for name in ["socku_limit", "socku_limit_reached_total"] {
+            let sample = format!("{name}{{limit=\"{limit}\"}}");
+            assert!(text.lines().any(|line| line.starts_with(&sample)), "no {sample}");
+        }
+        assert!(PAGE.contains(&format!("`{limit}`")), "docs/metrics.md lacks {limit}");
     }
     let known: BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
     let unknown: Vec<_> = rows.keys().filter(|name| !known.contains(*name)).collect();

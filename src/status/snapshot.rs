@@ -10,6 +10,7 @@ use super::view::{SessionView, View};
 use crate::access::ShownName;
 use crate::address::IpPort;
 use crate::escape::Escaped;
+use crate::limit::Limit;
 use crate::reason::CloseReason;
 use crate::session::StateKind;
 use crate::wire::Host;
@@ -233,35 +234,36 @@ impl Serialize for Limits<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Limits(View { usage, process, stats, session_count, .. }, survey) = self;
         let busiest = survey.sources.by_sessions.first().map_or(0, |(_, sum)| sum.sessions);
-        // In the order of `Usage::limits`.
-        let used = [
-            *session_count as u64,
-            busiest,
-            usage.large_buffers as u64,
-            usage.pipes as u64,
+        let used = |limit| match limit {
+            Limit::Sessions => *session_count as u64,
+            Limit::PerSource => busiest,
+            Limit::Buffers => usage.large_buffers as u64,
+            Limit::Pipes => usage.pipes as u64,
             // Each BIND that waits listens on one port.
-            stats.in_state(StateKind::AwaitingBind) as u64,
-            usage.attempts as u64,
-            usage.dns_queries as u64,
-        ];
-        let limits = usage.limits().into_iter().zip(used);
-        let limits = limits.map(|((name, max), used)| (name, used, max.map(|max| max as u64)));
+            Limit::BindPorts => stats.in_state(StateKind::AwaitingBind) as u64,
+            Limit::Attempts => usage.attempts as u64,
+            Limit::Queries => usage.dns_queries as u64,
+        };
+        let limits = Limit::ALL.iter().map(|&limit| {
+            let most = usage.most(limit).map(|most| most as u64);
+            Level(limit.word(), used(limit), most)
+        });
         let most = Some(process.descriptors_max);
-        let descriptors = process.descriptors.map(|open| ("descriptors", open, most));
-        serializer.collect_seq(limits.chain(descriptors).map(Limit))
+        let descriptors = process.descriptors.map(|open| Level("descriptors", open, most));
+        serializer.collect_seq(limits.chain(descriptors))
     }
 }
 
 /// The name of a limit, what is used, and the most.
-struct Limit((&'static str, u64, Option<u64>));
+struct Level(&'static str, u64, Option<u64>);
 
-impl Serialize for Limit {
+impl Serialize for Level {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (name, used, max) = self.0;
+        let Level(name, used, max) = self;
         let mut map = serializer.serialize_map(Some(3))?;
         map.serialize_entry("name", name)?;
-        map.serialize_entry("used", &used)?;
-        map.serialize_entry("max", &max)?;
+        map.serialize_entry("used", used)?;
+        map.serialize_entry("max", max)?;
         map.end()
     }
 }

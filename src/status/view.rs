@@ -2,6 +2,7 @@
 
 use super::refusal::Refusal;
 use crate::dns::Counters;
+use crate::limit::Limit;
 use crate::session::Session;
 use crate::stats::Stats;
 use crate::time::Millis;
@@ -92,17 +93,17 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The limits by their words; `None` is no limit.
-    pub fn limits(&self) -> [(&'static str, Option<usize>); 7] {
-        [
-            ("sessions", Some(self.sessions_max)),
-            ("per-source", self.per_source_max.map(|most| most as usize)),
-            ("buffers", Some(self.buffer_budget_bytes / self.large_buffer_bytes.max(1))),
-            ("pipes", Some(self.pipes_max)),
-            ("bind-ports", self.bind_ports_max),
-            ("attempts", Some(self.attempts_max)),
-            ("queries", Some(self.dns_queries_max)),
-        ]
+    /// Most that there may be of what a limit counts; `None` is no limit.
+    pub fn most(&self, limit: Limit) -> Option<usize> {
+        match limit {
+            Limit::Sessions => Some(self.sessions_max),
+            Limit::PerSource => self.per_source_max.map(|most| most as usize),
+            Limit::Buffers => Some(self.buffer_budget_bytes / self.large_buffer_bytes.max(1)),
+            Limit::Pipes => Some(self.pipes_max),
+            Limit::BindPorts => self.bind_ports_max,
+            Limit::Attempts => Some(self.attempts_max),
+            Limit::Queries => Some(self.dns_queries_max),
+        }
     }
 }
 
