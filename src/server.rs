@@ -310,11 +310,12 @@ impl Server {
             Control::Upgrade => self.request_upgrade(),
             Control::Stop if self.reactor.is_draining() => self.stop(),
             Control::Stop => {
-                let status =
-                    format!("stopping; {} sessions may finish", self.reactor.session_count());
+                // First, since it may still accept some that were waiting.
+                self.reactor.drain();
+                let sessions = counted(self.reactor.session_count(), "session");
+                let status = format!("stopping; {sessions} may finish");
                 info!("{status}");
                 self.announcer.stopping(&status, self.drain_timeout_ms);
-                self.reactor.drain();
             }
         }
     }

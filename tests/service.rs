@@ -109,7 +109,7 @@ fn the_manager_is_told_of_start_reload_and_stop() {
 
         let session = proxy.connect(echo_server());
         proxy.signal("TERM");
-        let stopping = "STATUS=stopping; 1 sessions may finish";
+        let stopping = "STATUS=stopping; 1 session may finish";
         assert_eq!(
             manager.message(),
             format!("STOPPING=1\nEXTEND_TIMEOUT_USEC=12000000\n{stopping}")
@@ -293,7 +293,7 @@ fn clients_that_come_while_nobody_serves_are_served_after_the_restart() {
     let mut first = start_on(duplicate(), &[]);
     let mut session = first.connect(echo);
     first.signal("TERM");
-    first.wait_log("stopping; 1 sessions may finish");
+    first.wait_log("stopping; 1 session may finish");
     let early: Vec<_> = (0..20).map(|_| dial(address)).collect();
     for mut client in &early {
         client.write_all(&request(1, echo, b"")).unwrap();

@@ -176,7 +176,7 @@ fn the_first_term_or_int_stops_accepting_and_lets_sessions_finish() {
         let mut proxy = Proxy::start(PERMIT_ALL, &[]);
         let mut stream = session(&proxy, echo_server());
         proxy.signal(signal);
-        proxy.wait_log("stopping; 1 sessions may finish");
+        proxy.wait_log("stopping; 1 session may finish");
         wait_until("the listener to close", || {
             let error = TcpStream::connect(proxy.address).err()?;
             (error.kind() == ErrorKind::ConnectionRefused).then_some(())
@@ -205,7 +205,7 @@ fn a_second_signal_stops_at_once_with_resets() {
         let mut stream = proxy.connect(target);
         let mut far = accept(&server);
         proxy.signal(first);
-        proxy.wait_log("stopping; 1 sessions may finish");
+        proxy.wait_log("stopping; 1 session may finish");
         assert!(proxy.is_running());
         proxy.signal(second);
         assert_reset(&mut stream);

@@ -166,7 +166,7 @@ fn no_client_is_refused_and_nothing_leaks_while_programs_change() {
     });
     let line = proxy.wait_log("upgraded from socku ");
     assert!(line.contains(concat!(" to socku ", env!("CARGO_PKG_VERSION"), ": ")), "{line}");
-    assert!(line.ends_with("20 sessions, 1 listeners taken over"), "{line}");
+    assert!(line.ends_with("20 sessions, 1 listener taken over"), "{line}");
     assert!(proxy.resident_bytes() < resident + (4 << 20), "memory grows");
     assert_eq!(proxy.children(), "");
     wait_until("the descriptors", || (proxy.descriptors() == descriptors).then_some(()));
@@ -319,7 +319,7 @@ fn requests_around_an_upgrade_are_all_obeyed() {
     echo(&kept, "goes on");
     proxy.signal("USR2");
     proxy.signal("TERM");
-    proxy.wait_log(" sessions may finish");
+    proxy.wait_log(" may finish");
     echo(&kept, "goes on");
     proxy.signal("USR2");
     proxy.wait_log("no upgrade: stopping");
@@ -341,7 +341,7 @@ fn a_stop_during_a_trial_ends_it_and_there_is_no_upgrade() {
     proxy.signal("USR2");
     proxy.wait_log("no upgrade: a program is being tried already");
     proxy.signal("TERM");
-    proxy.wait_log("stopping; 1 sessions may finish");
+    proxy.wait_log("stopping; 1 session may finish");
     fs::write(proxy.program.with_extension("go"), "").unwrap();
     proxy.wait_log("no upgrade: stopping");
     wait_until("the program on trial to end", || proxy.children().is_empty().then_some(()));

@@ -3,6 +3,7 @@
 use super::record::ServerRecord;
 use super::rule_source::RuleSource;
 use super::settings::RESERVED_DESCRIPTORS;
+use super::start::counted;
 use super::user_source::UserSource;
 use super::{Error, Origin, RulesError, Server, Step};
 use crate::config::Config;
@@ -80,9 +81,10 @@ impl Server {
             server.reactor.skip_wait();
         }
         info!(
-            "upgraded from socku {version} to socku {}: {sessions} sessions, {listeners} \
-             listeners taken over",
+            "upgraded from socku {version} to socku {}: {}, {} taken over",
             env!("CARGO_PKG_VERSION"),
+            counted(sessions, "session"),
+            counted(listeners, "listener"),
         );
         signals::release_requests().map_err(|error| Error::step(Step::Signals, error))?;
         Ok(server)
