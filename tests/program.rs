@@ -269,7 +269,7 @@ fn a_running_proxy_makes_no_test_fail() {
     // And its socket is never a target, of a question either.
     for flags in [["--status", status], ["-l", status]] {
         let question = format!("c {status}");
-        let (code, ..) = outcome(&mut socku(&["-e", &question, "-c", file]).args(flags));
+        let (code, ..) = outcome(socku(&["-e", &question, "-c", file]).args(flags));
         assert_eq!(code, 3, "{flags:?}");
     }
     let question = format!("c {address}");
