@@ -26,6 +26,16 @@ pub fn memory_left() -> Option<u64> {
     [left(Resource::As, 0), left(Resource::Data, 5)].into_iter().flatten().min()
 }
 
+/// An error with both numbers if so many more bytes exceed a limit of memory.
+pub fn check_memory(needed: usize) -> Result<(), String> {
+    match memory_left() {
+        Some(left) if left < needed as u64 => {
+            Err(format!("{} KiB of memory are needed, {} KiB are left", needed / 1024, left / 1024))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Most descriptors that may be open.
 pub fn descriptors_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)

@@ -11,7 +11,7 @@ mod route;
 mod sys;
 
 pub use handed::{GivenList, LentList};
-pub use mio_net::MioNet;
+pub use mio_net::{MioNet, listening_socket};
 pub use route::{has_address, interface_number, is_local};
 pub use sys::{exec, set_blocked};
 

@@ -21,7 +21,7 @@ pub mod survey;
 pub mod top;
 pub mod view;
 
-use crate::net::lacks_resources;
+use crate::net::{lacks_resources, listening_socket};
 use crate::time::Millis;
 use client::{Client, Outcome};
 use log::debug;
@@ -29,7 +29,7 @@ use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use pace::{Pace, Told};
 use request::{Request, RequestError, Resource};
-use socket2::{Domain, Socket, TcpKeepalive, Type};
+use socket2::TcpKeepalive;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -70,18 +70,12 @@ pub struct Status {
 impl Status {
     /// Listens at an address. `first_token` is the number of the embedder's source 0.
     pub fn listen(registry: &Registry, at: SocketAddr, first_token: usize) -> io::Result<Status> {
-        let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
-        socket.set_reuse_address(true)?;
-        if at.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
         // Clients inherit this.
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
         let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
-        socket.set_tcp_keepalive(&keepalive)?;
-        socket.bind(&at.into())?;
-        socket.listen(BACKLOG)?;
-        Status::adopt(registry, socket.into(), first_token)
+        let listener =
+            listening_socket(at, BACKLOG, |socket| socket.set_tcp_keepalive(&keepalive))?;
+        Status::adopt(registry, listener, first_token)
     }
 
     /// Goes on with the listener of another.

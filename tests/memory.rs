@@ -7,6 +7,7 @@ mod common;
 use common::namespace::in_namespace;
 use common::stalled::stall;
 use common::traffic::ping;
+use common::upgrade::Upgradable;
 use common::{
     MODES, PERMIT_ALL, Proxy, echo_server, request, request_4a, reset, scratch_directory,
 };
@@ -14,6 +15,35 @@ use std::fs;
 use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
+
+/// An allocation that fails ends the process, so it is asked before whether there is room.
+#[test]
+fn without_memory_for_an_upgrade_there_is_none_and_sessions_go_on() {
+    const SESSIONS: usize = 400;
+    let mut proxy = Upgradable::start(PERMIT_ALL, &[]);
+    let target = echo_server();
+    let sessions: Vec<_> = (0..SESSIONS).map(|_| proxy.connect(target)).collect();
+    sessions.iter().for_each(ping);
+    let limit = |bytes: &str| {
+        let (pid, limit) = (proxy.pid().to_string(), format!("--as={bytes}"));
+        let done = Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap();
+        assert!(done.success(), "{limit}");
+    };
+    let pages = fs::read_to_string(format!("/proc/{}/statm", proxy.pid())).unwrap();
+    let pages: usize = pages.split(' ').next().unwrap().parse().unwrap();
+    let in_use = pages * rustix::param::page_size();
+    // Room for a few lines of the log, then for the records, but not for the sessions of another.
+    for (more, said) in [(SESSIONS * 1024, false), (SESSIONS * 3 * 1024, true)] {
+        limit(&format!("{}:unlimited", in_use + more));
+        let line = proxy.failed_upgrade();
+        assert!(line.contains(" KiB of memory are needed, "), "{line}");
+        assert_eq!(line.contains("it said"), said, "{line}");
+        sessions.iter().for_each(ping);
+    }
+    limit("unlimited");
+    proxy.upgrade();
+    sessions.iter().for_each(ping);
+}
 
 /// With small buffers in the kernel, a few bytes are enough to stall each of many readers.
 #[test]

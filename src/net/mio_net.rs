@@ -78,19 +78,13 @@ impl MioNet {
         token: usize,
         reuse_port: bool,
     ) -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
-        socket.set_reuse_address(true)?;
-        if reuse_port {
-            socket.set_reuse_port(true)?;
-        }
-        if at.is_ipv6() {
-            // IPv4 has listeners of its own, and no client looks like another.
-            socket.set_only_v6(true)?;
-        }
-        set_inherited_options(&SockRef::from(&socket))?;
-        socket.bind(&at.into())?;
-        socket.listen(backlog)?;
-        let mut listener = TcpListener::from_std(socket.into());
+        let socket = listening_socket(at, backlog, |socket| {
+            if reuse_port {
+                socket.set_reuse_port(true)?;
+            }
+            set_inherited_options(&SockRef::from(socket))
+        })?;
+        let mut listener = TcpListener::from_std(socket);
         self.registry().register(&mut listener, Token(token), mio::Interest::READABLE)?;
         Ok(listener)
     }
@@ -344,6 +338,24 @@ impl Net for MioNet {
 fn clock_ns() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
+}
+
+/// A socket that listens, with the options that are set before. At an IPv6 address it is for IPv6
+/// only: IPv4 has listeners of its own, and no client looks like another.
+pub fn listening_socket(
+    at: SocketAddr,
+    backlog: i32,
+    set_options: impl FnOnce(&Socket) -> io::Result<()>,
+) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
+    socket.set_reuse_address(true)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    set_options(&socket)?;
+    socket.bind(&at.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
 }
 
 /// Sets the options that accepted connections inherit from their listener, which saves calls.

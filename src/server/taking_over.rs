@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::handover::{FORMAT, Handover, HandoverError, Header};
 use crate::rules::RuleSet;
 use crate::service::Notifier;
+use crate::settings::SESSION_BYTES_MAX;
 use crate::upgrade::{Parcel, Upgrading};
 use crate::users::Users;
 use crate::{limits, logging, signals};
@@ -41,6 +42,9 @@ pub fn answer_trial(config: &Config, descriptors: usize) -> Result<String, Error
     io::stdin().read_to_end(&mut bytes).map_err(|error| Error::step(Step::Upgrade, error))?;
     let handover = Handover::decode(&bytes, descriptors).map_err(damaged)?;
     server_record(&handover)?;
+    // Sessions, and their bytes once more in buffers: to lack memory then would end them all.
+    let needed = handover.connections.len() * SESSION_BYTES_MAX + bytes.len();
+    limits::check_memory(needed).map_err(|error| Error::step(Step::Upgrade, error))?;
     Ok(format!("socku {} accepts hand-over {FORMAT}\n", env!("CARGO_PKG_VERSION")))
 }
 

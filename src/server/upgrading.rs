@@ -3,6 +3,7 @@
 use super::Server;
 use super::record::ServerRecord;
 use crate::handover::{FORMAT, Handover};
+use crate::limits;
 use crate::logging;
 use crate::net::Net;
 use crate::reactor::Export;
@@ -15,6 +16,9 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
+
+/// Most memory that the record of a session takes in this program, while it is written.
+const RECORD_BYTES_MAX: usize = 2048;
 
 impl Server {
     /// Starts a trial of the program.
@@ -30,6 +34,11 @@ impl Server {
             Ok(program) => program,
             Err(error) => return error!("no upgrade: the path of this program: {error}"),
         };
+        // To lack memory in the middle of it would end the process.
+        let needed = self.reactor.session_count() * RECORD_BYTES_MAX;
+        if let Err(error) = limits::check_memory(needed) {
+            return error!("no upgrade: {error}");
+        }
         info!("upgrade: trying {}", program.path().display());
         let Export { handover, descriptors } = self.reactor.export();
         let (memory, count) = (written(&handover), descriptors.len());
