@@ -1,6 +1,6 @@
 //! The status listener of a server: what it is told of the server, and when.
 
-use super::error::{Error, Step};
+use super::error::Error;
 use super::record::ServerRecord;
 use crate::limits;
 use crate::logging;
@@ -42,9 +42,9 @@ impl Pages {
             changes: 0,
             log_writes: 0,
         };
-        if let Some(at) = at {
-            let listening = Status::listen(reactor.net().registry(), at, FIRST_USER_TOKEN);
-            let error = |error| Error::step(Step::Status, format!("{at}: {error}"));
+        if let Some(address) = at {
+            let listening = Status::listen(reactor.net().registry(), address, FIRST_USER_TOKEN);
+            let error = |source| Error::Listen { flag: "status", address, source };
             pages.attach(listening.map_err(error)?, reactor);
         }
         Ok(pages)
