@@ -127,6 +127,7 @@ fn check_nothing_is_forgotten(bytes: &[u8], descriptors: usize, reactor: &Reacto
     // A session that asks again may be rejected at once.
     after.logins = before.logins.clone();
     after.stats.changes = before.stats.changes;
+    (after.dns, after.ident_queries) = (before.dns, before.ident_queries);
     // It is counted again as well.
     let counts = |one: &Handover<'_>| {
         let dns = one.dns;
