@@ -252,8 +252,8 @@ fn a_test_finds_ports_that_are_taken_twice_and_shared_ones_are_not() {
     let (code, error) = test(&[&both[..2], &["--reuse-port", "--status", "127.0.0.1:9"]].concat());
     let taken = "socku: --status 127.0.0.1:9: --listen 127.0.0.1:9 has its port already\n";
     assert_eq!((code, error.as_str()), (1, taken));
-    let (code, error) = test(&["--status", "192.0.2.2:9100"]);
-    assert!(code == 1 && error.starts_with("socku: --status 192.0.2.2:9100: Cannot"), "{error}");
+    let (code, error) = test(&["--status", "198.51.100.77:9100"]);
+    assert!(code == 1 && error.starts_with("socku: --status 198.51.100.77:9100: Cannot"), "{error}");
 }
 
 #[test]
