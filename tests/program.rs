@@ -170,7 +170,8 @@ fn a_test_gives_all_errors_of_files_and_flags() {
     fs::write(&rules, "permit c 1.2.3\npermit c 1.2.3.4\npermit x *\n").unwrap();
     fs::write(&users, "alice:secret\nnobody\nalice:other\n").unwrap();
     fs::set_permissions(&users, Permissions::from_mode(0o644)).unwrap();
-    let flags = ["-o", "192.0.2.1", "-l", "192.0.2.2:0", "-l", "127.0.0.1:9", "-l", "0.0.0.0:9"];
+    let flags =
+        ["-o", "192.0.2.1", "-l", "198.51.100.77:0", "-l", "127.0.0.1:9", "-l", "0.0.0.0:9"];
     let files = ["-c", &rules, "--users", &users, "-u", "no-such-user"];
     let errors = errors_of_test(&[&files[..], &flags].concat());
     let expected = [
@@ -180,7 +181,7 @@ fn a_test_gives_all_errors_of_files_and_flags() {
         format!("{users}:2: found a line without a colon, expected NAME:PASSWORD"),
         format!("{users}:3: found a second user `alice`, expected each name once"),
         "--outbound \"192.0.2.1\": expected an address of this host".into(),
-        "--listen 192.0.2.2:0: Cannot assign".into(),
+        "--listen 198.51.100.77:0: Cannot assign".into(),
         "--listen 0.0.0.0:9: --listen 127.0.0.1:9 has its port already".into(),
         "--user: no user \"no-such-user\" in /etc/passwd".into(),
     ];
@@ -253,7 +254,10 @@ fn a_test_finds_ports_that_are_taken_twice_and_shared_ones_are_not() {
     let taken = "socku: --status 127.0.0.1:9: --listen 127.0.0.1:9 has its port already\n";
     assert_eq!((code, error.as_str()), (1, taken));
     let (code, error) = test(&["--status", "198.51.100.77:9100"]);
-    assert!(code == 1 && error.starts_with("socku: --status 198.51.100.77:9100: Cannot"), "{error}");
+    assert!(
+        code == 1 && error.starts_with("socku: --status 198.51.100.77:9100: Cannot"),
+        "{error}"
+    );
 }
 
 #[test]
