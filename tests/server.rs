@@ -233,7 +233,7 @@ fn an_outbound_address_of_another_host_is_an_error_at_start() {
         let builder = Builder::with_rules(PERMIT).listen(ANY_PORT);
         builder.outbound(address.parse().unwrap()).start()
     };
-    for (address, found) in [("192.0.2.1", "192.0.2.1"), ("2001:db8::7", "2001:db8::7")] {
+    for (address, found) in [("203.0.113.78", "203.0.113.78"), ("2001:db8::7", "2001:db8::7")] {
         let Error::Setting(setting) = start(address).unwrap_err() else { panic!("{address}") };
         assert_eq!((setting.flag, &*setting.found), ("outbound", found));
         assert!(setting.expected.starts_with("an address of this host ("), "{setting}");
