@@ -130,6 +130,12 @@ fn each_request_has_its_answer() {
             200,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         ),
+        (
+            "GET /snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            200,
+            "Content-Type: application/json",
+        ),
+        ("HEAD /snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, "application/json"),
         ("HEAD /events HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, "text/event-stream"),
         ("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, ""),
         ("POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\nbody", 405, "Allow: GET, HEAD"),

@@ -1,5 +1,5 @@
-//! A snapshot of the proxy as JSON: what `/events` sends and the page shows. docs/status.md
-//! describes it for scripts.
+//! A snapshot of the proxy as JSON: what `/snapshot` and `/events` send and the page shows.
+//! docs/status.md describes it for scripts.
 //!
 //! Its size is bounded, however many sessions there are. Bytes from the network are escaped as in
 //! the log.
@@ -41,11 +41,14 @@ impl Serialize for Snapshot<'_, '_> {
         let states = StateKind::OPEN.map(|kind| (kind.word(), view.stats.in_state(kind) as u64));
         let reasons = CloseReason::ALL.iter();
         let closed = reasons.map(|&reason| (reason.word(), view.stats.closed(reason)));
-        let refusals = CloseReason::ALL.iter().filter(|reason| reason.is_refusal());
-        let rejected: u64 = refusals.map(|&reason| view.stats.closed(reason)).sum();
+        let closed_as = |is_one: fn(CloseReason) -> bool| -> u64 {
+            let reasons = CloseReason::ALL.iter().filter(|&&reason| is_one(reason));
+            reasons.map(|&reason| view.stats.closed(reason)).sum()
+        };
         let totals = [
             ("opened", view.stats.opened),
-            ("rejected", rejected),
+            ("rejected", closed_as(CloseReason::is_refusal)),
+            ("failed", closed_as(CloseReason::is_failure)),
             ("up", view.stats.up_bytes),
             ("down", view.stats.down_bytes),
         ];

@@ -241,7 +241,8 @@ fn the_proxy_is_described_by_its_counters_and_limits() {
     };
     let stats = &mut rest.stats;
     (stats.shed, stats.up_bytes, stats.down_bytes) = (3, 100, 200);
-    for reason in [CloseReason::Done, CloseReason::Done, CloseReason::Denied, CloseReason::Loop] {
+    use CloseReason::*;
+    for reason in [Done, Done, Denied, Loop, DnsTimeout, TargetRefused, NoResources] {
         stats.count_opened(CLOSED);
         stats.count_closed(reason);
     }
@@ -257,8 +258,16 @@ fn the_proxy_is_described_by_its_counters_and_limits() {
     assert_eq!((&value["format"], &value["version"]), (&json!(1), &json!("1.2.3")));
     assert_eq!((&value["now_ms"], &value["uptime_ms"]), (&json!(5000), &json!(4500)));
     assert_eq!((&value["draining"], &value["memory_bytes"]), (&json!(true), &Value::Null));
-    assert_eq!(value["totals"], json!({ "opened": 7, "rejected": 2, "up": 100, "down": 200 }));
-    assert_eq!(value["closed"], json!({ "done": 2, "denied": 1, "loop": 1 }));
+    assert_eq!(
+        value["totals"],
+        json!({ "opened": 10, "rejected": 2, "failed": 3, "up": 100, "down": 200 })
+    );
+    assert_eq!(
+        value["closed"],
+        json!({
+            "done": 2, "denied": 1, "loop": 1, "dns-timeout": 1, "refused": 1, "no-resources": 1,
+        })
+    );
     assert_eq!(value["warnings"], json!({ "connections-shed": 3 }));
     assert_eq!(
         value["limits"],
