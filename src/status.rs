@@ -19,6 +19,7 @@ pub mod response;
 pub mod snapshot;
 pub mod survey;
 pub mod top;
+pub mod trouble;
 pub mod view;
 
 use crate::net::{lacks_resources, listening_socket};
