@@ -281,7 +281,7 @@ impl Server {
             }
             self.step_upgrade();
             self.write_log();
-            self.pages.serve(&mut self.reactor, woken);
+            self.pages.serve(&mut self.reactor, woken, &self.announcer);
         }
         info!("stopped");
         logging::finish();

@@ -55,6 +55,11 @@ impl Announcer {
         self.errors.extend(error.map(|error| (source, error.clone())));
     }
 
+    /// The files that are not in force as they are: the error of each, with its place.
+    pub fn errors(&self) -> impl Iterator<Item = &str> {
+        self.errors.iter().map(|(_, error)| error.as_str())
+    }
+
     /// Whether the end of a reload has not been announced.
     pub fn is_due(&self) -> bool {
         self.has_news
@@ -83,7 +88,7 @@ impl Announcer {
     }
 
     fn status(&self, status: &str) -> String {
-        let errors = self.errors.iter().map(|(_, error)| format!("; not reloaded: {error}"));
+        let errors = self.errors().map(|error| format!("; not reloaded: {error}"));
         format!("STATUS={status}{}", errors.collect::<String>())
     }
 }
