@@ -70,6 +70,12 @@ impl Episodes {
         let last = self.last[limit as usize].replace(now);
         last.is_none_or(|last| last.saturating_add(EPISODE_MS) <= now)
     }
+
+    /// When the episode of a limit ends unless it is reached again; `None` if there is none now.
+    pub fn until(&self, limit: Limit, now: Millis) -> Option<Millis> {
+        let until = self.last[limit as usize]?.saturating_add(EPISODE_MS);
+        Some(until).filter(|&until| now < until)
+    }
 }
 
 /// As a map by word of the times, so that the list of limits may change.
@@ -103,7 +109,10 @@ mod tests {
         for now in (0..10 * EPISODE_MS).step_by(EPISODE_MS as usize - 1) {
             assert!(!episodes.note(Limit::Pipes, now), "{now}");
         }
+        assert_eq!(episodes.until(Limit::Sessions, 5), None);
         assert!(episodes.note(Limit::Sessions, 5), "each limit has its own");
+        assert_eq!(episodes.until(Limit::Sessions, 6), Some(5 + EPISODE_MS));
+        assert_eq!(episodes.until(Limit::Sessions, 5 + EPISODE_MS), None);
         assert!(!episodes.note(Limit::Sessions, 4 + EPISODE_MS));
         assert!(episodes.note(Limit::Sessions, 4 + 2 * EPISODE_MS));
     }

@@ -183,6 +183,29 @@ impl CloseReason {
         )
     }
 
+    /// Whether the proxy permitted what the client asked for and could not do it: because of a name,
+    /// the network, the target or its own resources. No refusal is one.
+    pub fn is_failure(self) -> bool {
+        use CloseReason::*;
+        matches!(
+            self,
+            ConnectTimeout
+                | BindTimeout
+                | TargetLost
+                | NameNotFound
+                | NameWithoutAddress
+                | DnsFailure
+                | DnsTimeout
+                | TargetRefused
+                | NetworkUnreachable
+                | Unreachable
+                | Prohibited
+                | ConnectFailed
+                | BindFailed
+                | NoResources
+        )
+    }
+
     /// Whether the client's connection is the one that failed.
     pub fn is_client_failure(self) -> bool {
         matches!(self, CloseReason::ClientReset | CloseReason::ClientLost)
@@ -290,6 +313,40 @@ mod tests {
             };
             assert_eq!(reason.status().code(Protocol::Socks4), socks4, "{reason}");
         }
+    }
+
+    /// A reason that comes has to be put into one of them.
+    #[test]
+    fn each_reason_is_a_refusal_or_a_failure_or_an_end_that_the_clients_and_targets_brought_about()
+    {
+        use CloseReason::*;
+        let ends = [
+            Done,
+            ClientReset,
+            TargetReset,
+            ClientLost,
+            ClientLeft,
+            RequestTimeout,
+            IdleTimeout,
+            HalfCloseTimeout,
+            BadVersion,
+            BadProxyHeader,
+            BadCommand,
+            BadAddressType,
+            UserTooLong,
+            NameTooLong,
+            EmptyName,
+            BadName,
+            Stopped,
+        ];
+        for reason in CloseReason::ALL {
+            let classes = [reason.is_refusal(), reason.is_failure(), ends.contains(reason)];
+            let count = classes.iter().filter(|&&is_one| is_one).count();
+            assert_eq!(count, 1, "{reason}: refusal, failure, end: {classes:?}");
+        }
+        // One that the proxy answered with "not allowed" was rejected, or stopped by the host.
+        let denied = CloseReason::ALL.iter().filter(|one| one.status() == Status::NotAllowed);
+        assert!(denied.filter(|one| one.is_failure()).eq([&Prohibited]));
     }
 
     #[test]

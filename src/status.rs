@@ -19,6 +19,7 @@ pub mod response;
 pub mod snapshot;
 pub mod survey;
 pub mod top;
+pub mod trouble;
 pub mod view;
 
 use crate::net::{lacks_resources, listening_socket};
@@ -223,8 +224,8 @@ struct Turn<'v, 'a> {
     now: Millis,
     changes: u64,
     view: &'v dyn Fn() -> View<'a>,
-    /// Built once, for all streams that are due.
-    snapshot: Option<Vec<u8>>,
+    /// Built once, for all streams that are due and all who ask for one.
+    snapshot: Option<String>,
 }
 
 impl Turn<'_, '_> {
@@ -256,6 +257,7 @@ impl Turn<'_, '_> {
                     if open_metrics { response::OPEN_METRICS } else { response::PROMETHEUS };
                 response::metrics(&text, content_type, is_head)
             }
+            Resource::Snapshot => response::snapshot(self.snapshot(), is_head),
             Resource::Events if is_head => response::stream_head(),
             Resource::Events if streams >= STREAMS_MAX => response::too_many_streams(),
             Resource::Events => {
@@ -276,9 +278,12 @@ impl Turn<'_, '_> {
     }
 
     fn event(&mut self) -> Vec<u8> {
+        response::event(self.snapshot())
+    }
+
+    fn snapshot(&mut self) -> &str {
         let view = self.view;
-        let build = || response::event(&snapshot::snapshot(&mut view()));
-        self.snapshot.get_or_insert_with(build).clone()
+        self.snapshot.get_or_insert_with(|| snapshot::snapshot(&mut view()))
     }
 }
 

@@ -32,7 +32,7 @@ const PURE: [&str; 23] = [
     "limit",
 ];
 /// The pure parts of modules that are not pure as a whole, and what they use.
-const PURE_PARTS: [&str; 12] = [
+const PURE_PARTS: [&str; 13] = [
     "spin",
     "status::exposition",
     "status::metrics",
@@ -44,6 +44,7 @@ const PURE_PARTS: [&str; 12] = [
     "status::snapshot",
     "status::survey",
     "status::top",
+    "status::trouble",
     "status::view",
 ];
 /// Names that only the other modules may use.

@@ -130,6 +130,12 @@ fn each_request_has_its_answer() {
             200,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         ),
+        (
+            "GET /snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            200,
+            "Content-Type: application/json",
+        ),
+        ("HEAD /snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, "application/json"),
         ("HEAD /events HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, "text/event-stream"),
         ("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, ""),
         ("POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\nbody", 405, "Allow: GET, HEAD"),
@@ -316,6 +322,67 @@ fn the_pages_are_served_until_the_last_session_has_ended() {
     assert_eq!(value(&metrics(address), "socku_draining"), 1.0);
     client.shutdown(Shutdown::Both).unwrap();
     proxy.wait_log("stopped");
+}
+
+/// One look: no stream, and no other event is awaited.
+fn snapshot(address: SocketAddrV4) -> String {
+    let (head, body) = exchange(address, &request_for("/snapshot", ""));
+    assert!(head.starts_with("HTTP/1.1 200 ") && body.ends_with("}\n"), "{head} {body}");
+    body
+}
+
+/// Puts new rules in place at once, so that no part of them is read.
+fn replace_rules(proxy: &Proxy, rules: &str) {
+    let next = proxy.rule_file.with_extension("next");
+    std::fs::write(&next, rules).unwrap();
+    std::fs::rename(&next, &proxy.rule_file).unwrap();
+}
+
+fn wait_trouble(address: SocketAddrV4, part: &str) {
+    wait_until(part, || snapshot(address).contains(part).then_some(()));
+}
+
+#[test]
+fn a_snapshot_of_an_idle_proxy_comes_at_once_and_says_which_proxy_it_is() {
+    let (proxy, address) = start(PERMIT_ALL, &[]);
+    let body = snapshot(address);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert!(body.contains(&format!("\"host\":\"{}\"", host.trim_end())), "{body}");
+    assert!(body.contains(&format!("\"listening\":[\"{}\"]", proxy.address)), "{body}");
+    assert!(body.contains("\"trouble\":[]"), "{body}");
+    // A proxy that ends is still the same.
+    let _client = dial(proxy.address);
+    wait_metric(address, "socku_sessions{state=\"reading-request\"}", 1.0);
+    proxy.signal("TERM");
+    wait_metric(address, "socku_draining", 1.0);
+    assert!(snapshot(address).contains(&proxy.address.to_string()));
+}
+
+#[test]
+fn a_bad_rule_file_is_trouble_until_it_is_mended() {
+    let (proxy, address) = start(PERMIT_ALL, &[]);
+    replace_rules(&proxy, "permit nonsense\n");
+    proxy.wait_log("the rules in force stay");
+    wait_trouble(address, "{\"name\":\"failed-reload\",\"text\":\"");
+    assert!(snapshot(address).contains(&format!("{}:1: ", proxy.rule_file.display())));
+    replace_rules(&proxy, PERMIT_ALL);
+    wait_trouble(address, "\"trouble\":[]");
+    assert!(snapshot(address).contains("\"failed-reloads\":1"), "it is still counted");
+}
+
+#[test]
+fn sessions_at_their_limit_are_trouble_as_long_as_they_are() {
+    let (proxy, address) = start(PERMIT_ALL, &["--max-sessions", "2"]);
+    let clients: Vec<TcpStream> = (0..3).map(|_| dial(proxy.address)).collect();
+    wait_trouble(address, "{\"name\":\"sessions\",\"text\":\"all 2 sessions are in use");
+    assert!(snapshot(address).contains("open-file limit\",\"until_ms\":null}"));
+    drop(clients);
+    wait_trouble(address, "\"open\":0,");
+    let body = snapshot(address);
+    assert!(
+        body.contains("\"name\":\"sessions\"") && !body.contains("\"until_ms\":null"),
+        "{body}"
+    );
 }
 
 #[test]

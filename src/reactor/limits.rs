@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::limit::{Episodes, Limit};
 use crate::net::Net;
 use crate::stats::Stats;
+use crate::status::view::Reached;
 use crate::time::Millis;
 use log::warn;
 use std::mem::take;
@@ -50,6 +51,20 @@ impl LimitWatch {
         if self.0.note(limit, cx.now) {
             warn!("limit {limit} reached: {}", meaning(limit, cx));
         }
+    }
+
+    /// What is reached now: all limits whose episode goes on. `is_full`: all sessions are in use,
+    /// however long ago the last one was taken.
+    pub fn reached_now<N: Net>(&self, cx: &Context<N>, is_full: bool) -> Vec<Reached> {
+        let reached = Limit::ALL.iter().filter_map(|&limit| {
+            let until = self.0.until(limit, cx.now);
+            let stays = is_full && limit == Limit::Sessions;
+            (stays || until.is_some()).then(|| {
+                let meaning = meaning(limit, cx);
+                Reached { limit, until: until.filter(|_| !stays), meaning }
+            })
+        });
+        reached.collect()
     }
 
     /// A limit has been reached until now.

@@ -81,6 +81,7 @@ impl<N: Net> Reactor<N> {
             ident_queries: self.cx.ident_queries,
             rules: self.cx.rules.rules().len(),
             users: self.cx.users.as_ref().map_or(0, Users::count),
+            reached: self.limits.reached_now(&self.cx, self.is_full() && !self.is_draining()),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::reload::Source;
 use crate::service::Notifier;
 use crate::time::Millis;
 use rustix::time::{ClockId, clock_gettime};
+use std::os::fd::BorrowedFd;
 
 /// After the drain time-out, for the end itself: a slow reader of the log has a second.
 const END_MS: Millis = 5000;
@@ -27,6 +28,11 @@ impl Announcer {
         Announcer { notifier, ..Announcer::default() }
     }
 
+    /// The manager's socket, to be handed over.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.notifier.socket()
+    }
+
     /// The server listens.
     pub fn ready(&self, status: &str) {
         self.notifier.send(&[ready(), self.status(status)]);
@@ -47,6 +53,11 @@ impl Announcer {
         self.has_news = self.notifier.is_enabled();
         self.errors.retain(|(other, _)| *other != source);
         self.errors.extend(error.map(|error| (source, error.clone())));
+    }
+
+    /// The files that are not in force as they are: the error of each, with its place.
+    pub fn errors(&self) -> impl Iterator<Item = &str> {
+        self.errors.iter().map(|(_, error)| error.as_str())
     }
 
     /// Whether the end of a reload has not been announced.
@@ -77,7 +88,7 @@ impl Announcer {
     }
 
     fn status(&self, status: &str) -> String {
-        let errors = self.errors.iter().map(|(_, error)| format!("; not reloaded: {error}"));
+        let errors = self.errors().map(|error| format!("; not reloaded: {error}"));
         format!("STATUS={status}{}", errors.collect::<String>())
     }
 }

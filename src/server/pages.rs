@@ -1,5 +1,6 @@
 //! The status listener of a server: what it is told of the server, and when.
 
+use super::announcer::Announcer;
 use super::error::Error;
 use super::record::ServerRecord;
 use crate::limits;
@@ -11,6 +12,7 @@ use crate::status::view::{Process, Reloads};
 use crate::time::Millis;
 use crate::token::FIRST_USER_TOKEN;
 use log::{error, info};
+use rustix::system::uname;
 use std::mem::replace;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -28,6 +30,11 @@ pub struct Pages {
     pub changes: u64,
     /// Writes to the log by the end of the last turn.
     log_writes: u64,
+    /// Lines of the log dropped by then, and when the last of them was.
+    log_dropped: u64,
+    log_dropped_at: Option<Millis>,
+    /// The addresses for clients. While sessions may finish, nothing listens there any more.
+    listening: Vec<SocketAddr>,
 }
 
 impl Pages {
@@ -41,6 +48,9 @@ impl Pages {
             reloads: Reloads::default(),
             changes: 0,
             log_writes: 0,
+            log_dropped: logging::counters().dropped,
+            log_dropped_at: None,
+            listening: reactor.listening(),
         };
         if let Some(address) = at {
             let listening = Status::listen(reactor.net().registry(), address, FIRST_USER_TOKEN);
@@ -105,9 +115,12 @@ impl Pages {
         }
     }
 
-    fn process(&self) -> Process {
+    fn process(&self, bad_files: Vec<String>) -> Process {
         let log = logging::counters();
         Process {
+            // It may change while the process runs.
+            host: uname().nodename().to_bytes().to_vec(),
+            listening: self.listening.clone(),
             started_unix_ms: self.started_unix_ms,
             resident_bytes: limits::resident_bytes(),
             cpu_ms: limits::cpu_ms(),
@@ -115,7 +128,9 @@ impl Pages {
             descriptors_max: limits::descriptors_max(),
             log_waiting_bytes: log.waiting_bytes,
             log_dropped: log.dropped,
+            log_dropped_at: self.log_dropped_at,
             reloads: self.reloads,
+            bad_files,
         }
     }
 }
@@ -128,12 +143,20 @@ impl Pages {
     }
 
     /// Serves the clients of the status listener after a turn, and tells the loop what the turn was
-    /// good for. `woken` has the embedder's sources that had an event.
-    pub fn serve(&mut self, reactor: &mut Reactor<MioNet>, woken: u32) {
-        let (now, changes) = (reactor.now(), self.changes(reactor));
+    /// good for. `woken` has the embedder's sources that had an event; `announcer` knows the files
+    /// that are bad.
+    pub fn serve(&mut self, reactor: &mut Reactor<MioNet>, woken: u32, announcer: &Announcer) {
+        let now = reactor.now();
+        let log = logging::counters();
+        if log.dropped != replace(&mut self.log_dropped, log.dropped) {
+            self.log_dropped_at = Some(now);
+            self.changes += 1;
+        }
+        let changes = self.changes(reactor);
         if let Some(mut status) = self.status.take() {
             let accepted = status.accept(reactor.net().registry(), woken, now);
-            let view = || reactor.view(now - self.started, self.process());
+            let bad_files = || announcer.errors().map(String::from).collect();
+            let view = || reactor.view(now - self.started, self.process(bad_files()));
             let moved = status.serve(woken, now, changes, &view);
             self.status = Some(status);
             if accepted || moved {

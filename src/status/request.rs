@@ -17,6 +17,8 @@ pub enum Resource {
     Page,
     /// `/events`: snapshots, as long as the client reads them.
     Events,
+    /// `/snapshot`: one snapshot.
+    Snapshot,
     /// `/metrics`: the counters.
     Metrics {
         /// In the form of OpenMetrics 1.0, which the client accepts.
@@ -78,6 +80,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<Request>, RequestError> {
     let resource = match path {
         "/" => Resource::Page,
         "/events" => Resource::Events,
+        "/snapshot" => Resource::Snapshot,
         "/metrics" => Resource::Metrics { open_metrics: accepts_open_metrics(head.headers) },
         _ => return Err(RequestError::NotFound),
     };

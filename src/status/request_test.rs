@@ -24,6 +24,8 @@ fn each_path_has_its_resource_and_others_are_not_found() {
         ("/", Some(Resource::Page)),
         ("/?x=/events", Some(Resource::Page)),
         ("/events", Some(Resource::Events)),
+        ("/snapshot", Some(Resource::Snapshot)),
+        ("/snapshot/", None),
         ("/metrics", Some(METRICS)),
         ("/metrics?name=a", Some(METRICS)),
         ("http://localhost/metrics", Some(METRICS)),

@@ -25,6 +25,11 @@ pub fn metrics(text: &str, content_type: &str, is_head: bool) -> Vec<u8> {
     whole("200 OK", content_type, text.as_bytes(), "", is_head)
 }
 
+/// One snapshot: one line.
+pub fn snapshot(data: &str, is_head: bool) -> Vec<u8> {
+    whole("200 OK", "application/json", format!("{data}\n").as_bytes(), "", is_head)
+}
+
 /// The answer to a request that is rejected.
 pub fn rejection(error: RequestError) -> Vec<u8> {
     let (status, text, more) = match error {
@@ -34,7 +39,9 @@ pub fn rejection(error: RequestError) -> Vec<u8> {
             "expected an address or localhost in Host, so that no other site can read this\n",
             "",
         ),
-        RequestError::NotFound => ("404 Not Found", "there are /, /metrics and /events\n", ""),
+        RequestError::NotFound => {
+            ("404 Not Found", "there are /, /metrics, /snapshot and /events\n", "")
+        }
         RequestError::Method => {
             ("405 Method Not Allowed", "expected GET or HEAD\n", "Allow: GET, HEAD\r\n")
         }
@@ -104,6 +111,7 @@ mod tests {
         let answers = [
             page(false),
             metrics("x", PROMETHEUS, false),
+            snapshot("{}", false),
             rejection(RequestError::NotFound),
             too_many_streams(),
             stream_head(),

@@ -1,11 +1,12 @@
-//! A snapshot of the proxy as JSON: what `/events` sends and the page shows. docs/status.md
-//! describes it for scripts.
+//! A snapshot of the proxy as JSON: what `/snapshot` and `/events` send and the page shows.
+//! docs/status.md describes it for scripts.
 //!
 //! Its size is bounded, however many sessions there are. Bytes from the network are escaped as in
 //! the log.
 
 use super::refusal::{Refusal, RefusedHost};
 use super::survey::{Groups, Sum, Survey, Target};
+use super::trouble::{Trouble, troubles};
 use super::view::{SessionView, View};
 use crate::access::ShownName;
 use crate::address::IpPort;
@@ -41,11 +42,14 @@ impl Serialize for Snapshot<'_, '_> {
         let states = StateKind::OPEN.map(|kind| (kind.word(), view.stats.in_state(kind) as u64));
         let reasons = CloseReason::ALL.iter();
         let closed = reasons.map(|&reason| (reason.word(), view.stats.closed(reason)));
-        let refusals = CloseReason::ALL.iter().filter(|reason| reason.is_refusal());
-        let rejected: u64 = refusals.map(|&reason| view.stats.closed(reason)).sum();
+        let closed_as = |is_one: fn(CloseReason) -> bool| -> u64 {
+            let reasons = CloseReason::ALL.iter().filter(|&&reason| is_one(reason));
+            reasons.map(|&reason| view.stats.closed(reason)).sum()
+        };
         let totals = [
             ("opened", view.stats.opened),
-            ("rejected", rejected),
+            ("rejected", closed_as(CloseReason::is_refusal)),
+            ("failed", closed_as(CloseReason::is_failure)),
             ("up", view.stats.up_bytes),
             ("down", view.stats.down_bytes),
         ];
@@ -59,10 +63,13 @@ impl Serialize for Snapshot<'_, '_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("format", &FORMAT)?;
         map.serialize_entry("version", view.version)?;
+        map.serialize_entry("host", &Text(Escaped(&view.process.host)))?;
+        map.serialize_entry("listening", &view.process.listening)?;
         map.serialize_entry("process_started_unix_ms", &view.process.started_unix_ms)?;
         map.serialize_entry("now_ms", &view.now)?;
         map.serialize_entry("uptime_ms", &view.uptime_ms)?;
         map.serialize_entry("draining", &view.draining)?;
+        map.serialize_entry("trouble", &Troubles(view))?;
         map.serialize_entry("memory_bytes", &view.process.resident_bytes)?;
         map.serialize_entry("totals", &Counts(&totals))?;
         map.serialize_entry("open", &view.session_count)?;
@@ -74,6 +81,27 @@ impl Serialize for Snapshot<'_, '_> {
         map.serialize_entry("targets", &Shown(&survey.targets, ShownTarget::new))?;
         map.serialize_entry("limits", &Limits(view, survey))?;
         map.serialize_entry("warnings", &Counts(&greatest_first(warnings)))?;
+        map.end()
+    }
+}
+
+/// What is wrong now.
+struct Troubles<'a, 'b>(&'a View<'b>);
+
+impl Serialize for Troubles<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(troubles(self.0).iter().map(OneTrouble))
+    }
+}
+
+struct OneTrouble<'a>(&'a Trouble);
+
+impl Serialize for OneTrouble<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("name", self.0.name)?;
+        map.serialize_entry("text", &self.0.text)?;
+        map.serialize_entry("until_ms", &self.0.until)?;
         map.end()
     }
 }

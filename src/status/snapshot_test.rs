@@ -5,7 +5,9 @@ use crate::session::{Env, Session, Surroundings};
 use crate::stats::{Standing, Stats};
 use crate::status::refusal::Refusals;
 use crate::status::survey::{LISTED_MAX, TOP_MAX};
-use crate::status::view::{Process, Usage};
+use crate::status::trouble::DROPPED_LINES_MS;
+use crate::status::view::{Process, Reached, Usage};
+use crate::time::Millis;
 use serde_json::{Value, json};
 use std::io;
 
@@ -53,13 +55,26 @@ fn relaying(id: u64, client: &str) -> Session {
 }
 
 /// What a view has besides its sessions.
-#[derive(Default)]
 struct Rest {
+    now: Millis,
     stats: Stats,
     refusals: Refusals,
     usage: Usage,
     process: Process,
     draining: bool,
+}
+
+impl Default for Rest {
+    fn default() -> Rest {
+        Rest {
+            now: 5000,
+            stats: Stats::default(),
+            refusals: Refusals::default(),
+            usage: Usage::default(),
+            process: Process::default(),
+            draining: false,
+        }
+    }
 }
 
 /// The snapshot of sessions with so many bytes up and down, parsed.
@@ -76,7 +91,7 @@ fn shown_with(sessions: &[(Session, u64, u64)], rest: &Rest) -> Value {
 fn text_of(sessions: &[(Session, u64, u64)], rest: &Rest) -> String {
     let views = sessions.iter().map(|&(ref session, up, down)| SessionView { session, up, down });
     snapshot(&mut View {
-        now: 5000,
+        now: rest.now,
         uptime_ms: 4500,
         version: "1.2.3",
         stats: &rest.stats,
@@ -241,7 +256,8 @@ fn the_proxy_is_described_by_its_counters_and_limits() {
     };
     let stats = &mut rest.stats;
     (stats.shed, stats.up_bytes, stats.down_bytes) = (3, 100, 200);
-    for reason in [CloseReason::Done, CloseReason::Done, CloseReason::Denied, CloseReason::Loop] {
+    use CloseReason::*;
+    for reason in [Done, Done, Denied, Loop, DnsTimeout, TargetRefused, NoResources] {
         stats.count_opened(CLOSED);
         stats.count_closed(reason);
     }
@@ -257,8 +273,16 @@ fn the_proxy_is_described_by_its_counters_and_limits() {
     assert_eq!((&value["format"], &value["version"]), (&json!(1), &json!("1.2.3")));
     assert_eq!((&value["now_ms"], &value["uptime_ms"]), (&json!(5000), &json!(4500)));
     assert_eq!((&value["draining"], &value["memory_bytes"]), (&json!(true), &Value::Null));
-    assert_eq!(value["totals"], json!({ "opened": 7, "rejected": 2, "up": 100, "down": 200 }));
-    assert_eq!(value["closed"], json!({ "done": 2, "denied": 1, "loop": 1 }));
+    assert_eq!(
+        value["totals"],
+        json!({ "opened": 10, "rejected": 2, "failed": 3, "up": 100, "down": 200 })
+    );
+    assert_eq!(
+        value["closed"],
+        json!({
+            "done": 2, "denied": 1, "loop": 1, "dns-timeout": 1, "refused": 1, "no-resources": 1,
+        })
+    );
     assert_eq!(value["warnings"], json!({ "connections-shed": 3 }));
     assert_eq!(
         value["limits"],
@@ -273,4 +297,50 @@ fn the_proxy_is_described_by_its_counters_and_limits() {
             { "name": "descriptors", "used": 20, "max": 1024 },
         ])
     );
+}
+
+#[test]
+fn the_proxy_is_known_by_its_host_and_its_addresses() {
+    let mut rest = Rest::default();
+    rest.process.host = b"gate\xffway<b>".to_vec();
+    rest.process.listening = ["0.0.0.0:1080", "[::1]:1080"].map(|at| at.parse().unwrap()).to_vec();
+    let value = shown_with(&[], &rest);
+    assert_eq!(value["host"], r"gate\xffway<b>");
+    assert_eq!(value["listening"], json!(["0.0.0.0:1080", "[::1]:1080"]));
+}
+
+#[test]
+fn trouble_is_what_is_wrong_now_and_says_how_long_that_holds() {
+    let mut rest = Rest::default();
+    assert_eq!(shown_with(&[], &rest)["trouble"], json!([]));
+    let meaning = || String::from("all are in use");
+    rest.usage.reached = vec![
+        Reached { limit: Limit::Sessions, until: None, meaning: meaning() },
+        Reached { limit: Limit::Pipes, until: Some(9000), meaning: meaning() },
+    ];
+    rest.process.bad_files = vec!["a.conf:3: no".into(), "\u{1b}".repeat(1000)];
+    (rest.process.log_dropped, rest.process.log_dropped_at) = (17, Some(4000));
+    let value = shown_with(&[], &rest);
+    let trouble = value["trouble"].as_array().unwrap();
+    let found: Vec<_> = trouble.iter().map(|one| (&one["name"], &one["until_ms"])).collect();
+    assert_eq!(
+        found,
+        [
+            (&json!("failed-reload"), &Value::Null),
+            (&json!("failed-reload"), &Value::Null),
+            (&json!("sessions"), &Value::Null),
+            (&json!("pipes"), &json!(9000)),
+            (&json!("log-lines-dropped"), &json!(4000 + DROPPED_LINES_MS)),
+        ]
+    );
+    let text = |place: usize| trouble[place]["text"].as_str().unwrap();
+    assert!(text(0).starts_with("a.conf:3: no; "), "{}", text(0));
+    assert!(text(1).len() < 300, "a long error is cut");
+    assert_eq!(text(2), "all are in use");
+    assert!(text(4).starts_with("17 so far; "), "{}", text(4));
+    // Long ago, and an error that is mended.
+    rest.now = 4000 + DROPPED_LINES_MS;
+    (rest.usage.reached, rest.process.bad_files) = Default::default();
+    assert_eq!(shown_with(&[], &rest)["trouble"], json!([]));
+    assert_eq!(shown_with(&[], &rest)["warnings"]["log-lines-dropped"], 17);
 }

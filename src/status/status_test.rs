@@ -146,6 +146,26 @@ fn streams_that_are_due_share_one_snapshot_and_without_a_change_nothing_is_due()
 }
 
 #[test]
+fn a_snapshot_is_one_answer_that_ends_and_shares_the_view_of_the_streams() {
+    let mut lab = Lab::new();
+    let mut stream = lab.stream();
+    lab.changes += 1;
+    lab.now += 60 * SECOND;
+    let before = lab.views.get();
+    let mut client = TcpStream::connect(lab.status.address()).unwrap();
+    client.write_all(b"GET /snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    lab.turn();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("the end comes without another change");
+    assert!(answer.contains("\r\nContent-Type: application/json\r\n"), "{answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(body.starts_with("{\"format\":1,") && body.ends_with("}\n"), "{body}");
+    assert!(answer.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{answer}");
+    assert_eq!((events(&mut stream), lab.views.get() - before), (1, 1));
+}
+
+#[test]
 fn a_reader_that_takes_nothing_is_dropped_and_never_holds_more_than_one_event() {
     let mut lab = Lab::new();
     let stalled = lab.stream();

@@ -7,6 +7,7 @@ use crate::session::Session;
 use crate::stats::Stats;
 use crate::time::Millis;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 /// The state of the proxy at one moment.
 pub struct View<'a> {
@@ -90,6 +91,19 @@ pub struct Usage {
     pub rules: usize,
     /// Users who can log in.
     pub users: usize,
+    /// The limits that are reached now.
+    pub reached: Vec<Reached>,
+}
+
+/// A limit that is reached.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// Which one.
+    pub limit: Limit,
+    /// When that counts as over unless it is reached again; `None` while it stays reached.
+    pub until: Option<Millis>,
+    /// Its value, what happens beyond it, and the flag that sets it.
+    pub meaning: String,
 }
 
 impl Usage {
@@ -111,6 +125,10 @@ impl Usage {
 /// has counted.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
+    /// The name of the host, as it came from the system: to be escaped.
+    pub host: Vec<u8>,
+    /// The addresses that it was started to listen on for clients.
+    pub listening: Vec<SocketAddr>,
     /// When the process started, in milliseconds since 1970.
     pub started_unix_ms: u64,
     /// Memory in use, in bytes.
@@ -125,8 +143,12 @@ pub struct Process {
     pub log_waiting_bytes: usize,
     /// Lines of the log dropped because the reader was too slow.
     pub log_dropped: u64,
+    /// When the last of them was, by the clock of the loop.
+    pub log_dropped_at: Option<Millis>,
     /// Files read again.
     pub reloads: Reloads,
+    /// The files that are not in force as they are, each with its place and the error.
+    pub bad_files: Vec<String>,
 }
 
 /// How often a changed file was read again: successfully, and with an error, which changed nothing.
