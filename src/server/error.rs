@@ -107,9 +107,9 @@ impl fmt::Display for Error {
 fn hint(flag: &str, kind: ErrorKind) -> &'static str {
     match (kind, flag) {
         (ErrorKind::AddrInUse, "listen") => {
-            ": another program listens there (to share a port, each socku needs --reuse-port)"
+            ": something listens there already (to share a port, each socku needs --reuse-port)"
         }
-        (ErrorKind::AddrInUse, _) => ": another program listens there",
+        (ErrorKind::AddrInUse, _) => ": something listens there already",
         _ => "",
     }
 }
