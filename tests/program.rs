@@ -276,7 +276,8 @@ fn a_running_proxy_makes_no_test_fail() {
     let (code, out, error) = outcome(&mut socku(&arguments));
     assert_eq!((code, error.as_str()), (0, ""), "{out}");
     // And its socket is never a target, of a question either.
-    for flags in [["--status", status], ["-l", status]] {
+    let any = format!("0.0.0.0:{}", status.rsplit(':').next().unwrap());
+    for flags in [["--status", status], ["--status", &any], ["-l", status]] {
         let question = format!("c {status}");
         let (code, ..) = outcome(socku(&["-e", &question, "-c", file]).args(flags));
         assert_eq!(code, 3, "{flags:?}");
