@@ -88,6 +88,7 @@ fn a_wrong_command_line_is_exit_code_2_and_one_line_with_flag_and_expectation() 
     for (arguments, flag, expected) in [
         (&["--listen", "nowhere"][..], "--listen", "expected ADDR:PORT"),
         (&["-l", "127.0.0.1:99999"], "--listen", "expected ADDR:PORT"),
+        (&["-l", "localhost:1090"], "--listen", "expected ADDR:PORT, an address and no name"),
         (&["-o", "localhost"], "--outbound", "expected an IPv4 or IPv6 address"),
         (&["--bind-address", "x"], "--bind-address", "expected an IPv4 or IPv6 address"),
         (&["--bind-ports", "2000-1000"], "--bind-ports", "expected LOW-HIGH"),
@@ -121,6 +122,7 @@ fn an_error_at_run_time_is_exit_code_1_and_one_line_with_flag_or_file() {
     let (taken, address) = common::listener();
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/socks.conf");
     let address = address.to_string();
+    let [listen, status] = ["listen", "status"].map(|flag| format!("socku: --{flag} {address}: "));
     let many: Vec<&str> = ["-l", "127.0.0.1:0"].repeat(33);
     let many = [&["-c", rules][..], &many].concat();
     for (arguments, place, what) in [
@@ -128,8 +130,10 @@ fn an_error_at_run_time_is_exit_code_1_and_one_line_with_flag_or_file() {
         (&["-t"], "socks.conf", "expected a rule file"),
         (&["-c", "no-such.conf"], "no-such.conf", "expected a rule file"),
         (&["-t", "-c", "."], ".:", "found a directory, expected a regular file"),
-        (&["-c", rules, "-l", &address], "--listen", "Address already in use"),
-        (&["-c", rules, "-l", "203.0.113.78:0"], "--listen", "Cannot assign"),
+        (&["-c", rules, "-l", &address], &*listen, "Address already in use"),
+        (&["-c", rules, "-l", &address], &*listen, "each socku needs --reuse-port"),
+        (&["-c", rules, "-l", "203.0.113.78:0"], "--listen 203.0.113.78:0: ", "Cannot assign"),
+        (&["-c", rules, "-l", "127.0.0.1:0", "--status", &address], &*status, "in use"),
         (&many, "--listen", "expected at most 32 addresses"),
         (&["-c", rules, "-u", "no-such-user"], "--user", "no user \"no-such-user\""),
         (&["-c", rules, "-u", "root:no-such"], "--user", "no group \"no-such\""),

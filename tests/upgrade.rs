@@ -187,7 +187,9 @@ fn a_program_that_cannot_take_over_changes_nothing_and_the_log_says_why() {
          echo socku {version} accepts hand-over 1\n"
     );
     for (script, expected) in [
+        ("#!/bin/sh\nexit 0\n", "exit status: 0; it said nothing"),
         ("#!/bin/sh\nexit 1\n", "exit status: 1; it said nothing"),
+        ("#!/bin/sh\nkill -11 $$\n", "signal: 11 (SIGSEGV); it said nothing"),
         (old, "exit status: 2; it said \"socku: Unrecognized option"),
         (&other, "it said \"socku 0.1.0 accepts hand-over 999\""),
         (&failing, "exit status: 1; it said"),
