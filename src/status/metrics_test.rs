@@ -1,5 +1,6 @@
 use super::*;
 use crate::limit::Limit;
+use crate::reason::CloseReason;
 use crate::stats::Stats;
 use crate::status::view::{Process, Usage};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -129,6 +130,18 @@ fn the_page_lists_each_metric_with_its_labels_and_meaning() {
 }
 
 #[test]
+fn the_page_lists_the_reasons_that_are_failures() {
+    let (_, rest) = PAGE.split_once("```promql\n").unwrap();
+    let listed = rest.split('"').nth(1).unwrap();
+    let failures = CloseReason::ALL.iter().filter(|reason| reason.is_failure());
+    let words: Vec<_> = failures.map(|reason| reason.word()).collect();
+    assert_eq!(listed, words.join("|"), "docs/metrics.md");
+    for word in words {
+        assert!(include_str!("../../docs/status.md").contains(&format!("`{word}`")), "{word}");
+    }
+}
+
+#[test]
 fn the_alerts_of_the_page_use_metrics_and_words_that_exist() {
     let text = rendered(false);
     let (_, alerts) = PAGE.split_once("## Alerts\n\n```yaml").unwrap();
@@ -143,8 +156,13 @@ fn the_alerts_of_the_page_use_metrics_and_words_that_exist() {
     }
     assert!(count >= 5, "{count} metrics in alerts");
     for selector in alerts.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
-        for pair in selector.split(',').filter(|pair| pair.contains("=\"")) {
-            assert!(text.contains(pair), "{pair}");
+        for pair in selector.split(',') {
+            let Some((label, values)) = pair.split_once("=~\"").or(pair.split_once("=\"")) else {
+                continue;
+            };
+            for value in values.trim_end_matches('"').split('|') {
+                assert!(text.contains(&format!("{label}=\"{value}\"")), "{pair}");
+            }
         }
     }
 }
