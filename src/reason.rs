@@ -97,9 +97,9 @@ reasons! {
     TargetRefused = "refused",
     /// This host has no route to the target, or does not have its family.
     NetworkUnreachable = "network-unreachable",
-    /// The target does not answer on its link, or a router reported it unreachable.
+    /// The target does not answer on its link, a router cannot reach it, or its route is a black hole.
     Unreachable = "unreachable",
-    /// A route or firewall on this host forbids the connection.
+    /// A route or firewall on this host forbids the connection, and says so.
     Prohibited = "prohibited",
     /// The connection failed for another reason.
     ConnectFailed = "connect-failed",
