@@ -5,7 +5,6 @@
 //! level debug each line is written at once, so that it appears in its place in a trace. Lines for
 //! which the reader has no room wait. While they do, the loop watches [`waiting`].
 
-mod clock;
 mod output;
 mod style;
 

@@ -1,8 +1,8 @@
 //! How a line of the log is written: as text or as a JSON object, and under systemd's journal with
 //! its priority in front.
 
-use super::clock::{Precision, Utc};
 use crate::settings::LogFormat;
+use jiff::Timestamp;
 use log::Level;
 use rustix::fs::fstat;
 use rustix::stdio::stderr;
@@ -48,9 +48,7 @@ impl Style {
         match self.format {
             LogFormat::Json => return write_object(out, now, level, target, text),
             LogFormat::Text if self.is_journal => write!(out, "[{target}] ")?,
-            LogFormat::Text => {
-                write!(out, "[{} {level:<5} {target}] ", Utc(now, Precision::Second))?
-            }
+            LogFormat::Text => write!(out, "[{:.0} {level:<5} {target}] ", utc(now))?,
         }
         write_line(out, text)
     }
@@ -83,6 +81,11 @@ impl Style {
     }
 }
 
+/// A time as RFC 3339 has it, in UTC. A clock that is set to where no calendar goes shows 1970.
+fn utc(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or_default()
+}
+
 /// Whether `JOURNAL_STREAM` names this file, as `DEVICE:INODE`.
 fn is_stream(stream: &str, device: u64, inode: u64) -> bool {
     let numbers = stream.split_once(':').map(|(device, inode)| (device.parse(), inode.parse()));
@@ -105,8 +108,7 @@ fn write_object(
     target: &str,
     text: &str,
 ) -> io::Result<()> {
-    let time = Utc(now, Precision::Millisecond);
-    write!(out, "{{\"time\":\"{time}\",\"level\":\"{level}\",\"logger\":")?;
+    write!(out, "{{\"time\":\"{:.3}\",\"level\":\"{level}\",\"logger\":", utc(now))?;
     serde_json::to_writer(&mut *out, target)?;
     match text.strip_prefix('{').filter(|_| OBJECT_TARGETS.contains(&target)) {
         Some(members) => writeln!(out, ",{members}"),
