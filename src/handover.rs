@@ -21,6 +21,7 @@ pub use error::HandoverError;
 
 use crate::cbor::is_unset;
 use crate::dns::Counters;
+use crate::limit::Episodes;
 use crate::logins::Logins;
 use crate::stats::Stats;
 use crate::time::Millis;
@@ -93,6 +94,9 @@ pub struct Handover<'b> {
     /// Queries sent to identds.
     #[cbor(n(13), default)]
     pub ident_queries: u64,
+    /// When limits were last seen reached.
+    #[cbor(n(14), default)]
+    pub limits: Episodes,
 }
 
 /// A listener for clients.

@@ -157,6 +157,11 @@ fn sample() -> (Handover<'static>, usize) {
             cache_misses: 25,
         },
         ident_queries: 26,
+        limits: {
+            let mut episodes = Episodes::default();
+            episodes.note(Limit::Sessions, NOW - 1);
+            episodes
+        },
     };
     (handover, indices.0 as usize)
 }

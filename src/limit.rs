@@ -1,7 +1,11 @@
 //! The limits that load can reach: the word of each for log, counters and documents, and when
 //! reaching one is news.
 
+use crate::cbor::{decode_counters, encode_counters};
 use crate::time::Millis;
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 use std::fmt;
 
 /// Declares the limits once: the variant, the word that users see, and its meaning.
@@ -71,6 +75,26 @@ impl Episodes {
     pub fn until(&self, limit: Limit, now: Millis) -> Option<Millis> {
         let until = self.last[limit as usize]?.saturating_add(EPISODE_MS);
         Some(until).filter(|&until| now < until)
+    }
+}
+
+/// As a map by word of the times, so that the list of limits may change.
+impl<C> Encode<C> for Episodes {
+    fn encode<W: Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        let times = self.last.map(Option::unwrap_or_default);
+        encode_counters(Limit::ALL.iter().map(|limit| limit.word()), &times, encoder)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Episodes {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<Episodes, decode::Error> {
+        let times: [Millis; Limit::ALL.len()] =
+            decode_counters(Limit::ALL.iter().map(|limit| limit.word()), decoder)?;
+        Ok(Episodes { last: times.map(|time| Some(time).filter(|&time| time > 0)) })
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::address::IpPort;
 use crate::sizes::SMALL_BYTES;
 use crate::wire::Parsed;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Most bytes of a header of version 1, with its CR LF (section 2.1).
 pub const TEXT_BYTES_MAX: usize = 107;
@@ -71,8 +71,8 @@ fn parse_text(bytes: &[u8]) -> Result<Parsed<Header>, Malformed> {
         return Err(Malformed);
     }
     match ppp::v1::Header::try_from(&bytes[..length]).map_err(|_| Malformed)?.addresses {
-        ppp::v1::Addresses::Tcp4(ends) => Ok(Parsed::Done(of_v4(ends), length)),
-        ppp::v1::Addresses::Tcp6(ends) => Ok(Parsed::Done(of_v6(ends), length)),
+        ppp::v1::Addresses::Tcp4(ends) => Ok(Parsed::Done(of_v4(ends)?, length)),
+        ppp::v1::Addresses::Tcp6(ends) => Ok(Parsed::Done(of_v6(ends)?, length)),
         ppp::v1::Addresses::Unknown => Err(Malformed),
     }
 }
@@ -102,28 +102,33 @@ fn parse_binary(bytes: &[u8]) -> Result<Parsed<Header>, Malformed> {
     // has (UDP, UNIX and UNSPEC) are treated as UNKNOWN, which section 2.2 allows and HAProxy and
     // nginx do: the connection is real, only its client has no address.
     let meaning = match (header.protocol, header.addresses) {
-        (ppp::v2::Protocol::Stream, ppp::v2::Addresses::IPv4(ends)) => of_v4(ends),
-        (ppp::v2::Protocol::Stream, ppp::v2::Addresses::IPv6(ends)) => of_v6(ends),
+        (ppp::v2::Protocol::Stream, ppp::v2::Addresses::IPv4(ends)) => of_v4(ends)?,
+        (ppp::v2::Protocol::Stream, ppp::v2::Addresses::IPv6(ends)) => of_v6(ends)?,
         _ => Header::Direct,
     };
     Ok(Parsed::Done(meaning, length))
 }
 
-fn of_v4(ends: ppp::v2::IPv4) -> Header {
+fn of_v4(ends: ppp::v2::IPv4) -> Result<Header, Malformed> {
     let (client, destination) = (ends.source_address, ends.destination_address);
     proxied((client.into(), ends.source_port), (destination.into(), ends.destination_port))
 }
 
-fn of_v6(ends: ppp::v2::IPv6) -> Header {
+fn of_v6(ends: ppp::v2::IPv6) -> Result<Header, Malformed> {
     let (client, destination) = (ends.source_address, ends.destination_address);
     proxied((client.into(), ends.source_port), (destination.into(), ends.destination_port))
 }
 
-fn proxied(client: (IpAddr, u16), destination: (IpAddr, u16)) -> Header {
-    Header::Proxied {
-        client: IpPort::new(client.0, client.1),
-        destination: IpPort::new(destination.0, destination.1),
+/// No client has the address of nobody or of a group, and identd could not be asked there.
+fn proxied(client: (IpAddr, u16), destination: (IpAddr, u16)) -> Result<Header, Malformed> {
+    let ip = client.0.to_canonical();
+    if ip.is_unspecified() || ip.is_multicast() || ip == Ipv4Addr::BROADCAST {
+        return Err(Malformed);
     }
+    Ok(Header::Proxied {
+        client: IpPort::new(ip, client.1),
+        destination: IpPort::new(destination.0, destination.1),
+    })
 }
 
 #[cfg(test)]

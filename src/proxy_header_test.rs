@@ -33,11 +33,11 @@ fn good() -> Vec<(Vec<u8>, Header)> {
         text("PROXY TCP6 2001:db8::1 2001:DB8::2 50000 1080\r\n", plain_v6),
         text("PROXY TCP6 ::ffff:192.0.2.1 ::ffff:198.51.100.2 50000 1080\r\n", plain),
         text(
-            "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
-             ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
+            "PROXY TCP6 fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
+             fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
             from(
-                "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
-                "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+                "[fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+                "[fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
             ),
         ),
         text("PROXY UNKNOWN\r\n", Header::Direct),
@@ -91,6 +91,10 @@ fn what_is_no_header_is_an_error_at_the_byte_that_decides() {
         (b"PROXy TCP4 ".to_vec(), 5),
         (b"PROXY\r\n".to_vec(), 6),
         (b"\r\n\r\n\r".to_vec(), 5),
+        (b"PROXY TCP4 0.0.0.0 10.0.0.1 1 2\r\n".to_vec(), 33),
+        (b"PROXY TCP4 255.255.255.255 10.0.0.1 1 2\r\n".to_vec(), 41),
+        (b"PROXY TCP6 ff02::1 2001:db8::1 1 2\r\n".to_vec(), 36),
+        (b"PROXY TCP6 ::ffff:0.0.0.0 2001:db8::1 1 2\r\n".to_vec(), 43),
         (long, TEXT_BYTES_MAX),
         (long_line, TEXT_BYTES_MAX),
         (before_rest(0x21, 0x11, 11), 16),

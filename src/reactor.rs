@@ -282,7 +282,6 @@ impl<N: Net> Reactor<N> {
         if admission != Admission::Serve {
             self.limits.reached(Limit::PerSource, 1, &self.cx, &mut self.stats);
         }
-        self.stats.shed += u64::from(admission == Admission::Shed);
         admission
     }
 
@@ -335,6 +334,7 @@ impl<N: Net> Reactor<N> {
             false => self.admission(client.ip()),
         };
         if admission == Admission::Shed {
+            self.stats.shed += 1;
             return self.cx.net.abort(stream);
         }
         let slot = self.connections.vacant_key();

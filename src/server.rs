@@ -94,6 +94,8 @@ pub struct Server {
     signals: Option<Signals>,
     reload: Reload,
     announcer: Announcer,
+    /// The rule file in use, if there is one.
+    rule_file: Option<PathBuf>,
     /// The file, as messages about the rules name it.
     rules_name: String,
     /// The same of the users.
@@ -212,6 +214,7 @@ impl Server {
             signals,
             reload,
             announcer: Announcer::new(notifier),
+            rule_file: source.file(),
             rules_name: source.name(),
             users_name: user_source.name(),
             dns_timeout_ms: config.dns_timeout_ms,
@@ -355,8 +358,8 @@ impl Server {
     /// What the service manager shows, in one line.
     fn status(&self) -> String {
         let addresses: Vec<_> = self.addresses.iter().map(SocketAddr::to_string).collect();
-        let rules = self.reactor.rules().rules().len();
-        format!("listening on {}; {rules} rules", addresses.join(", "))
+        let rules = counted(self.reactor.rules().rules().len(), "rule");
+        format!("listening on {}; {rules}", addresses.join(", "))
     }
 
     fn put_in_force(&mut self, loaded: Loaded) {

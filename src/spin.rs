@@ -8,6 +8,9 @@ use std::fmt::Write;
 /// So many turns in succession are no coincidence: some events of a healthy loop lead to nothing,
 /// but never thousands of them with nothing in between.
 pub const TURNS_MAX: u32 = 10_000;
+/// In this time, for a client can cause some thousands a second with bytes that there is no room
+/// for. A loop that spins makes a hundred thousand.
+const WITHIN_MS: Millis = 1000;
 /// At most one warning in this time.
 const WARN_EVERY_MS: Millis = 3_600_000;
 
@@ -80,7 +83,8 @@ impl Spin {
         }
         let text = self.describe(now);
         self.streak = 0;
-        let may_warn = self.warned_at.is_none_or(|at| at + WARN_EVERY_MS <= now);
+        let is_spinning = now - self.since <= WITHIN_MS;
+        let may_warn = is_spinning && self.warned_at.is_none_or(|at| at + WARN_EVERY_MS <= now);
         may_warn.then(|| {
             self.warned_at = Some(now);
             text
@@ -123,6 +127,15 @@ mod tests {
         );
         assert!(idle(&mut spin, 5 * TURNS_MAX, 47 + WARN_EVERY_MS - 1).is_empty());
         assert_eq!(idle(&mut spin, 5 * TURNS_MAX, 47 + WARN_EVERY_MS).len(), 1);
+    }
+
+    #[test]
+    fn as_many_turns_in_a_longer_time_are_what_a_client_can_cause() {
+        let mut spin = Spin::default();
+        for turn in 0..5 * Millis::from(TURNS_MAX) {
+            let now = turn * (WITHIN_MS + 100) / Millis::from(TURNS_MAX);
+            assert_eq!(spin.handle_idle_turn(WokenBy::CLIENT, now), None);
+        }
     }
 
     #[test]

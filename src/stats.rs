@@ -1,6 +1,7 @@
 //! Counters: one per close reason, one per limit, and a few more. Those of open sessions follow each change, so
 //! that to show them costs no walk over all sessions.
 
+use crate::cbor::{decode_counters, encode_counters};
 use crate::limit::Limit;
 use crate::reason::CloseReason;
 use crate::session::StateKind;
@@ -191,34 +192,6 @@ mod reached {
     pub fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<Counters, decode::Error> {
         decode_counters(Limit::ALL.iter().map(|limit| limit.word()), decoder)
     }
-}
-
-/// Writes counters as a map by word of those that are not 0.
-fn encode_counters<W: Write>(
-    words: impl Iterator<Item = &'static str>,
-    counters: &[u64],
-    encoder: &mut Encoder<W>,
-) -> Result<(), encode::Error<W::Error>> {
-    encoder.map(counters.iter().filter(|&&count| count > 0).count() as u64)?;
-    for (word, &count) in words.zip(counters).filter(|(_, count)| **count > 0) {
-        encoder.str(word)?.u64(count)?;
-    }
-    Ok(())
-}
-
-/// Reads them. What another version counts and this one does not is left out.
-fn decode_counters<const N: usize>(
-    words: impl Iterator<Item = &'static str> + Clone,
-    decoder: &mut Decoder<'_>,
-) -> Result<[u64; N], decode::Error> {
-    let mut counters = [0; N];
-    for entry in decoder.map_iter::<&str, u64>()? {
-        let (word, count) = entry?;
-        if let Some(index) = words.clone().position(|known| known == word) {
-            counters[index] = count;
-        }
-    }
-    Ok(counters)
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use client::{Client, Outcome};
 use log::debug;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use pace::{Pace, Told};
+use pace::{INTERVAL_MS, Pace, Told};
 use request::{Request, RequestError, Resource};
 use socket2::TcpKeepalive;
 use std::io::{self, ErrorKind};
@@ -66,6 +66,15 @@ pub struct Status {
     retry_at: Option<Millis>,
     clients: [Option<Client>; CLIENTS_MAX],
     pace: Pace,
+    /// The latest snapshot, while it is wanted.
+    snapshot: Option<Snapshot>,
+}
+
+/// What the page shows, as JSON.
+struct Snapshot {
+    text: String,
+    /// When it was made, and how many changes there were then.
+    told: Told,
 }
 
 impl Status {
@@ -96,6 +105,7 @@ impl Status {
             retry_at: None,
             clients: [const { None }; CLIENTS_MAX],
             pace: Pace::default(),
+            snapshot: None,
         })
     }
 
@@ -126,8 +136,26 @@ impl Status {
     }
 
     fn accept_at(&self, now: Millis) -> Option<Millis> {
-        let may_accept = self.may_accept && self.clients.iter().any(Option::is_none);
-        may_accept.then(|| self.retry_at.unwrap_or(now))
+        if !self.may_accept {
+            return None;
+        }
+        // A client that keeps its place for nothing gives way.
+        let free_at = |client: &Option<Client>| match client {
+            None => Some(now),
+            Some(client) => client.replaceable_at(),
+        };
+        let free_at = self.clients.iter().filter_map(free_at).min()?;
+        Some(free_at.max(self.retry_at.unwrap_or(free_at)))
+    }
+
+    /// A free place, or that of the client that has kept its one for nothing for longest.
+    fn place(&self, now: Millis) -> Option<usize> {
+        let since = |place: &usize| match &self.clients[*place] {
+            None => Some(0),
+            Some(client) => client.replaceable_at().filter(|&at| at <= now),
+        };
+        let places = (0..CLIENTS_MAX).filter_map(|place| Some((since(&place)?, place)));
+        places.min().map(|(_, place)| place)
     }
 
     /// Accepts the clients that wait, as far as there is room. `woken` has the embedder's sources
@@ -145,7 +173,7 @@ impl Status {
     }
 
     fn accept_one(&mut self, registry: &Registry, now: Millis) -> bool {
-        let Some(place) = self.clients.iter().position(Option::is_none) else { return false };
+        let Some(place) = self.place(now) else { return false };
         self.retry_at = None;
         match self.listener.accept() {
             Ok((mut stream, _)) => {
@@ -184,7 +212,7 @@ impl Status {
         if woken & SOURCES == 0 && !is_due() {
             return false;
         }
-        let mut turn = Turn { now, changes, view, snapshot: None };
+        let mut turn = Turn { now, changes, view, snapshot: self.snapshot.take() };
         let (mut moved, mut has_told) = (false, false);
         for place in 0..CLIENTS_MAX {
             let had_event = woken & 1 << (FIRST_CLIENT + place) != 0;
@@ -210,6 +238,7 @@ impl Status {
         if has_told {
             self.pace.beat(now);
         }
+        self.snapshot = turn.snapshot.filter(|snapshot| snapshot.is_fresh(now));
         moved
     }
 
@@ -224,8 +253,7 @@ struct Turn<'v, 'a> {
     now: Millis,
     changes: u64,
     view: &'v dyn Fn() -> View<'a>,
-    /// Built once, for all streams that are due and all who ask for one.
-    snapshot: Option<String>,
+    snapshot: Option<Snapshot>,
 }
 
 impl Turn<'_, '_> {
@@ -257,12 +285,14 @@ impl Turn<'_, '_> {
                     if open_metrics { response::OPEN_METRICS } else { response::PROMETHEUS };
                 response::metrics(&text, content_type, is_head)
             }
-            Resource::Snapshot => response::snapshot(self.snapshot(), is_head),
-            Resource::Events if is_head => response::stream_head(),
+            Resource::Snapshot => response::snapshot(&self.snapshot().text, is_head),
             Resource::Events if streams >= STREAMS_MAX => response::too_many_streams(),
+            Resource::Events if is_head => response::stream_head(),
             Resource::Events => {
-                let bytes = [response::stream_head(), self.event()].concat();
-                return client.send(bytes, Some(self.told()), self.now);
+                let Snapshot { text, told } = self.snapshot();
+                let (bytes, told) = (response::event(text), *told);
+                let bytes = [response::stream_head(), bytes].concat();
+                return client.send(bytes, Some(told), self.now);
             }
         };
         client.send(bytes, None, self.now);
@@ -270,20 +300,25 @@ impl Turn<'_, '_> {
 
     /// Tells a stream the next event.
     fn tell(&mut self, client: &mut Client) {
-        client.send(self.event(), Some(self.told()), self.now);
+        let Snapshot { text, told } = self.snapshot();
+        let (bytes, told) = (response::event(text), *told);
+        client.send(bytes, Some(told), self.now);
     }
 
-    fn told(&self) -> Told {
-        Told { at: self.now, changes: self.changes }
+    /// At most one is made in a second, for all streams and for all who ask for one, however often:
+    /// it is the only answer that costs more the more sessions there are.
+    fn snapshot(&mut self) -> &Snapshot {
+        let Turn { now, changes, view, .. } = *self;
+        let latest = self.snapshot.take().filter(|snapshot| snapshot.is_fresh(now));
+        let make =
+            || Snapshot { text: snapshot::snapshot(&mut view()), told: Told { at: now, changes } };
+        self.snapshot.insert(latest.unwrap_or_else(make))
     }
+}
 
-    fn event(&mut self) -> Vec<u8> {
-        response::event(self.snapshot())
-    }
-
-    fn snapshot(&mut self) -> &str {
-        let view = self.view;
-        self.snapshot.get_or_insert_with(|| snapshot::snapshot(&mut view()))
+impl Snapshot {
+    fn is_fresh(&self, now: Millis) -> bool {
+        self.told.at + INTERVAL_MS > now
     }
 }
 

@@ -88,6 +88,7 @@ fn a_wrong_command_line_is_exit_code_2_and_one_line_with_flag_and_expectation() 
     for (arguments, flag, expected) in [
         (&["--listen", "nowhere"][..], "--listen", "expected ADDR:PORT"),
         (&["-l", "127.0.0.1:99999"], "--listen", "expected ADDR:PORT"),
+        (&["-l", "localhost:1090"], "--listen", "expected ADDR:PORT, an address and no name"),
         (&["-o", "localhost"], "--outbound", "expected an IPv4 or IPv6 address"),
         (&["--bind-address", "x"], "--bind-address", "expected an IPv4 or IPv6 address"),
         (&["--bind-ports", "2000-1000"], "--bind-ports", "expected LOW-HIGH"),
@@ -121,6 +122,7 @@ fn an_error_at_run_time_is_exit_code_1_and_one_line_with_flag_or_file() {
     let (taken, address) = common::listener();
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/socks.conf");
     let address = address.to_string();
+    let [listen, status] = ["listen", "status"].map(|flag| format!("socku: --{flag} {address}: "));
     let many: Vec<&str> = ["-l", "127.0.0.1:0"].repeat(33);
     let many = [&["-c", rules][..], &many].concat();
     for (arguments, place, what) in [
@@ -128,13 +130,19 @@ fn an_error_at_run_time_is_exit_code_1_and_one_line_with_flag_or_file() {
         (&["-t"], "socks.conf", "expected a rule file"),
         (&["-c", "no-such.conf"], "no-such.conf", "expected a rule file"),
         (&["-t", "-c", "."], ".:", "found a directory, expected a regular file"),
-        (&["-c", rules, "-l", &address], "--listen", "Address already in use"),
-        (&["-c", rules, "-l", "192.0.2.1:0"], "--listen", "Cannot assign"),
+        (&["-c", rules, "-l", &address], &*listen, "Address already in use"),
+        (&["-c", rules, "-l", &address], &*listen, "each socku needs --reuse-port"),
+        (&["-c", rules, "-l", "203.0.113.78:0"], "--listen 203.0.113.78:0: ", "Cannot assign"),
+        (&["-c", rules, "-l", "127.0.0.1:0", "--status", &address], &*status, "in use"),
         (&many, "--listen", "expected at most 32 addresses"),
         (&["-c", rules, "-u", "no-such-user"], "--user", "no user \"no-such-user\""),
         (&["-c", rules, "-u", "root:no-such"], "--user", "no group \"no-such\""),
         (&["-c", rules, "-u", "54321"], "--user", "expected UID:GROUP"),
-        (&["-c", rules, "-o", "192.0.2.1"], "--outbound \"192.0.2.1\"", "expected an address of"),
+        (
+            &["-c", rules, "-o", "203.0.113.78"],
+            "--outbound \"203.0.113.78\"",
+            "expected an address of",
+        ),
     ] {
         let error = complaint(1, arguments);
         assert!(error.contains(place) && error.contains(what), "{arguments:?}: {error}");
@@ -170,7 +178,8 @@ fn a_test_gives_all_errors_of_files_and_flags() {
     fs::write(&rules, "permit c 1.2.3\npermit c 1.2.3.4\npermit x *\n").unwrap();
     fs::write(&users, "alice:secret\nnobody\nalice:other\n").unwrap();
     fs::set_permissions(&users, Permissions::from_mode(0o644)).unwrap();
-    let flags = ["-o", "192.0.2.1", "-l", "192.0.2.2:0", "-l", "127.0.0.1:9", "-l", "0.0.0.0:9"];
+    let flags =
+        ["-o", "203.0.113.78", "-l", "203.0.113.77:0", "-l", "127.0.0.1:9", "-l", "0.0.0.0:9"];
     let files = ["-c", &rules, "--users", &users, "-u", "no-such-user"];
     let errors = errors_of_test(&[&files[..], &flags].concat());
     let expected = [
@@ -179,8 +188,8 @@ fn a_test_gives_all_errors_of_files_and_flags() {
         format!("{users}: its mode is 0644, expected one that keeps others out"),
         format!("{users}:2: found a line without a colon, expected NAME:PASSWORD"),
         format!("{users}:3: found a second user `alice`, expected each name once"),
-        "--outbound \"192.0.2.1\": expected an address of this host".into(),
-        "--listen 192.0.2.2:0: Cannot assign".into(),
+        "--outbound \"203.0.113.78\": expected an address of this host".into(),
+        "--listen 203.0.113.77:0: Cannot assign".into(),
         "--listen 0.0.0.0:9: --listen 127.0.0.1:9 has its port already".into(),
         "--user: no user \"no-such-user\" in /etc/passwd".into(),
     ];
@@ -189,9 +198,9 @@ fn a_test_gives_all_errors_of_files_and_flags() {
         assert!(error.starts_with(&format!("socku: {expected}")), "{error}");
     }
     fs::write(&rules, "wrong\n".repeat(250)).unwrap();
-    let errors = errors_of_test(&["-c", &rules, "-o", "192.0.2.1"]);
+    let errors = errors_of_test(&["-c", &rules, "-o", "203.0.113.78"]);
     assert_eq!((errors.len(), errors[100].as_str()), (101, "socku: and 151 more"));
-    assert!(errors_of_test(&["-c", "no-such", "-o", "192.0.2.1"]).len() == 2);
+    assert!(errors_of_test(&["-c", "no-such", "-o", "203.0.113.78"]).len() == 2);
 }
 
 #[test]
@@ -252,8 +261,8 @@ fn a_test_finds_ports_that_are_taken_twice_and_shared_ones_are_not() {
     let (code, error) = test(&[&both[..2], &["--reuse-port", "--status", "127.0.0.1:9"]].concat());
     let taken = "socku: --status 127.0.0.1:9: --listen 127.0.0.1:9 has its port already\n";
     assert_eq!((code, error.as_str()), (1, taken));
-    let (code, error) = test(&["--status", "192.0.2.2:9100"]);
-    assert!(code == 1 && error.starts_with("socku: --status 192.0.2.2:9100: Cannot"), "{error}");
+    let (code, error) = test(&["--status", "203.0.113.77:9100"]);
+    assert!(code == 1 && error.starts_with("socku: --status 203.0.113.77:9100: Cannot"), "{error}");
 }
 
 #[test]
@@ -267,7 +276,8 @@ fn a_running_proxy_makes_no_test_fail() {
     let (code, out, error) = outcome(&mut socku(&arguments));
     assert_eq!((code, error.as_str()), (0, ""), "{out}");
     // And its socket is never a target, of a question either.
-    for flags in [["--status", status], ["-l", status]] {
+    let any = format!("0.0.0.0:{}", status.rsplit(':').next().unwrap());
+    for flags in [["--status", status], ["--status", &any], ["-l", status]] {
         let question = format!("c {status}");
         let (code, ..) = outcome(socku(&["-e", &question, "-c", file]).args(flags));
         assert_eq!(code, 3, "{flags:?}");

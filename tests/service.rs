@@ -98,7 +98,7 @@ fn assert_reloading(message: &str, earliest_us: i64) {
 fn the_manager_is_told_of_start_reload_and_stop() {
     for manager in [Manager::at_path(), Manager::abstract_one()] {
         let mut proxy = manager.start(PERMIT_ALL, &["--drain-timeout", "7"]);
-        let listening = format!("STATUS=listening on {}; 1 rules", proxy.address);
+        let listening = format!("STATUS=listening on {}; 1 rule", proxy.address);
         assert_eq!(manager.message(), format!("READY=1\n{listening}"));
 
         let before = now_us();
@@ -123,12 +123,27 @@ fn the_manager_is_told_of_start_reload_and_stop() {
     }
 }
 
+/// Its socket is handed over: a new program may not be able to reach it.
+#[test]
+fn the_manager_is_told_by_the_program_after_an_upgrade_as_well() {
+    let manager = Manager::at_path();
+    let proxy = manager.start(PERMIT_ALL, &[]);
+    let listening = format!("STATUS=listening on {}; 1 rule", proxy.address);
+    assert_eq!(manager.message(), format!("READY=1\n{listening}"));
+    fs::remove_file(&manager.name).unwrap();
+    proxy.signal("USR2");
+    assert_eq!(manager.message(), format!("READY=1\n{listening}"));
+    proxy.wait_log("upgraded from socku");
+    proxy.signal("HUP");
+    assert!(manager.message().starts_with("RELOADING=1\n"));
+}
+
 #[test]
 fn a_bad_file_ends_the_reload_and_shows_in_the_status_until_it_is_repaired() {
     let manager = Manager::at_path();
     let proxy = manager.start(PERMIT_ALL, &[]);
     let listening = format!("STATUS=listening on {}; ", proxy.address);
-    assert_eq!(manager.message(), format!("READY=1\n{listening}1 rules"));
+    assert_eq!(manager.message(), format!("READY=1\n{listening}1 rule"));
     let next = || {
         loop {
             // The change is noticed without the signal as well, before it or after.
@@ -141,7 +156,7 @@ fn a_bad_file_ends_the_reload_and_shows_in_the_status_until_it_is_repaired() {
     fs::write(&proxy.rule_file, "permit q 1.2.3.4\n").unwrap();
     proxy.signal("HUP");
     let message = next();
-    let error = format!("1 rules; not reloaded: {}:1: found `q`", proxy.rule_file.display());
+    let error = format!("1 rule; not reloaded: {}:1: found `q`", proxy.rule_file.display());
     assert!(message.starts_with(&format!("READY=1\n{listening}{error}")), "{message}");
     fs::write(&proxy.rule_file, "permit c *\npermit b *\n").unwrap();
     // Without a signal nobody waits for it.

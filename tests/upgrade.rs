@@ -187,7 +187,9 @@ fn a_program_that_cannot_take_over_changes_nothing_and_the_log_says_why() {
          echo socku {version} accepts hand-over 1\n"
     );
     for (script, expected) in [
+        ("#!/bin/sh\nexit 0\n", "exit status: 0; it said nothing"),
         ("#!/bin/sh\nexit 1\n", "exit status: 1; it said nothing"),
+        ("#!/bin/sh\nkill -11 $$\n", "signal: 11 (SIGSEGV); it said nothing"),
         (old, "exit status: 2; it said \"socku: Unrecognized option"),
         (&other, "it said \"socku 0.1.0 accepts hand-over 999\""),
         (&failing, "exit status: 1; it said"),
@@ -296,6 +298,52 @@ fn a_program_on_trial_inherits_no_descriptor() {
     let seen = fs::read_to_string(proxy.program.with_extension("seen")).unwrap();
     assert!(seen.contains(" 0 -> /memfd:socku-hand-over"), "{seen}");
     assert!(!seen.contains("socket:") && !seen.contains("anon_inode:"), "{seen}");
+}
+
+/// Signals to the group of the proxy are for the proxy.
+#[test]
+fn a_program_on_trial_has_a_process_group_of_its_own() {
+    let proxy = Upgradable::start(PERMIT_ALL, &[]);
+    let group = |pid: &str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().split(' ').nth(2).unwrap().to_string()
+    };
+    proxy.install_script("#!/bin/sh\ncat /proc/$$/stat > \"$0.seen\"\n");
+    proxy.failed_upgrade();
+    let seen = fs::read_to_string(proxy.program.with_extension("seen")).unwrap();
+    let of_trial = seen.rsplit(") ").next().unwrap().split(' ').nth(2).unwrap();
+    assert_ne!(of_trial, group(&proxy.pid().to_string()));
+}
+
+/// Some supervisors start their programs like that; the kernel then tells of no ended child.
+#[test]
+fn a_proxy_that_was_started_with_sigchld_ignored_can_be_upgraded() {
+    let directory = common::scratch_directory();
+    let mut proxy = Upgradable::start_after("trap '' CHLD", &directory, PERMIT_ALL, &[]);
+    let kept = proxy.connect(echo_server());
+    proxy.upgrade();
+    echo(&kept, "goes on");
+    proxy.install_script("#!/bin/sh\nexit 1\n");
+    assert!(proxy.failed_upgrade().contains("it said nothing"));
+    echo(&kept, "goes on");
+}
+
+/// Another file of those that are looked for must not come into force because this one is missing.
+#[test]
+fn the_rule_file_in_use_is_the_one_that_a_new_program_reads() {
+    let directory = common::scratch_directory();
+    let (program, rule_file) = (directory.join("socku"), directory.join("socks.conf"));
+    fs::copy(env!("CARGO_BIN_EXE_socku"), &program).unwrap();
+    fs::write(&rule_file, PERMIT_ALL).unwrap();
+    let mut command = std::process::Command::new(&program);
+    command.current_dir(&directory).args(["-l", "127.0.0.1:0"]).env("RUST_LOG", "info");
+    let proxy = common::Proxy::spawn(command, rule_file.clone());
+    fs::rename(&rule_file, directory.join("elsewhere")).unwrap();
+    proxy.signal("USR2");
+    proxy.wait_log("it said \"socku: socks.conf: no such file");
+    fs::rename(directory.join("elsewhere"), &rule_file).unwrap();
+    proxy.signal("USR2");
+    proxy.wait_log("upgraded from socku");
 }
 
 #[test]

@@ -213,14 +213,14 @@ fn read(matches: &Matches) -> Result<Config, SettingError> {
 
 fn listen(matches: &Matches) -> Result<Option<Vec<SocketAddr>>, SettingError> {
     let texts = matches.opt_strs("listen");
-    let expected = "ADDR:PORT, for example 127.0.0.1:1080 or [::1]:1080";
+    let expected = "ADDR:PORT, an address and no name, for example 127.0.0.1:1080 or [::1]:1080";
     let addresses: Result<Vec<_>, _> =
         texts.iter().map(|text| value("listen", text, expected)).collect();
     Ok(Some(addresses?).filter(|addresses| !addresses.is_empty()))
 }
 
 fn status(matches: &Matches) -> Result<Option<SocketAddr>, SettingError> {
-    let expected = "ADDR:PORT, for example 127.0.0.1:9100 or [::1]:9100";
+    let expected = "ADDR:PORT, an address and no name, for example 127.0.0.1:9100 or [::1]:9100";
     let text = matches.opt_str("status");
     text.map(|text| value("status", &text, expected)).transpose()
 }
@@ -408,6 +408,7 @@ mod tests {
         for (arguments, flag, expected) in [
             (&["--listen", "1080"][..], "--listen \"1080\"", "expected ADDR:PORT"),
             (&["--listen", "::1:1080"], "--listen", "expected ADDR:PORT"),
+            (&["--listen", "localhost:1080"], "--listen \"localhost:1080\"", "no name"),
             (&["-o", "eth0"], "--outbound \"eth0\"", "expected an IPv4 or IPv6 address"),
             (&["-o", "::1", "-o", "::2"], "--outbound \"::2\"", "at most one address of each"),
             (&["--bind-ports", "9"], "--bind-ports", "expected LOW-HIGH"),
@@ -426,6 +427,7 @@ mod tests {
             (&["--proxy-protocol", "::/129"], "--proxy-protocol", "expected an address or"),
             (&["--splice", "on"], "--splice \"on\"", "expected auto or off"),
             (&["--status", "9100"], "--status \"9100\"", "expected ADDR:PORT"),
+            (&["--status", "localhost:9100"], "--status \"localhost:9100\"", "no name"),
             (&["--status"], "'status'", "see --help"),
             (&["-c"], "'c'", "see --help"),
             (&["--users"], "'users'", "see --help"),

@@ -12,7 +12,7 @@ use crate::reason::CloseReason;
 use crate::relay::Endpoint;
 use crate::session::{Action, ListenFor, State};
 use crate::time::Millis;
-use log::{debug, warn};
+use log::debug;
 use std::io::{self, ErrorKind};
 use std::mem::take;
 use std::net::{IpAddr, SocketAddr};
@@ -79,7 +79,7 @@ impl<N: Net> Connection<N> {
     }
 
     fn reject_bind(&mut self, error: &io::Error, cx: &mut Context<N>) -> Action {
-        warn!("id={} listening for a peer: {error}", self.session.id);
+        debug!("id={} listening for a peer: {error}", self.session.id);
         cx.note_shortage(error);
         self.session.reject(cause(reason_of_listen(error), error), cx.now)
     }

@@ -104,6 +104,8 @@ fn the_error_of_a_bad_question_says_what_was_expected() {
         ("c [1.2.3.4]:443", "expected an IPv4 or IPv6 address"),
         ("c www.example.com=[::1:443", "expected an IPv4 or IPv6 address"),
         ("c 1.2.3.4:80 by bob", "\"by\""),
+        ("c 1.2.3.4:80 from 10.0.0.1 from 10.0.0.2", "\"from\" is given twice"),
+        ("c 1.2.3.4:80 auth auth", "\"auth\" is given twice"),
     ] {
         let error = answer(question).unwrap_err().to_string();
         assert!(

@@ -61,7 +61,12 @@ fn parse_words(text: &str) -> Result<Question<'_>, String> {
     let target = parse_host(host, command)?;
     let (client, user) = (Ipv4Addr::LOCALHOST.into(), "".as_bytes());
     let mut request = PartialRequest { command, port, client, user, proven: false };
+    let mut seen = Vec::new();
     while let Some(word) = words.next() {
+        if seen.contains(&word) {
+            return Err(format!("{word:?} is given twice: {FORM}"));
+        }
+        seen.push(word);
         let mut value = || words.next().ok_or(format!("{word:?} has no value: {FORM}"));
         match word {
             "from" => request.client = parse_address(value()?)?,

@@ -96,7 +96,7 @@ mod tests {
     fn sockets_can_be_bound_to_addresses_of_this_host_only() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(has_address(taken.local_addr().unwrap()).is_ok());
-        let error = has_address("192.0.2.1:80".parse().unwrap()).unwrap_err();
+        let error = has_address("203.0.113.78:80".parse().unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
     }
 

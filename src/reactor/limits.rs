@@ -14,6 +14,16 @@ use std::mem::take;
 pub struct LimitWatch(Episodes);
 
 impl LimitWatch {
+    /// The episodes, for an upgrade to hand over.
+    pub fn episodes(&self) -> &Episodes {
+        &self.0
+    }
+
+    /// Goes on with the episodes that were handed over.
+    pub fn resume(&mut self, episodes: Episodes) {
+        self.0 = episodes;
+    }
+
     /// Takes the counts that the shared state has gathered since the last call. Costs next to nothing
     /// while no limit is reached.
     pub fn collect<N: Net>(&mut self, cx: &mut Context<N>, stats: &mut Stats) {

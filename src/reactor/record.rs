@@ -31,6 +31,7 @@ impl<N: Net> Reactor<N> {
             logins: self.cx.logins.clone(),
             dns: self.cx.dns.state().counters(),
             ident_queries: self.cx.ident_queries,
+            limits: self.limits.episodes().clone(),
             ..Handover::default()
         };
         self.cx.listeners.export(&mut handover, &mut lent);
@@ -67,6 +68,7 @@ impl<N: Net> Reactor<N> {
         reactor.stats = handover.stats.clone();
         reactor.resolver().set_counters(handover.dns);
         reactor.cx.ident_queries = handover.ident_queries;
+        reactor.limits.resume(std::mem::take(&mut handover.limits));
         let adopted = reactor.cx.listeners.import(&handover, &mut given, &mut reactor.cx.net);
         adopted.map_err(|error| HandoverError::Listener { error: error.to_string() })?;
         let connections = std::mem::take(&mut handover.connections);

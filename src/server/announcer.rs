@@ -4,6 +4,7 @@ use crate::reload::Source;
 use crate::service::Notifier;
 use crate::time::Millis;
 use rustix::time::{ClockId, clock_gettime};
+use std::os::fd::BorrowedFd;
 
 /// After the drain time-out, for the end itself: a slow reader of the log has a second.
 const END_MS: Millis = 5000;
@@ -25,6 +26,11 @@ impl Announcer {
     /// Announces to this manager.
     pub fn new(notifier: Notifier) -> Announcer {
         Announcer { notifier, ..Announcer::default() }
+    }
+
+    /// The manager's socket, to be handed over.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.notifier.socket()
     }
 
     /// The server listens.

@@ -3,7 +3,7 @@
 use crate::config::SettingError;
 use std::error;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 /// Why a server did not start, or stopped running.
@@ -22,6 +22,8 @@ pub enum Error {
     /// An address cannot be listened on.
     #[non_exhaustive]
     Listen {
+        /// The setting that gives it, as the program's flag is called: `listen` or `status`.
+        flag: &'static str,
         /// The address, as it was given.
         address: SocketAddr,
         /// The system's error.
@@ -47,8 +49,6 @@ pub enum Step {
     Signals,
     /// Taking over the sockets of the service manager.
     Sockets,
-    /// Listening at the address of the status page.
-    Status,
     /// Becoming another user. Only the program does that.
     User,
     /// Taking over from the program that this process was. Only the program does that.
@@ -94,9 +94,23 @@ impl fmt::Display for Error {
             Error::Setting(error) => error.fmt(f),
             Error::Rules(error) => error.fmt(f),
             Error::Users(error) => error.fmt(f),
-            Error::Listen { address, .. } => write!(f, "--listen {address}"),
+            Error::Listen { flag, address, source } => {
+                write!(f, "--{flag} {address}")?;
+                f.write_str(hint(flag, source.kind()))
+            }
             Error::Step { step, .. } => step.fmt(f),
         }
+    }
+}
+
+/// What the system's words for an address that cannot be listened on leave open.
+fn hint(flag: &str, kind: ErrorKind) -> &'static str {
+    match (kind, flag) {
+        (ErrorKind::AddrInUse, "listen") => {
+            ": something listens there already (to share a port, each socku needs --reuse-port)"
+        }
+        (ErrorKind::AddrInUse, _) => ": something listens there already",
+        _ => "",
     }
 }
 
@@ -134,7 +148,6 @@ impl fmt::Display for Step {
             Step::EventLoop => "starting the event loop",
             Step::Signals => "taking over signals",
             Step::Sockets => "LISTEN_FDS",
-            Step::Status => "--status",
             Step::User => "--user",
             Step::Upgrade => "taking over",
             Step::Wait => "waiting for events",

@@ -1,7 +1,7 @@
 //! The status listener of a server: what it is told of the server, and when.
 
 use super::announcer::Announcer;
-use super::error::{Error, Step};
+use super::error::Error;
 use super::record::ServerRecord;
 use crate::limits;
 use crate::logging;
@@ -52,9 +52,9 @@ impl Pages {
             log_dropped_at: None,
             listening: reactor.listening(),
         };
-        if let Some(at) = at {
-            let listening = Status::listen(reactor.net().registry(), at, FIRST_USER_TOKEN);
-            let error = |error| Error::step(Step::Status, format!("{at}: {error}"));
+        if let Some(address) = at {
+            let listening = Status::listen(reactor.net().registry(), address, FIRST_USER_TOKEN);
+            let error = |source| Error::Listen { flag: "status", address, source };
             pages.attach(listening.map_err(error)?, reactor);
         }
         Ok(pages)

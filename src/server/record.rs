@@ -35,6 +35,12 @@ pub struct ServerRecord {
     /// Lines of the log that were dropped.
     #[cbor(n(8), default)]
     pub log_dropped: u64,
+    /// The path of the rule file in use.
+    #[cbor(n(9), with = "minicbor::bytes")]
+    pub rule_file: Option<Vec<u8>>,
+    /// The index of the descriptor of the service manager's socket, if it has one.
+    #[n(10)]
+    pub notifier: Option<u32>,
 }
 
 impl ServerRecord {
@@ -65,6 +71,8 @@ mod tests {
             reloads_good: 11,
             reloads_failed: 12,
             log_dropped: 13,
+            rule_file: Some(b"socks.conf".to_vec()),
+            notifier: Some(14),
         };
         assert_eq!(ServerRecord::decode(Some(&record.encode())).unwrap(), record);
         // An empty map, and one with a field of a later version.

@@ -29,6 +29,14 @@ impl RuleSource {
         }
     }
 
+    /// The file.
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            RuleSource::File(path) => Some(path.clone()),
+            RuleSource::Text(_) => None,
+        }
+    }
+
     /// Reads and parses the rules at once.
     pub fn read(&self) -> Result<RuleSet, RulesError> {
         match self {

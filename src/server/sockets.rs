@@ -62,7 +62,7 @@ impl Sockets {
                             .listen_with(|net, token| net.listen_shared(address, BACKLOG, token)),
                         false => reactor.listen(address),
                     };
-                    listening.map_err(|source| Error::Listen { address, source })
+                    listening.map_err(|source| Error::Listen { flag: "listen", address, source })
                 };
                 addresses.into_iter().map(listen).collect()
             }

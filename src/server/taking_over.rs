@@ -15,8 +15,10 @@ use crate::upgrade::{Parcel, Upgrading};
 use crate::users::Users;
 use crate::{limits, logging, signals};
 use log::{error, info};
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::thread;
 use std::time::Duration;
 
@@ -30,8 +32,6 @@ const READ_AGAIN_AFTER: Duration = Duration::from_millis(25);
 /// standard input and so many descriptors. Reads all that taking over would read, and nothing else
 /// happens.
 pub fn answer_trial(config: &Config, descriptors: usize) -> Result<String, Error> {
-    RuleSource::find(&config.rule_files())?.read()?;
-    UserSource::find(config).read()?;
     // The limit may have been lowered since the start.
     let allowed = limits::raise_descriptor_limit().saturating_sub(RESERVED_DESCRIPTORS);
     if descriptors as u64 > allowed {
@@ -41,10 +41,14 @@ pub fn answer_trial(config: &Config, descriptors: usize) -> Result<String, Error
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes).map_err(|error| Error::step(Step::Upgrade, error))?;
     let handover = Handover::decode(&bytes, descriptors).map_err(damaged)?;
-    server_record(&handover)?;
-    // Sessions, and their bytes once more in buffers: to lack memory then would end them all.
+    let record = server_record(&handover)?;
+    let rules = rule_source(config, &record)?.read()?;
+    let users = UserSource::find(config).read()?;
+    // Sessions, and their bytes once more in buffers, beside all that was read: to lack memory then
+    // would end them all.
     let needed = handover.connections.len() * SESSION_BYTES_MAX + bytes.len();
     limits::check_memory(needed).map_err(|error| Error::step(Step::Upgrade, error))?;
+    drop((rules, users));
     Ok(format!("socku {} accepts hand-over {FORMAT}\n", env!("CARGO_PKG_VERSION")))
 }
 
@@ -61,15 +65,16 @@ impl Server {
         let bytes = std::mem::take(&mut record.log);
         logging::resume(bytes, own(record.log_descriptor), record.log_dropped);
         let (status, dump_requested) = (own(record.status_listener), record.dump_requested);
-        let notifier = if config.service { Notifier::from_env() } else { Notifier::default() };
-        let (source, rules) = rules(config);
+        let notifier = own(record.notifier).map(Notifier::resume).unwrap_or_default();
+        let (source, rules) = rules(config, &record);
         let (user_source, users) = users(config);
         let is_complete = rules.is_some() && users.is_some();
         let (sessions, listeners) = (handover.connections.len(), handover.listeners.len());
         let mut server = Server::build(
             config,
             (source, rules.map_or_else(deny_all, Ok)?),
-            (user_source, users.flatten()),
+            // Without a file that is right nobody can log in, but everybody with a password has to.
+            (user_source, users.unwrap_or_else(|| Some(Users::default()))),
             notifier,
             Some(Upgrading::new()),
             Origin::Handed {
@@ -104,17 +109,30 @@ fn server_record(handover: &Handover<'_>) -> Result<ServerRecord, Error> {
     ServerRecord::decode(bytes).map_err(|error| Error::step(Step::Upgrade, error.to_string()))
 }
 
+/// The rule file in use. Another one of those that are looked for must not take its place, should it
+/// be missing at this moment.
+fn rule_source(config: &Config, record: &ServerRecord) -> Result<RuleSource, RulesError> {
+    match &record.rule_file {
+        Some(path) if config.rule_file.is_none() => {
+            Ok(RuleSource::File(OsStr::from_bytes(path).into()))
+        }
+        _ => RuleSource::find(&config.rule_files()),
+    }
+}
+
 /// The rules and where they are from; `None` if the file has become bad.
-fn rules(config: &Config) -> (RuleSource, Option<RuleSet>) {
-    let files = config.rule_files();
+fn rules(config: &Config, record: &ServerRecord) -> (RuleSource, Option<RuleSet>) {
     let read = || {
-        let source = RuleSource::find(&files)?;
+        let source = rule_source(config, record)?;
         let rules = source.read()?;
         Ok::<_, RulesError>((source, rules))
     };
     match read_patiently(read, "everything new is denied") {
         Some((source, rules)) => (source, Some(rules)),
-        None => (RuleSource::File(files.into_iter().next_back().unwrap_or_default()), None),
+        None => {
+            let file = config.rule_files().into_iter().next_back().unwrap_or_default();
+            (rule_source(config, record).unwrap_or(RuleSource::File(file)), None)
+        }
     }
 }
 

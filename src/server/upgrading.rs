@@ -16,6 +16,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 
 /// Most memory that the record of a session takes in this program, while it is written.
 const RECORD_BYTES_MAX: usize = 2048;
@@ -23,6 +24,7 @@ const RECORD_BYTES_MAX: usize = 2048;
 impl Server {
     /// Starts a trial of the program.
     pub(super) fn request_upgrade(&mut self) {
+        let record = self.record().encode();
         let Some(Upgrading { program, trial }) = &mut self.upgrading else { return };
         if self.reactor.is_draining() {
             return warn!("no upgrade: stopping");
@@ -40,7 +42,8 @@ impl Server {
             return error!("no upgrade: {error}");
         }
         info!("upgrade: trying {}", program.path().display());
-        let Export { handover, descriptors } = self.reactor.export();
+        let Export { mut handover, descriptors } = self.reactor.export();
+        handover.embedder = Some(record.as_slice().into());
         let (memory, count) = (written(&handover), descriptors.len());
         let now = self.reactor.net().now();
         let started = memory.and_then(|memory| Trial::start(program, (memory, count), FORMAT, now));
@@ -48,6 +51,17 @@ impl Server {
             Ok(started) => *trial = Some(started),
             Err(error) => error!("no upgrade: {}: {error}", program.path().display()),
         }
+    }
+
+    /// What the server itself hands over, without descriptors and what waits for the log's reader.
+    fn record(&self) -> ServerRecord {
+        let mut record = ServerRecord {
+            log_dropped: logging::counters().dropped,
+            rule_file: self.rule_file.as_ref().map(|path| path.as_os_str().as_bytes().to_vec()),
+            ..ServerRecord::default()
+        };
+        self.pages.export(&mut record);
+        record
     }
 
     /// When [`Server::step_upgrade`] has to look at the program that is tried.
@@ -107,15 +121,14 @@ impl Server {
         };
         let (log, log_descriptor) = logging::unfinished()?;
         let Export { mut handover, mut descriptors } = self.reactor.export();
-        let mut record = ServerRecord {
+        let record = ServerRecord {
             log,
             log_descriptor: log_descriptor.as_ref().map(|own| push(&mut descriptors, own.as_fd())),
             dump_requested: is_dump || self.dump_requested || self.dump.is_some(),
             status_listener: self.pages.listener().map(|own| push(&mut descriptors, own)),
-            log_dropped: logging::counters().dropped,
-            ..ServerRecord::default()
+            notifier: self.announcer.socket().map(|own| push(&mut descriptors, own)),
+            ..self.record()
         };
-        self.pages.export(&mut record);
         let record = record.encode();
         handover.embedder = Some(record.as_slice().into());
         let receiver = upgrade::send(&written(&handover)?, &descriptors)?;

@@ -5,6 +5,7 @@
 use log::warn;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -18,9 +19,8 @@ use std::{env, fmt};
 pub struct Notifier(Option<UnixDatagram>);
 
 impl Notifier {
-    /// Connects to the socket that NOTIFY_SOCKET names: a path, or `@` and an abstract name. The
-    /// variable stays, for a program that this process becomes later. A socket that cannot be
-    /// reached is only worth a warning.
+    /// Connects to the socket that NOTIFY_SOCKET names: a path, or `@` and an abstract name. A socket
+    /// that cannot be reached is only worth a warning.
     pub fn from_env() -> Notifier {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Notifier::default();
@@ -32,6 +32,16 @@ impl Notifier {
                 Notifier::default()
             }
         }
+    }
+
+    /// Goes on with a socket that was handed over.
+    pub fn resume(socket: OwnedFd) -> Notifier {
+        Notifier(Some(socket.into()))
+    }
+
+    /// The socket, to be handed over.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_ref().map(UnixDatagram::as_fd)
     }
 
     /// Whether anybody is notified.

@@ -63,6 +63,9 @@ impl Foreign {
             };
         }
         match bytes {
+            // In place of the header of a load balancer.
+            [4] => Some("socks4"),
+            [5] => Some("socks5"),
             // A record of type handshake, of any version of TLS (RFC 8446 section 5.1).
             [0x16, 3, ..] => Some("tls"),
             _ if bytes.starts_with(b"SSH-") => Some("ssh"),
@@ -103,6 +106,8 @@ mod tests {
             (b"\r\n\r\n", None),
             (b"\x01\x01a", None),
             (b"\xff", None),
+            (b"\x04", Some("socks4")),
+            (b"\x05", Some("socks5")),
             (b"", None),
         ] {
             let foreign = Foreign::new(Stage::First, bytes);

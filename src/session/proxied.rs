@@ -6,7 +6,7 @@ use crate::address::IpPort;
 use crate::proxy_header::{self, Header};
 use crate::reason::CloseReason;
 use crate::time::Millis;
-use crate::wire::{Parsed, Stage};
+use crate::wire::{self, Parsed, Stage};
 use log::debug;
 use std::mem::replace;
 
@@ -35,7 +35,10 @@ impl Session {
                 (length, Action::Admit)
             }
             Err(proxy_header::Malformed) => {
-                let foreign = Foreign::new(Stage::First, bytes);
+                // A SOCKS client whose balancer sends no header: a password may follow.
+                let is_socks = wire::first_protocol(bytes).is_some();
+                let kept = if is_socks { &bytes[..1] } else { bytes };
+                let foreign = Foreign::new(Stage::First, kept);
                 self.details.get_or_insert_default().foreign = Some(foreign);
                 (0, self.close(CloseReason::BadProxyHeader, now))
             }

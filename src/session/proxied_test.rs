@@ -129,3 +129,19 @@ fn a_client_too_many_is_told_in_its_own_protocol_after_the_header() {
         assert_eq!(session.state(), &State::Rejecting(CloseReason::TooManyFromSource));
     }
 }
+
+/// The balancer was told to send no header: of what its clients send, a password may be a part.
+#[test]
+fn of_a_socks_message_in_place_of_a_header_only_the_first_byte_is_kept() {
+    let rules = rules("permit c *");
+    let env = env(&rules);
+    for (bytes, word) in [
+        (&b"\x05\x01\x02\x01\x05alice\x06secret"[..], "socks5"),
+        (b"\x04\x01\0\x50\x0a\0\0\x01secret\0", "socks4"),
+    ] {
+        let (session, ..) = feed([bytes].into_iter(), &env);
+        assert_eq!(session.state(), &State::Closed(CloseReason::BadProxyHeader));
+        let foreign = session.foreign().unwrap();
+        assert_eq!((foreign.bytes(), foreign.looks_like()), (&bytes[..1], Some(word)));
+    }
+}

@@ -15,6 +15,8 @@ const REQUEST_MS: Millis = 10_000;
 const SEND_MS: Millis = 10_000;
 /// A client that has its answer must have closed within this time.
 const LINGER_MS: Millis = 2000;
+/// Its place is its own for this time of both.
+const PLACE_MS: Millis = 1000;
 /// Most bytes that a client may send after its request: they are read and dropped, since closing
 /// over unread bytes would send a reset, which may overtake the answer.
 const DROPPED_BYTES_MAX: usize = 64 << 10;
@@ -61,6 +63,17 @@ impl Client {
     /// When it is dropped unless something happens.
     pub fn deadline(&self) -> Option<Millis> {
         self.deadline
+    }
+
+    /// When another client may take its place, if that one would wait otherwise: its request does not
+    /// come, or it has its answer and stays.
+    pub fn replaceable_at(&self) -> Option<Millis> {
+        let before_ms = match self.state {
+            State::Reading(_) => REQUEST_MS - PLACE_MS,
+            State::Closing { .. } => LINGER_MS - PLACE_MS,
+            State::Sending { .. } | State::Streaming(_) => return None,
+        };
+        self.deadline.map(|at| at - before_ms)
     }
 
     /// What it has been told, if it reads a stream.

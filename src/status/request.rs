@@ -40,6 +40,9 @@ pub struct Request {
 pub enum RequestError {
     /// 400: this is not HTTP/1, or lacks what it must have.
     Malformed,
+    /// 403: a page of another site asks (Sec-Fetch-Site, W3C Fetch Metadata). Its browser would keep
+    /// the answer from it, but the answer would be made.
+    CrossSite,
     /// 403: `Host` names a host, where an address or `localhost` has to be. A page of a foreign
     /// site whose name leads to this address (DNS rebinding) could read the answer otherwise.
     ForeignHost,
@@ -77,6 +80,10 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<Request>, RequestError> {
         "HEAD" => true,
         _ => return Err(RequestError::Method),
     };
+    // The page itself says nothing, and a link may lead to it.
+    if path != "/" && is_cross_site(head.headers) {
+        return Err(RequestError::CrossSite);
+    }
     let resource = match path {
         "/" => Resource::Page,
         "/events" => Resource::Events,
@@ -114,6 +121,12 @@ fn check_host(headers: &[httparse::Header<'_>], version: u8) -> Result<(), Reque
         },
         _ => Err(RequestError::Malformed),
     }
+}
+
+/// Whether a browser says that a page of another site asks.
+fn is_cross_site(headers: &[httparse::Header<'_>]) -> bool {
+    let mut sites = headers.iter().filter(|one| one.name.eq_ignore_ascii_case("sec-fetch-site"));
+    sites.any(|site| !matches!(site.value, b"same-origin" | b"none"))
 }
 
 /// Whether a host is an address or `localhost`, with any port: no name that somebody else controls.

@@ -103,6 +103,23 @@ fn http_1_1_names_its_host_once_and_http_1_0_need_not() {
 }
 
 #[test]
+fn a_page_of_another_site_is_not_answered_but_a_link_may_lead_to_the_page() {
+    for (path, site, is_answered) in [
+        ("/events", "cross-site", false),
+        ("/metrics", "same-site", false),
+        ("/snapshot", "anything", false),
+        ("/events", "same-origin", true),
+        ("/metrics", "none", true),
+        ("/", "cross-site", true),
+    ] {
+        let text =
+            format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nSec-Fetch-Site: {site}\r\n\r\n");
+        let expected = if is_answered { None } else { Some(RequestError::CrossSite) };
+        assert_eq!(parsed(&text).err(), expected, "{path} {site}");
+    }
+}
+
+#[test]
 fn open_metrics_are_given_to_those_who_accept_them() {
     let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                       application/openmetrics-text;version=0.0.1;q=0.5,text/plain;q=0.3,*/*;q=0.1";

@@ -39,6 +39,9 @@ pub fn rejection(error: RequestError) -> Vec<u8> {
             "expected an address or localhost in Host, so that no other site can read this\n",
             "",
         ),
+        RequestError::CrossSite => {
+            ("403 Forbidden", "expected no request of another site's page\n", "")
+        }
         RequestError::NotFound => {
             ("404 Not Found", "there are /, /metrics, /snapshot and /events\n", "")
         }
@@ -136,6 +139,7 @@ mod tests {
         for (error, status) in [
             (RequestError::Malformed, 400),
             (RequestError::ForeignHost, 403),
+            (RequestError::CrossSite, 403),
             (RequestError::NotFound, 404),
             (RequestError::Method, 405),
             (RequestError::TooLarge, 431),

@@ -5,6 +5,7 @@ use crate::net;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io, path};
@@ -59,6 +60,8 @@ impl Program {
     pub fn trial(&self, descriptors: usize) -> Command {
         let mut command = Command::new(&self.path);
         command.args(self.arguments.iter().skip(1)).arg(format!("{TRIAL_FLAG}{descriptors}"));
+        // Signals to the group are for this process.
+        command.process_group(0);
         command
     }
 

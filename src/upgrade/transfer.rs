@@ -5,7 +5,9 @@
 //! sockets with the descriptors, since what one socket can hold is limited.
 //!
 //! No other process can hand over anything: the kernel says which process made the socket pair
-//! (SO_PEERCRED), and it must have been this one.
+//! (SO_PEERCRED), and it must have been this one. It must have been this user and group as well: a
+//! process keeps its id when it executes a program with the set-user-ID bit, and hands that program
+//! its standard input.
 
 use minicbor::encode;
 use rustix::cmsg_space;
@@ -14,10 +16,10 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{socket_domain, socket_peercred, socket_type};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, UCred, recvmsg,
     sendmsg, socketpair,
 };
-use rustix::process::getpid;
+use rustix::process::{getegid, geteuid, getgid, getpid, getuid};
 use rustix::stdio::{dup2_stdin, stdin};
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IoSlice, IoSliceMut, Read, Seek, Write};
@@ -108,7 +110,10 @@ pub fn send(memory: &File, descriptors: &[BorrowedFd<'_>]) -> io::Result<OwnedFd
 /// Something is missing: the limit of open files has been lowered since the trial.
 pub fn receive() -> io::Result<Option<Parcel>> {
     let Some(parcel) = receive_from(stdin())? else { return Ok(None) };
-    dup2_stdin(open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)?;
+    // Where there is no such file, the socket stays, which is at its end.
+    if let Ok(null) = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        dup2_stdin(null)?;
+    }
     Ok(Some(parcel))
 }
 
@@ -140,11 +145,17 @@ fn receive_from(socket: BorrowedFd<'_>) -> io::Result<Option<Parcel>> {
     Ok(Some(Parcel { bytes, descriptors }))
 }
 
-/// Whether this is a socket of the right kind that this very process has made.
+/// Whether this is a socket of the right kind that this very process has made, as the user that it
+/// still is.
 fn is_own(socket: BorrowedFd<'_>) -> bool {
+    let own = UCred { pid: getpid(), uid: geteuid(), gid: getegid() };
+    (getuid(), getgid()) == (own.uid, own.gid) && is_made_by(own, socket)
+}
+
+fn is_made_by(process: UCred, socket: BorrowedFd<'_>) -> bool {
     socket_domain(socket) == Ok(AddressFamily::UNIX)
         && socket_type(socket) == Ok(SocketType::SEQPACKET)
-        && socket_peercred(socket).is_ok_and(|peer| peer.pid == getpid())
+        && socket_peercred(socket) == Ok(process)
 }
 
 fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
@@ -195,6 +206,7 @@ mod tests {
     use super::*;
     use crate::limits;
     use rustix::fs::fstat;
+    use rustix::process::{Gid, Pid, Uid};
     use std::os::unix::net::UnixStream;
 
     fn in_memory(bytes: &[u8]) -> File {
@@ -247,6 +259,21 @@ mod tests {
         let bytes = vec![7; 1 << 20];
         let parcel = receive_from(send(&in_memory(&bytes), &[]).unwrap().as_fd()).unwrap().unwrap();
         assert!(parcel.bytes == bytes && parcel.descriptors.is_empty());
+    }
+
+    /// A process keeps its id when it executes a program that makes it another user.
+    #[test]
+    fn a_socket_of_another_user_is_not_our_own() {
+        let (_sender, receiver) = pair().unwrap();
+        let own = UCred { pid: getpid(), uid: geteuid(), gid: getegid() };
+        assert!(is_made_by(own, receiver.as_fd()));
+        for other in [
+            UCred { pid: Pid::INIT, ..own },
+            UCred { uid: Uid::from_raw(own.uid.as_raw() + 1), ..own },
+            UCred { gid: Gid::from_raw(own.gid.as_raw() + 1), ..own },
+        ] {
+            assert!(!is_made_by(other, receiver.as_fd()));
+        }
     }
 
     #[test]

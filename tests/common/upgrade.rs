@@ -23,10 +23,21 @@ impl Upgradable {
 
     /// The same in this directory, which is empty.
     pub fn start_in(directory: &Path, rules: &str, flags: &[&str]) -> Upgradable {
+        Upgradable::start_after("true", directory, rules, flags)
+    }
+
+    /// The same after these commands of a shell.
+    pub fn start_after(
+        commands: &str,
+        directory: &Path,
+        rules: &str,
+        flags: &[&str],
+    ) -> Upgradable {
         let (program, rule_file) = (directory.join("socku"), directory.join("socks.conf"));
         put_program(&program);
         fs::write(&rule_file, rules).unwrap();
-        let mut command = Command::new(&program);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{commands}; exec \"$0\" \"$@\"")).arg(&program);
         command.env("RUST_LOG", "debug").stdin(Stdio::null()).args(flags);
         command.args(["-l", "127.0.0.1:0", "-c"]).arg(&rule_file);
         if !flags.contains(&"--nameserver") {

@@ -127,6 +127,17 @@ fn check_nothing_is_forgotten(bytes: &[u8], descriptors: usize, reactor: &Reacto
     // A session that asks again may be rejected at once.
     after.logins = before.logins.clone();
     after.stats.changes = before.stats.changes;
+    (after.dns, after.ident_queries) = (before.dns, before.ident_queries);
+    // It is counted again as well.
+    let counts = |one: &Handover<'_>| {
+        let dns = one.dns;
+        let ended = [dns.answered, dns.failed, dns.timed_out];
+        let asked = [dns.sent, dns.cache_hits, dns.cache_misses, one.ident_queries];
+        ended.into_iter().chain(asked)
+    };
+    let goes_on = counts(&before).zip(counts(&after)).all(|(before, after)| before <= after);
+    assert!(goes_on, "before: {before:?}\nafter: {after:?}");
+    (after.dns, after.ident_queries) = (before.dns, before.ident_queries);
     assert!(before.encode() == after.encode(), "before: {before:?}\nafter: {after:?}");
 }
 
