@@ -6,8 +6,10 @@
 mod common;
 
 use common::*;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, PipeReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const STATUS: &[&str] = &["--status", "127.0.0.1:0"];
@@ -383,6 +385,44 @@ fn sessions_at_their_limit_are_trouble_as_long_as_they_are() {
         body.contains("\"name\":\"sessions\"") && !body.contains("\"until_ms\":null"),
         "{body}"
     );
+}
+
+/// The end of the log, which is not read while this is set.
+struct PausedLog(PipeReader, Arc<AtomicBool>);
+
+impl Read for PausedLog {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.1.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.0.read(buffer)
+    }
+}
+
+#[test]
+fn lines_of_the_log_that_are_lost_are_trouble() {
+    let rule_file = scratch_directory().join("socks.conf");
+    std::fs::write(&rule_file, PERMIT_ALL).unwrap();
+    let mut command = socku(&[STATUS, &["-l", "127.0.0.1:0", "-c"]].concat());
+    command.arg(&rule_file);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let is_paused = Arc::new(AtomicBool::new(false));
+    let log = PausedLog(reader, is_paused.clone());
+    let proxy = Proxy::spawn_with(command, rule_file, writer, log);
+    let address = status_address(&proxy);
+    is_paused.store(true, Ordering::Relaxed);
+    // As long as a line can be. A request to port 0 is rejected at once.
+    let request = request(1, "192.0.2.1:0".parse().unwrap(), &[0xff; 500]);
+    wait_until("lines to be dropped", || {
+        for _ in 0..100 {
+            let mut client = dial(proxy.address);
+            client.write_all(&request).unwrap();
+            read_reply(&mut client);
+        }
+        snapshot(address).contains("{\"name\":\"log-lines-dropped\",\"text\":\"").then_some(())
+    });
+    is_paused.store(false, Ordering::Relaxed);
+    proxy.wait_log("the reader is too slow");
 }
 
 #[test]

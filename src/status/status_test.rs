@@ -152,7 +152,7 @@ fn a_snapshot_is_one_answer_that_ends_and_shares_the_view_of_the_streams() {
     lab.changes += 1;
     lab.now += 60 * SECOND;
     let before = lab.views.get();
-    let mut client = TcpStream::connect(lab.status.address()).unwrap();
+    let mut client = lab.dial();
     client.write_all(b"GET /snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     lab.turn();
     let mut answer = String::new();
