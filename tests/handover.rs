@@ -334,6 +334,11 @@ fn deadlines_go_on_from_where_they_were() {
     clients.iter_mut().for_each(|client| client.write_all(&[4, 1]).unwrap());
     proxy.turn_until("all to come", |reactor| reactor.stats().opened == 3);
     let began = std::time::Instant::now();
+    // A clock that began anew would be behind this one.
+    let later = proxy.reactor.now() + 50;
+    while proxy.reactor.now() < later {
+        proxy.reactor.turn(Some(later)).unwrap();
+    }
     let mut proxy = proxy.upgraded().upgraded();
     for client in &clients {
         assert_eq!(reply(&mut proxy, client).0, 91);
