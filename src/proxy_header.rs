@@ -8,7 +8,7 @@
 use crate::address::IpPort;
 use crate::sizes::SMALL_BYTES;
 use crate::wire::Parsed;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// Most bytes of a header of version 1, with its CR LF (section 2.1).
 pub const TEXT_BYTES_MAX: usize = 107;
@@ -122,7 +122,11 @@ fn of_v6(ends: ppp::v2::IPv6) -> Result<Header, Malformed> {
 /// No client has the address of nobody or of a group, and identd could not be asked there.
 fn proxied(client: (IpAddr, u16), destination: (IpAddr, u16)) -> Result<Header, Malformed> {
     let ip = client.0.to_canonical();
-    if ip.is_unspecified() || ip.is_multicast() || ip == Ipv4Addr::BROADCAST {
+    let is_nobody = match ip {
+        IpAddr::V4(ip) => ip.octets()[0] == 0 || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unspecified(),
+    };
+    if is_nobody || ip.is_multicast() {
         return Err(Malformed);
     }
     Ok(Header::Proxied {

@@ -92,6 +92,7 @@ fn what_is_no_header_is_an_error_at_the_byte_that_decides() {
         (b"PROXY\r\n".to_vec(), 6),
         (b"\r\n\r\n\r".to_vec(), 5),
         (b"PROXY TCP4 0.0.0.0 10.0.0.1 1 2\r\n".to_vec(), 33),
+        (b"PROXY TCP4 0.0.0.1 10.0.0.1 1 2\r\n".to_vec(), 33),
         (b"PROXY TCP4 255.255.255.255 10.0.0.1 1 2\r\n".to_vec(), 41),
         (b"PROXY TCP6 ff02::1 2001:db8::1 1 2\r\n".to_vec(), 36),
         (b"PROXY TCP6 ::ffff:0.0.0.0 2001:db8::1 1 2\r\n".to_vec(), 43),

@@ -99,15 +99,15 @@ impl<N: Net> Reactor<N> {
         let is_idle = self.progress.judge(self.activity(), self.cx.now);
         self.stats.idle_turns += u64::from(is_idle);
         let timeout_ms = self.timeout_ms(wake_at);
-        let mut woken_by = self.woken_without_event(timeout_ms);
+        let woken_by = self.woken_without_event(timeout_ms);
         self.skip_wait = false;
         self.events.clear();
         self.cx.net.poll(&mut self.events, timeout_ms)?;
         let before = std::mem::replace(&mut self.cx.now, self.cx.net.now());
         self.stats.turns += 1;
         self.stats.events += self.events.len() as u64;
-        let woken = self.update_readiness(&mut woken_by);
-        self.progress.begin(woken_by, self.cx.now - before);
+        self.progress.begin(self.woken_by(woken_by), self.cx.now - before);
+        let woken = self.update_readiness();
         for _ in 0..self.ready.len() {
             let Some(slot) = self.ready.pop_front() else { break };
             self.with(slot as usize, |connection, cx| {
@@ -153,26 +153,28 @@ impl<N: Net> Reactor<N> {
         }
     }
 
+    /// What a turn is woken by, now that its events are known. What a socket reports is a peer's
+    /// doing, and no sign that the loop turns by itself.
+    fn woken_by(&self, mut woken_by: WokenBy) -> WokenBy {
+        for event in &self.events {
+            match Token::of(event.token) {
+                Token::User(_) => woken_by.add(WokenBy::OTHER),
+                _ => return WokenBy::default(),
+            }
+        }
+        woken_by
+    }
+
     /// Records each event at its socket.
-    fn update_readiness(&mut self, woken_by: &mut WokenBy) -> u32 {
+    fn update_readiness(&mut self) -> u32 {
         let mut woken = 0;
         let events = take(&mut self.events);
         for event in &events {
             match Token::of(event.token) {
-                Token::Listener(number) => {
-                    woken_by.add(WokenBy::LISTENER);
-                    self.cx.listeners.set_ready(number);
-                }
-                Token::User(number) => {
-                    woken_by.add(WokenBy::OTHER);
-                    woken |= 1 << number;
-                }
-                Token::Query(place) => {
-                    woken_by.add(WokenBy::QUERY);
-                    self.cx.dns.update_readiness(place, event);
-                }
+                Token::Listener(number) => self.cx.listeners.set_ready(number),
+                Token::User(number) => woken |= 1 << number,
+                Token::Query(place) => self.cx.dns.update_readiness(place, event),
                 Token::Connection { slot, place } => {
-                    woken_by.add(if place == CLIENT { WokenBy::CLIENT } else { WokenBy::TARGET });
                     if let Some(connection) = self.connections.get_mut(slot) {
                         connection.update_readiness(place, event);
                         enqueue(&mut self.ready, connection, slot);

@@ -256,6 +256,24 @@ fn turns_that_an_embedder_has_a_use_for_are_not_in_vain() {
     assert_eq!((WARNINGS.take().len(), proxy.reactor.stats().idle_turns), (0, 0));
 }
 
+/// A client can send bytes for which there is no room, one at a time: each is an event.
+#[test]
+fn peers_cause_no_turns_without_progress() {
+    let mut proxy = Loop::start(PERMIT_ALL, NOBODY, |_| ());
+    let mut client = proxy.dial();
+    client.write_all(&request(2, SocketAddrV4::new([127, 0, 0, 1].into(), 9), b"")).unwrap();
+    proxy.turn_until("the listener", |_| client.peek(&mut [0; 8]).is_ok_and(|n| n == 8));
+    client.set_nodelay(true).unwrap();
+    let before = proxy.reactor.stats().clone();
+    for _ in 0..500 {
+        client.write_all(b"x").unwrap();
+        proxy.reactor.turn(None).unwrap();
+    }
+    let stats = proxy.reactor.stats();
+    assert!(stats.events - before.events >= 500);
+    assert_eq!(stats.idle_turns, before.idle_turns);
+}
+
 #[test]
 fn hardly_a_turn_of_a_busy_relay_is_in_vain() {
     keep_warnings();

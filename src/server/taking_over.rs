@@ -24,6 +24,8 @@ use std::time::Duration;
 
 /// The rules while there are none.
 const DENY_ALL: &[u8] = b"deny cb *\n";
+/// What a server takes besides its sessions, its files and the record, amply.
+const SERVER_BYTES: usize = 2 << 20;
 /// How often a file is read that was good on trial, a moment ago, and the time between.
 const READS_MAX: u32 = 20;
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(25);
@@ -46,7 +48,7 @@ pub fn answer_trial(config: &Config, descriptors: usize) -> Result<String, Error
     let users = UserSource::find(config).read()?;
     // Sessions, and their bytes once more in buffers, beside all that was read: to lack memory then
     // would end them all.
-    let needed = handover.connections.len() * SESSION_BYTES_MAX + bytes.len();
+    let needed = SERVER_BYTES + handover.connections.len() * SESSION_BYTES_MAX + bytes.len();
     limits::check_memory(needed).map_err(|error| Error::step(Step::Upgrade, error))?;
     drop((rules, users));
     Ok(format!("socku {} accepts hand-over {FORMAT}\n", env!("CARGO_PKG_VERSION")))

@@ -177,7 +177,7 @@ metrics! {
     Counter "socku_loop_events_total" "Events that the kernel has reported."
         |view, out| out.sample(&[], view.stats.events);
     Counter "socku_turns_without_progress_total"
-        "Turns of the event loop that did not wait and in which nothing happened."
+        "Turns of the loop that did not wait, without an event of a socket, in which nothing happened."
         |view, out| out.sample(&[], view.stats.idle_turns);
 }
 
