@@ -84,7 +84,15 @@ impl MioNet {
             }
             set_inherited_options(&SockRef::from(socket))
         })?;
-        let mut listener = TcpListener::from_std(socket);
+        self.register_listener(socket, token)
+    }
+
+    fn register_listener(
+        &mut self,
+        listener: std::net::TcpListener,
+        token: usize,
+    ) -> io::Result<TcpListener> {
+        let mut listener = TcpListener::from_std(listener);
         self.registry().register(&mut listener, Token(token), mio::Interest::READABLE)?;
         Ok(listener)
     }
@@ -102,8 +110,7 @@ impl MioNet {
         check_adoptable(&listener)?;
         listener.set_nonblocking(true)?;
         set_inherited_options(&SockRef::from(&listener))?;
-        let mut listener = TcpListener::from_std(listener);
-        self.registry().register(&mut listener, Token(token), mio::Interest::READABLE)?;
+        let listener = self.register_listener(listener, token)?;
         self.adopted.push(listener.as_raw_fd());
         Ok(listener)
     }
@@ -324,9 +331,7 @@ impl Net for MioNet {
     }
 
     fn adopt_listener(&mut self, given: OwnedFd, token: usize) -> io::Result<TcpListener> {
-        let mut listener = TcpListener::from_std(given.into());
-        self.registry().register(&mut listener, Token(token), mio::Interest::READABLE)?;
-        Ok(listener)
+        self.register_listener(given.into(), token)
     }
 
     fn adopt_pipe(&mut self, out: OwnedFd, into: OwnedFd) -> Pipe {

@@ -52,28 +52,31 @@ impl Sockets {
         }
     }
 
-    /// Listens on all of them; returns their addresses.
-    pub fn listen(self, reactor: &mut Reactor<MioNet>) -> Result<Vec<SocketAddr>, Error> {
+    /// Listens on all of them.
+    pub fn listen(self, reactor: &mut Reactor<MioNet>) -> Result<(), Error> {
         match self {
             Sockets::Own { addresses, shared } => {
-                let listen = |address| {
+                for address in addresses {
                     let listening = match shared {
                         true => reactor
                             .listen_with(|net, token| net.listen_shared(address, BACKLOG, token)),
                         false => reactor.listen(address),
                     };
-                    listening.map_err(|source| Error::Listen { flag: "listen", address, source })
-                };
-                addresses.into_iter().map(listen).collect()
+                    listening.map_err(|source| Error::Listen {
+                        flag: "listen",
+                        address,
+                        source,
+                    })?;
+                }
             }
             Sockets::Passed(listeners) => {
-                let adopt = |listener| {
+                for listener in listeners {
                     reactor
                         .listen_with(|net, token| net.adopt_passed(listener, token))
-                        .map_err(|error| Error::step(Step::Sockets, error))
-                };
-                listeners.into_iter().map(adopt).collect()
+                        .map_err(|error| Error::step(Step::Sockets, error))?;
+                }
             }
         }
+        Ok(())
     }
 }
