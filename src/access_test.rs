@@ -1,31 +1,13 @@
 //! The lines of sessions of every kind, as text and as JSON.
 
 use super::*;
-use crate::name::Name;
 use crate::reason::{Cause, CloseReason};
 use crate::rules::RuleSet;
-use crate::session::{Env, Surroundings};
+use crate::session::{Env, PlainSurroundings as Plain};
 use crate::wire::{Command, Methods, Protocol, Request, encode_greeting, encode_request};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
-
-/// Surroundings without sockets and files.
-struct Plain;
-
-impl Surroundings for Plain {
-    fn is_own(&self, _: IpPort) -> io::Result<bool> {
-        Ok(false)
-    }
-
-    fn may_log_in(&self, _: IpAddr) -> bool {
-        true
-    }
-
-    fn possible_names(&self, name: &Name) -> Vec<Name> {
-        vec![name.clone()]
-    }
-}
+use std::net::SocketAddr;
 
 const CLIENT: &str = "192.168.1.4:51234";
 

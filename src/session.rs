@@ -33,6 +33,8 @@ mod state;
 pub use action::{Action, ListenFor};
 pub use attempts::{ATTEMPTS_MAX, REPLACE_INTERVALS};
 pub use details::{Balancer, Listening};
+#[cfg(test)]
+pub use env::Plain as PlainSurroundings;
 pub use env::{Env, Surroundings};
 pub use evaluate::{Evaluator, Rejection};
 pub use foreign::Foreign;

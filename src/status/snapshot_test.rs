@@ -1,7 +1,6 @@
 use super::*;
-use crate::name::Name;
 use crate::rules::RuleSet;
-use crate::session::{Env, Session, Surroundings};
+use crate::session::{Env, PlainSurroundings as Plain, Session};
 use crate::stats::{Standing, Stats};
 use crate::status::refusal::Refusals;
 use crate::status::survey::{LISTED_MAX, TOP_MAX};
@@ -9,27 +8,10 @@ use crate::status::trouble::DROPPED_LINES_MS;
 use crate::status::view::{Process, Reached, Usage};
 use crate::time::Millis;
 use serde_json::{Value, json};
-use std::io;
 
 /// A session that has ended, as the counters see it.
 const CLOSED: Standing =
     Standing { state: StateKind::Closed, request: None, up_bytes: 0, down_bytes: 0 };
-
-struct Plain;
-
-impl Surroundings for Plain {
-    fn is_own(&self, _: IpPort) -> io::Result<bool> {
-        Ok(false)
-    }
-
-    fn may_log_in(&self, _: IpAddr) -> bool {
-        true
-    }
-
-    fn possible_names(&self, name: &Name) -> Vec<Name> {
-        vec![name.clone()]
-    }
-}
 
 /// A session at time 1000 that has asked to connect to a name or, without one, to 192.0.2.9.
 fn asked(id: u64, client: &str, user: &[u8], name: &[u8]) -> Session {
