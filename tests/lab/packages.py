@@ -6,12 +6,37 @@ import subprocess
 import sys
 from pathlib import Path
 
+LIST = Path(__file__).resolve().parents[2] / ".ci/packages"
 POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def listed():
+    """The packages of .ci/packages, sorted."""
+    lines = LIST.read_text().splitlines()
+    return sorted({word for line in lines for word in line.split("#")[0].split()})
+
+
+def not_installed(packages):
+    """Those of these packages that are not installed, in order."""
+    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *packages]
+    shown = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    installed = {line.split()[0] for line in shown.splitlines() if line.endswith(" installed")}
+    return [package for package in packages if package not in installed]
 
 
 def missing(packages):
     """Of programs with their packages, the packages of those that are not there, sorted."""
+    not_listed = sorted(set(packages.values()) - set(listed()))
+    if not_listed:
+        sys.exit(f"not in .ci/packages: {' '.join(not_listed)}")
     return sorted({package for program, package in packages.items() if not shutil.which(program)})
+
+
+def require(packages):
+    """Ends this program if programs of these packages are not there, and says how they come."""
+    absent = missing(packages)
+    if absent:
+        sys.exit(f"missing: {' '.join(absent)} (Debian); .ci/prepare installs them")
 
 
 def install(packages):
@@ -35,14 +60,6 @@ def install(packages):
     finally:
         if is_own_policy:
             POLICY.unlink()
-
-
-def require(packages):
-    """Sees to it that the programs of these packages are there; ends this program if they cannot be
-    had."""
-    absent = install(missing(packages))
-    if absent:
-        sys.exit(f"cannot be installed: {' '.join(absent)}")
 
 
 def unpack(names, directory):
