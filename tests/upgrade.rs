@@ -181,6 +181,7 @@ fn a_program_that_cannot_take_over_changes_nothing_and_the_log_says_why() {
     let version = env!("CARGO_PKG_VERSION");
     let old = "#!/bin/sh\necho \"socku: Unrecognized option: 'upgrade-trial'\" >&2; exit 2\n";
     let other = format!("#!/bin/sh\necho socku {version} accepts hand-over 999\n");
+    let other_says = format!("it said \"socku {version} accepts hand-over 999\"");
     let failing = format!("#!/bin/sh\necho socku {version} accepts hand-over 1\nexit 1\n");
     let replaced = format!(
         "#!/bin/sh\ncp \"$0\" \"$0.other\"; mv \"$0.other\" \"$0\"\n\
@@ -191,7 +192,7 @@ fn a_program_that_cannot_take_over_changes_nothing_and_the_log_says_why() {
         ("#!/bin/sh\nexit 1\n", "exit status: 1; it said nothing"),
         ("#!/bin/sh\nkill -11 $$\n", "signal: 11 (SIGSEGV); it said nothing"),
         (old, "exit status: 2; it said \"socku: Unrecognized option"),
-        (&other, "it said \"socku 0.1.0 accepts hand-over 999\""),
+        (&other, &other_says),
         (&failing, "exit status: 1; it said"),
         (&replaced, "it was replaced since the trial began"),
         ("a text\n", ""),
