@@ -10,11 +10,11 @@ mod mdoc;
 
 use common::{scratch_directory, socku};
 use mdoc::Source;
-use socku::internals::config;
 use socku::internals::limit::Limit;
 use socku::internals::reason::CloseReason;
 use socku::internals::rules::RuleSet;
 use socku::internals::wire::Protocol;
+use socku::internals::{config, console};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -299,7 +299,7 @@ fn the_console_has_these_fields_and_this_environment() {
     let patterns = source.lines().map(str::trim).filter(|line| line.contains("=> return Some("));
     let single = patterns.map(|line| line.split('"').nth(1).unwrap().to_string());
     let kinds = quoted("src/console/query.rs", "            '", "' => Some(&mut row.");
-    let last = socku_rows() - 1;
+    let last = panel_rows() - 1;
     let fields = kinds.iter().map(|kind| format!("{kind}0 to {kind}{last}")).chain(single);
     assert_eq!(heads(&page.section("QUERY FIELDS")), fields.collect::<Vec<_>>());
 
@@ -320,7 +320,16 @@ fn the_console_has_these_fields_and_this_environment() {
     }
 }
 
+#[test]
+fn the_query_of_the_console_s_example_asks_for_a_session() {
+    let lines = Source::read(CONSOLE).section("EXAMPLES").displays().concat().join(" ");
+    let (_, query) = lines.split_once("QUERY_STRING='").unwrap();
+    let form = console::parse(query.split('\'').next().unwrap().as_bytes()).unwrap();
+    let (_, row) = form.sessions().next().unwrap();
+    assert!(row.target().is_ok() && form.proxy().is_ok() && !row.script.is_empty());
+}
+
 /// The rows of the panel.
-fn socku_rows() -> usize {
+fn panel_rows() -> usize {
     quoted("src/console/query.rs", "const ROWS: usize = ", ";")[0].parse().unwrap()
 }
