@@ -1,0 +1,33 @@
+# Completion of the options of socku for fish. It is installed as
+# /usr/share/fish/vendor_completions.d/socku.fish.
+
+# Nothing but options; -F below is for the values that are files.
+complete -f -c socku
+complete -c socku -s l -l listen -x -d 'listen here'
+complete -c socku -s c -l config -r -F -d 'rule file'
+complete -c socku -s t -l test -d 'check all that a start would'
+complete -c socku -s e -l explain -x -d 'print the verdict and the rule that gives it'
+complete -c socku -s o -l outbound -x -d 'source address of outgoing connections'
+complete -c socku -l bind-address -x -d 'address reported to BIND clients'
+complete -c socku -l bind-ports -x -d 'ports that BIND listens on'
+complete -c socku -l nameserver -x -d 'DNS server'
+complete -c socku -l max-sessions -x -d 'at most N sessions'
+complete -c socku -l max-per-source -x -d 'at most N sessions of one client address'
+complete -c socku -l request-timeout -x -d 'whole request must have arrived'
+complete -c socku -l ident-timeout -x -d 'identd must have answered'
+complete -c socku -l dns-timeout -x -d 'a name must have been resolved'
+complete -c socku -l connect-timeout -x -d 'target must have been reached'
+complete -c socku -l bind-timeout -x -d 'the peer of a BIND must have come'
+complete -c socku -l idle-timeout -x -d 'relay with no byte either way'
+complete -c socku -l half-close-timeout -x -d 'relay with one direction closed and the other silent'
+complete -c socku -l drain-timeout -x -d 'after the first TERM or INT'
+complete -c socku -l buffer-size -x -d 'size of one relay buffer'
+complete -c socku -l splice -x -a 'auto off' -d 'zero-copy relay for sustained flows'
+complete -c socku -s u -l user -x -a '(__fish_complete_users)' -d 'drop to this user once listening'
+complete -c socku -l users -r -F -d 'names and passwords of SOCKS5 clients'
+complete -c socku -l log-format -x -a 'text json' -d 'form of the access lines'
+complete -c socku -l reuse-port -d 'several processes on one address'
+complete -c socku -l proxy-protocol -x -d 'expect a PROXY header from these load balancers'
+complete -c socku -l status -x -d 'serve /metrics and a status page'
+complete -c socku -s V -l version -d 'print the version'
+complete -c socku -s h -l help -d 'print this help'
