@@ -1,5 +1,6 @@
 """What passed and what failed: a line for each check, and a last one with their numbers."""
 
+import os
 import time
 import traceback
 
@@ -36,6 +37,11 @@ class Report:
     def skip(self, name, reason):
         self.skipped += 1
         print(f"SKIPPED {name}: {reason}", flush=True)
+
+    def lack(self, name, packages):
+        """Packages are missing: the check is skipped, or has failed where everything has to run."""
+        count = self.fail if os.environ.get("CI") else self.skip
+        count(name, f"needs {' '.join(packages)}: .ci/prepare installs it")
 
     def finish(self):
         """Prints the numbers; the exit code for them."""
