@@ -9,6 +9,7 @@ use socku::internals::reason::CloseReason;
 use socku::internals::rules::RuleSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const LINES_MAX: usize = 500;
 
@@ -262,4 +263,63 @@ fn no_text_has_a_marker_of_unfinished_work() {
 fn documents() -> Vec<PathBuf> {
     let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs"];
     files(&top, |name| name.ends_with(".md"))
+}
+
+/// Where the files of the cargo package are from.
+const PACKAGED: [&str; 14] = [
+    "src/",
+    "examples/",
+    "tests/",
+    "docs/",
+    "completions/",
+    "systemd/",
+    "test_case/",
+    "socks.conf",
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "LICENSE-",
+    "Cargo.",
+    // Cargo's own note of the commit.
+    ".cargo_vcs_info.json",
+];
+
+/// The files that `cargo package` takes.
+fn packaged() -> Vec<PathBuf> {
+    let mut cargo = Command::new(env!("CARGO"));
+    let cargo = cargo.args(["package", "--list", "--offline", "--allow-dirty"]).current_dir(root());
+    let output = cargo.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo package --list: {errors}");
+    String::from_utf8(output.stdout).unwrap().lines().map(PathBuf::from).collect()
+}
+
+#[test]
+fn the_cargo_package_holds_what_users_need_and_nothing_else() {
+    let packaged = packaged();
+    for path in &packaged {
+        let path = path.display().to_string();
+        let is_wanted = PACKAGED.iter().any(|place| path.starts_with(place));
+        // Scripts of the suite need the repository.
+        let is_script =
+            path.starts_with("tests/") && ![".rs", ".cbor"].iter().any(|end| path.ends_with(end));
+        assert!(is_wanted && !is_script, "`{path}` is packaged: see `include` in Cargo.toml");
+    }
+    let whole = ["src", "examples", "completions", "systemd", "docs/man", "socks.conf"];
+    for path in files(&whole, |_| true) {
+        assert!(packaged.contains(&path), "`{}` is not packaged", path.display());
+    }
+    // What the compiler reads besides.
+    for path in packaged.iter().filter(|path| is_rust(&path.to_string_lossy())) {
+        for rest in read(path).split("include_str!(\"").skip(1) {
+            let file = root().join(path).with_file_name(rest.split('"').next().unwrap());
+            let file = fs::canonicalize(file).unwrap();
+            let file = file.strip_prefix(fs::canonicalize(root()).unwrap()).unwrap();
+            assert!(
+                packaged.iter().any(|path| path == file),
+                "`{}` is not packaged",
+                file.display()
+            );
+        }
+    }
 }
