@@ -20,7 +20,9 @@ mod parts {
         pub use crate::address::PerFamily;
     }
     pub mod config {
-        pub use crate::config::{Config, Invocation, UsageError, parse};
+        pub use crate::config::{
+            Config, Invocation, PARTS, Part, UsageError, built_without, parse,
+        };
     }
     pub mod dns {
         pub use crate::dns::{DnsError, Hosts, Resolver, ResolverSettings, Transport};

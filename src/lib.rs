@@ -6,6 +6,16 @@
 //! | `client` | the module `client` | none |
 //! | `console` | the CGI program `socku-console`; it includes `client` | rustix |
 //!
+//! Optional parts of the proxy are features as well. Each of them includes `server`:
+//!
+//! | feature | it has |
+//! | --- | --- |
+//! | `status` | metrics, the status page and its events |
+//! | `json` | the log as JSON |
+//! | `upgrade` | the program's upgrade in place, at USR2 |
+//! | `service` | the service manager: passed sockets, messages to it, priorities for the journal |
+//! | `proxy-protocol` | the header by which a load balancer names its client |
+//!
 //! All of them are on by default. For the client alone:
 //!
 //! ```toml

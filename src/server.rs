@@ -49,7 +49,7 @@ pub use builder::Builder;
 pub use error::{Error, RulesError, Step, UsersError};
 pub use handle::Handle;
 
-use crate::config::Config;
+use crate::config::{Config, built_without};
 use crate::handover::Handover;
 use crate::limits;
 use crate::logging;
@@ -227,6 +227,7 @@ impl Server {
             upgrading,
         };
         info!("{start_line}");
+        built_without().iter().for_each(|line| info!("{line}"));
         log_limits(max_sessions, max_bytes);
         server.warn_about_rules();
         Ok(server)

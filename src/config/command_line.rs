@@ -1,6 +1,7 @@
 //! The command line.
 
-use super::help::AFTER_FLAGS;
+use super::help::help;
+use super::parts;
 use super::{BUFFER_BYTES, Config, NETWORK, PORTS, SECONDS_MAX, SESSIONS, SESSIONS_PER_SOURCE};
 use super::{SettingError, TRIAL_FLAG, numbers};
 use crate::address::PerFamily;
@@ -44,6 +45,13 @@ pub enum UsageError {
     Argument(String),
     /// The value of a flag.
     Setting(SettingError),
+    /// A flag of a part that this build lacks.
+    Absent {
+        /// The flag, without its dashes.
+        flag: &'static str,
+        /// The cargo feature that it needs.
+        feature: &'static str,
+    },
 }
 
 impl Display for UsageError {
@@ -54,6 +62,9 @@ impl Display for UsageError {
                 write!(f, "unexpected argument {argument:?}, expected options only; see --help")
             }
             UsageError::Setting(error) => error.fmt(f),
+            UsageError::Absent { flag, feature } => {
+                write!(f, "--{flag}: this socku was built without the feature `{feature}`")
+            }
         }
     }
 }
@@ -147,8 +158,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
     arguments.truncate(arguments.len() - usize::from(trial.is_some()));
     let matches = options.parse(arguments).map_err(UsageError::Flag)?;
     if matches.opt_present("help") {
-        let flags = options.usage("Usage: socku [options]");
-        return Ok(Invocation::Help(flags + AFTER_FLAGS));
+        return Ok(Invocation::Help(help(&options)));
     }
     if matches.opt_present("version") {
         return Ok(Invocation::Version);
@@ -156,6 +166,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
     if let Some(argument) = matches.free.first() {
         return Err(UsageError::Argument(argument.clone()));
     }
+    refuse_absent(&matches)?;
     let config = read(&matches)?;
     Ok(match matches.opt_str("explain") {
         Some(query) => Invocation::Explain(config, query),
@@ -165,6 +176,16 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
             None => Invocation::Run(config),
         },
     })
+}
+
+/// An error if a flag needs a part that this build lacks.
+fn refuse_absent(matches: &Matches) -> Result<(), UsageError> {
+    for part in parts::absent() {
+        if let Some(flag) = part.flags.iter().find(|flag| matches.opt_present(flag)) {
+            return Err(UsageError::Absent { flag, feature: part.feature });
+        }
+    }
+    Ok(())
 }
 
 /// The number of descriptors that a program on trial would take over.
