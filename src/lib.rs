@@ -23,6 +23,11 @@
 //! ```
 #![cfg_attr(feature = "server", doc = include_str!("server/example.md"))]
 #![cfg_attr(feature = "client", doc = include_str!("client/example.md"))]
+// The default features have all parts: there, everything must be in use.
+#![cfg_attr(
+    all(feature = "server", not(feature = "default")),
+    allow(dead_code, reason = "only an optional part uses it")
+)]
 
 #[cfg(feature = "client")]
 pub mod client;
