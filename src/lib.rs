@@ -26,7 +26,7 @@
 // The default features have all parts: there, everything must be in use.
 #![cfg_attr(
     all(feature = "server", not(feature = "default")),
-    allow(dead_code, reason = "only an optional part uses it")
+    allow(dead_code, unused_imports, reason = "only an optional part uses it")
 )]
 
 #[cfg(feature = "client")]
@@ -111,6 +111,7 @@ mod spin;
 #[cfg(feature = "server")]
 mod stats;
 #[cfg(feature = "server")]
+#[cfg_attr(not(feature = "status"), path = "status/absent.rs")]
 mod status;
 #[cfg(feature = "server")]
 mod time;

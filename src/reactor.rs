@@ -11,6 +11,7 @@ mod limits;
 mod progress;
 mod record;
 mod sources;
+#[cfg(feature = "status")]
 mod view;
 
 use crate::access::Line;

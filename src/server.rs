@@ -31,6 +31,7 @@ pub(crate) mod check;
 mod error;
 mod handle;
 mod names;
+#[cfg_attr(not(feature = "status"), path = "server/pages/absent.rs")]
 mod pages;
 pub(crate) mod question;
 mod record;
@@ -108,6 +109,8 @@ pub struct Server {
     /// USR1 has asked for a dump that has not begun.
     dump_requested: bool,
     dump: Option<Dump>,
+    /// Writes to the log by the end of the last turn.
+    log_writes: u64,
     pages: Pages,
     /// The program to become at USR2; `None` in a program that embeds the server.
     upgrading: Option<Upgrading>,
@@ -223,6 +226,7 @@ impl Server {
             watched_log: None,
             dump_requested: false,
             dump: None,
+            log_writes: 0,
             pages,
             upgrading,
         };
@@ -241,6 +245,7 @@ impl Server {
 
     /// Where the status listener of [`Builder::status`] listens, with the port that the kernel chose
     /// in place of 0.
+    #[cfg(feature = "status")]
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.pages.address()
     }
@@ -283,6 +288,7 @@ impl Server {
             self.step_upgrade();
             self.write_log();
             self.pages.serve(&mut self.reactor, woken, &self.announcer);
+            self.note_log_writes();
         }
         info!("stopped");
         logging::finish();
@@ -304,7 +310,7 @@ impl Server {
     }
 
     fn handle_request(&mut self, request: Control) {
-        self.pages.changes += 1;
+        self.pages.note_change();
         match request {
             Control::Reload => {
                 self.announcer.reload_begins();
@@ -336,11 +342,7 @@ impl Server {
         let read = self.reload.step();
         if let Some((source, read)) = &read {
             self.announcer.file_read(*source, read.as_ref().err());
-            self.pages.changes += 1;
-            match read {
-                Ok(_) => self.pages.reloads.good += 1,
-                Err(_) => self.pages.reloads.failed += 1,
-            }
+            self.pages.note_reload(read.is_ok());
         }
         match read {
             Some((_, Ok(loaded))) => self.put_in_force(loaded),

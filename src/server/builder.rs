@@ -207,6 +207,7 @@ impl Builder {
     /// Serves `/metrics`, a status page and its events on this address, over HTTP. With port 0 the
     /// kernel chooses one; [`Server::status_address`] has it. Whoever reaches the address sees who
     /// uses the proxy and for what: it should be one of loopback. \[off\]
+    #[cfg(feature = "status")]
     pub fn status(mut self, address: SocketAddr) -> Builder {
         self.config.status = Some(address);
         self
