@@ -55,7 +55,22 @@ pub enum LogFormat {
     #[default]
     Text,
     /// A JSON object a line.
+    #[cfg(feature = "json")]
     Json,
+}
+
+impl LogFormat {
+    /// The forms that this build has, each with its word on the command line.
+    pub(crate) const ALL: &[(&str, LogFormat)] = &[
+        ("text", LogFormat::Text),
+        #[cfg(feature = "json")]
+        ("json", LogFormat::Json),
+    ];
+
+    /// Whether a line is text, and no object.
+    pub(crate) fn is_text(self) -> bool {
+        self == LogFormat::Text
+    }
 }
 
 /// The settings of the loop, fixed from start to end.
