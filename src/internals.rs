@@ -57,6 +57,7 @@ mod parts {
     pub mod proxy_header {
         pub use crate::proxy_header::{BINARY_BYTES_MAX, Header, Malformed, TEXT_BYTES_MAX, parse};
     }
+    #[cfg(feature = "proxy-protocol")]
     pub mod reactor {
         pub use crate::reactor::{Export, Reactor};
     }

@@ -85,6 +85,7 @@ mod pool;
 #[cfg(feature = "server")]
 mod privileges;
 #[cfg(feature = "server")]
+#[cfg_attr(not(feature = "proxy-protocol"), path = "proxy_header/absent.rs")]
 mod proxy_header;
 #[cfg(feature = "server")]
 mod reactor;

@@ -25,6 +25,7 @@ mod env;
 mod evaluate;
 mod foreign;
 mod messages;
+#[cfg_attr(not(feature = "proxy-protocol"), path = "session/proxied/absent.rs")]
 mod proxied;
 mod record;
 mod request;

@@ -1,6 +1,7 @@
 //! The settings of the loop, fixed from start to end.
 
 use crate::address::PerFamily;
+use crate::proxy_header;
 use crate::rules::AddressPattern;
 use crate::sizes::{PIPE_BYTES, SMALL_BYTES};
 use crate::time::Millis;
@@ -107,7 +108,7 @@ pub struct Settings {
 impl Settings {
     /// Whether connections from this address begin with a PROXY header.
     pub fn is_balancer(&self, address: IpAddr) -> bool {
-        self.balancers.iter().any(|balancers| balancers.contains(address))
+        proxy_header::is_balancer(&self.balancers, address)
     }
 
     /// The most memory that sessions and their buffers can use, in bytes: of the process, and of

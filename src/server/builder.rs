@@ -129,6 +129,7 @@ impl Builder {
     /// load balancers. Each begins with a PROXY header (HAProxy's PROXY protocol, version 1 or 2),
     /// whose client is the one that rules, limits and log go by. May be called several times. \[a
     /// header is accepted from nobody\]
+    #[cfg(feature = "proxy-protocol")]
     pub fn proxy_protocol(mut self, network: IpAddr, bits: u32) -> Builder {
         self.config.proxy_protocol.push((network, bits));
         self
