@@ -2,7 +2,7 @@
 
 mod command_line;
 mod help;
-mod parts;
+pub mod parts;
 
 pub use command_line::{Invocation, UsageError, parse};
 pub use parts::{PARTS, Part, built_without};

@@ -98,6 +98,7 @@ mod reload;
 #[cfg(feature = "server")]
 mod rules;
 #[cfg(feature = "server")]
+#[cfg_attr(not(feature = "service"), path = "service/absent.rs")]
 mod service;
 #[cfg(feature = "server")]
 mod session;

@@ -63,7 +63,7 @@ impl Display for UsageError {
             }
             UsageError::Setting(error) => error.fmt(f),
             UsageError::Absent { flag, feature } => {
-                write!(f, "--{flag}: this socku was built without the feature `{feature}`")
+                write!(f, "--{flag}: {}", parts::lacks(feature))
             }
         }
     }

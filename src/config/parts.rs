@@ -47,6 +47,11 @@ pub fn absent() -> impl Iterator<Item = &'static Part> {
     PARTS.iter().filter(|part| !part.is_built)
 }
 
+/// Why something cannot be had that needs the part of this cargo feature.
+pub fn lacks(feature: &str) -> String {
+    format!("this socku was built without the feature `{feature}`")
+}
+
 /// `built without: ` and the names of the parts that this build lacks, if it lacks any.
 pub fn built_without() -> Option<String> {
     let absent: Vec<&str> = absent().map(|part| part.feature).collect();

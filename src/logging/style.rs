@@ -2,16 +2,13 @@
 //! its priority in front.
 
 use super::object;
+use crate::service;
 use crate::settings::LogFormat;
 use jiff::Timestamp;
 use log::Level;
-use rustix::fs::fstat;
-use rustix::stdio::stderr;
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-/// The device and inode of the journal's socket, in the environment of a service (systemd.exec(5)).
-const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
 /// The name under which lines about the log itself and about the end of the program are written.
 const PROGRAM: &str = "socku";
 
@@ -28,10 +25,7 @@ pub struct Style {
 impl Style {
     /// The style for standard error as it is.
     pub fn of_stderr(format: LogFormat) -> Style {
-        let stream = std::env::var(JOURNAL_STREAM).unwrap_or_default();
-        let stat = fstat(stderr());
-        let is_journal = stat.is_ok_and(|stat| is_stream(&stream, stat.st_dev, stat.st_ino));
-        Style { format, is_journal }
+        Style { format, is_journal: service::is_stderr_journal() }
     }
 
     /// Writes the line of a record, of which this is the text.
@@ -85,12 +79,6 @@ impl Style {
 /// A time as RFC 3339 has it, in UTC. A clock that is set to where no calendar goes shows 1970.
 fn utc(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or_default()
-}
-
-/// Whether `JOURNAL_STREAM` names this file, as `DEVICE:INODE`.
-fn is_stream(stream: &str, device: u64, inode: u64) -> bool {
-    let numbers = stream.split_once(':').map(|(device, inode)| (device.parse(), inode.parse()));
-    numbers == Some((Ok(device), Ok(inode)))
 }
 
 /// The rest of a line of text. It stays one line, whatever a file of the settings is called.
@@ -161,22 +149,5 @@ mod tests {
         };
         assert_eq!(line(STYLES[0]), "socku: dropped 3 log lines\n");
         assert_eq!(line(STYLES[1]), "<4>socku: dropped 3 log lines\n");
-    }
-
-    #[test]
-    fn only_the_stream_that_systemd_names_is_the_journal() {
-        for (stream, is_journal) in [
-            ("9:1234", true),
-            ("9:1235", false),
-            ("8:1234", false),
-            ("9:", false),
-            ("", false),
-            ("9", false),
-            ("9:1234:", false),
-            ("x:1234", false),
-            ("99999999999999999999:1234", false),
-        ] {
-            assert_eq!(is_stream(stream, 9, 1234), is_journal, "{stream:?}");
-        }
     }
 }

@@ -231,6 +231,7 @@ impl Builder {
     ///
     /// [`start`](Builder::start) then removes LISTEN_FDS and LISTEN_PID from the environment: no
     /// other thread may use the environment meanwhile.
+    #[cfg(feature = "service")]
     pub fn service(mut self, of_manager: bool) -> Builder {
         self.config.service = of_manager;
         self
