@@ -61,7 +61,7 @@ mod escape;
 mod explain;
 #[cfg(feature = "server")]
 mod files;
-#[cfg(feature = "server")]
+#[cfg(feature = "upgrade")]
 mod handover;
 #[cfg(feature = "server")]
 mod ident;
@@ -122,6 +122,7 @@ mod timer;
 #[cfg(feature = "server")]
 mod token;
 #[cfg(feature = "server")]
+#[cfg_attr(not(feature = "upgrade"), path = "upgrade/absent.rs")]
 mod upgrade;
 #[cfg(feature = "server")]
 mod users;

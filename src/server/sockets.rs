@@ -1,12 +1,15 @@
 //! The sockets that a server listens on.
 
 use super::error::{Error, Step};
+use super::origin::{Origin, Parts};
+use super::pages::Pages;
 use crate::config::{Config, SettingError};
 use crate::context::BACKLOG;
 use crate::net::MioNet;
 use crate::reactor::Reactor;
 use crate::service::Passed;
 use crate::token::LISTENERS_MAX;
+use std::io;
 use std::net::SocketAddr;
 
 /// The sockets that a server listens on.
@@ -44,16 +47,8 @@ impl Sockets {
         }
     }
 
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        match self {
-            Sockets::Own { addresses, .. } => addresses.len(),
-            Sockets::Passed(passed) => passed.count(),
-        }
-    }
-
     /// Listens on all of them.
-    pub fn listen(self, reactor: &mut Reactor<MioNet>) -> Result<(), Error> {
+    fn listen(self, reactor: &mut Reactor<MioNet>) -> Result<(), Error> {
         match self {
             Sockets::Own { addresses, shared } => {
                 for address in addresses {
@@ -78,5 +73,33 @@ impl Sockets {
             }
         }
         Ok(())
+    }
+}
+
+impl Origin for Sockets {
+    fn is_start(&self) -> bool {
+        true
+    }
+
+    fn listeners(&self) -> usize {
+        match self {
+            Sockets::Own { addresses, .. } => addresses.len(),
+            Sockets::Passed(passed) => passed.count(),
+        }
+    }
+
+    fn net(&self) -> io::Result<MioNet> {
+        MioNet::new()
+    }
+
+    fn build(self: Box<Self>, parts: Parts) -> Result<(Reactor<MioNet>, Pages), Error> {
+        let Parts { net, settings, rules, resolver, users, status } = parts;
+        let mut reactor = Reactor::new(net, settings, rules, resolver);
+        if let Some(users) = users {
+            reactor.set_users(users);
+        }
+        self.listen(&mut reactor)?;
+        let pages = Pages::listen(&mut reactor, status)?;
+        Ok((reactor, pages))
     }
 }
