@@ -87,6 +87,22 @@ mod tests {
     }
 
     #[test]
+    fn the_server_does_without_what_a_part_depends_on() {
+        let features = features();
+        let brought = |name: &str| {
+            let found = features.iter().find(|(feature, _)| *feature == name);
+            found.unwrap().1.split('"').filter(|word| word.starts_with("dep:")).collect::<Vec<_>>()
+        };
+        let server = brought("server");
+        assert!(server.contains(&"dep:mio"));
+        for Part { feature, .. } in PARTS {
+            for dependency in brought(feature) {
+                assert!(!server.contains(&dependency), "{feature} brings {dependency}");
+            }
+        }
+    }
+
+    #[test]
     fn the_parts_that_are_absent_are_named_in_the_order_of_the_table() {
         let names: Vec<&str> =
             PARTS.iter().filter(|part| !part.is_built).map(|part| part.feature).collect();
