@@ -1,12 +1,12 @@
-//! The lines of sessions of every kind, as text and as JSON.
+//! The lines of sessions of every kind.
 
 use super::*;
 use crate::reason::{Cause, CloseReason};
 use crate::rules::RuleSet;
 use crate::session::{Env, PlainSurroundings as Plain};
 use crate::wire::{Command, Methods, Protocol, Request, encode_greeting, encode_request};
-use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
 
 const CLIENT: &str = "192.168.1.4:51234";
@@ -73,7 +73,7 @@ fn sessions() -> Vec<Session> {
     let connect = |protocol, host| request(protocol, Command::Connect, host, 80);
     let bind = |host| request(Protocol::Socks4, Command::Bind, host, 20);
     let strange = |bytes| session("permit c *\n", bytes, |_, _| {});
-    vec![
+    let mut sessions = vec![
         session("permit c *\n", b"", |session, _| end(session, CloseReason::ClientLeft)),
         session(
             "permit c *\n",
@@ -127,9 +127,12 @@ fn sessions() -> Vec<Session> {
         strange(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\xaa\xbb\xcc\xdd\xee\xff"),
         strange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
         strange(b"\"\\\r\n\xff x=1 up=9"),
-        proxied(b"PROXY TCP4 192.0.2.7 192.0.2.1 50000 1080\r\n\x04\x01"),
-        proxied(b"GET / HTTP/1.1\r\n"),
-    ]
+    ];
+    if cfg!(feature = "proxy-protocol") {
+        sessions.push(proxied(b"PROXY TCP4 192.0.2.7 192.0.2.1 50000 1080\r\n\x04\x01"));
+        sessions.push(proxied(b"GET / HTTP/1.1\r\n"));
+    }
+    sessions
 }
 
 fn shown(session: &Session, format: LogFormat) -> String {
@@ -174,38 +177,10 @@ fn a_session_has_a_line_of_pairs_that_nothing_from_the_network_can_add_to() {
     }
 }
 
-/// The object that a text stands for.
-fn object_of(text: &str) -> Map<String, Json> {
-    let value = |name: &str, value: &str| match value.strip_prefix('"') {
-        Some(quoted) => json!(quoted.strip_suffix('"').unwrap()),
-        None if ["id", "rule", "reply", "up", "down", "ms"].contains(&name) => {
-            json!(value.parse::<u64>().unwrap())
-        }
-        None if name == "ident" => json!(format!("no user: {value}")),
-        None => json!(value),
-    };
-    let pairs = text.split(' ').map(|pair| pair.split_once('=').unwrap());
-    let given = pairs.filter(|(_, value)| *value != "-");
-    given.map(|(name, text)| (name.into(), value(name, text))).collect()
-}
-
-#[test]
-fn the_object_of_a_session_says_the_same_as_its_line_of_pairs() {
-    for session in sessions() {
-        let text = shown(&session, LogFormat::Json);
-        assert!(!text.contains(char::is_control) && text.is_ascii(), "{text}");
-        let object: Map<String, Json> = serde_json::from_str(&text).unwrap();
-        assert_eq!(object, object_of(&shown(&session, LogFormat::Text)));
-        for name in object.keys() {
-            assert_eq!(text.matches(&format!("\"{name}\":")).count(), 1, "{name} in {text}");
-        }
-    }
-}
-
-#[test]
-fn a_user_of_identd_cannot_be_mistaken_for_another_result() {
+/// Answers of identd, each as text and as JSON.
+fn ident_results() -> [(IdentResult, &'static str, &'static str); 6] {
     let user = |text: &[u8]| IdentResult::User(text.into());
-    for (result, text, json) in [
+    [
         (user(b" bob"), "\"bob\"", "\"bob\""),
         (user(b"ident-missing"), "\"ident-missing\"", "\"ident-missing\""),
         (user(b"no user: x"), "\"no\\x20user:\\x20x\"", "\"no\\\\x20user:\\\\x20x\""),
@@ -220,9 +195,13 @@ fn a_user_of_identd_cannot_be_mistaken_for_another_result() {
             "\"no user: ident-error:NO-USER\\\\x20x\\\\xff\"",
         ),
         (IdentResult::Missing, "ident-missing", "\"no user: ident-missing\""),
-    ] {
+    ]
+}
+
+#[test]
+fn a_user_of_identd_cannot_be_mistaken_for_another_result() {
+    for (result, text, _) in ident_results() {
         assert_eq!(Value::Ident(&result).to_string(), text);
-        assert_eq!(serde_json::to_string(&Value::Ident(&result)).unwrap(), json);
     }
 }
 
@@ -273,6 +252,7 @@ fn an_error_is_shown_with_its_own_reason_only() {
 }
 
 /// The page for operators describes each field, and no other.
+#[cfg(feature = "proxy-protocol")]
 #[test]
 fn the_documents_list_every_field_in_its_order() {
     let page = include_str!("../docs/logging.md");
@@ -295,3 +275,7 @@ fn the_documents_list_every_field_in_its_order() {
     }
     assert_eq!(visited, fields.iter().copied().collect());
 }
+
+#[cfg(feature = "json")]
+#[path = "access/form_test.rs"]
+mod form;
