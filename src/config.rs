@@ -182,6 +182,17 @@ impl Config {
         Ok(())
     }
 
+    /// These settings, if they say at which ports the proxy listens.
+    pub fn with_known_ports(self) -> Result<Config, SettingError> {
+        let unknown = self.listen.iter().find(|address| address.port() == 0);
+        match unknown {
+            None => Ok(self),
+            Some(found) => {
+                Err(SettingError::new("listen", found, "a port other than 0, to --health"))
+            }
+        }
+    }
+
     /// The rule files to try, in order.
     pub fn rule_files(&self) -> Vec<PathBuf> {
         match &self.rule_file {

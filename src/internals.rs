@@ -103,6 +103,7 @@ mod parts {
     }
     pub mod server {
         pub use crate::server::check::{Report, check};
+        pub use crate::server::health::{Unhealthy, check_health};
         pub use crate::server::question::{Unanswered, answer};
         pub use crate::server::rule_source::RuleSource;
         pub use crate::server::upgrading::answer_trial;

@@ -2,7 +2,8 @@
 
 use socku::internals::config::{self, Config, Invocation, UsageError};
 use socku::internals::server::{
-    Report, RuleSource, Unanswered, answer, answer_trial, check, start, take_over,
+    Report, RuleSource, Unanswered, Unhealthy, answer, answer_trial, check, check_health, start,
+    take_over,
 };
 use socku::internals::{logging, signals, upgrade};
 use socku::server::{self, RulesError};
@@ -47,6 +48,12 @@ impl From<RulesError> for Failure {
 
 impl From<server::Error> for Failure {
     fn from(error: server::Error) -> Failure {
+        Failure(RUNTIME, error.into())
+    }
+}
+
+impl From<Unhealthy> for Failure {
+    fn from(error: Unhealthy) -> Failure {
         Failure(RUNTIME, error.into())
     }
 }
@@ -106,6 +113,7 @@ fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {
                 return Ok(ExitCode::from(DENIED));
             }
         }
+        Invocation::Health(config) => check_health(&config)?,
         Invocation::Trial(config, descriptors) => print(&answer_trial(&config, descriptors)?)?,
         Invocation::Run(config) => {
             logging::init(config.log_format);

@@ -48,6 +48,14 @@ pub fn is_balancer(balancers: &[AddressPattern], address: IpAddr) -> bool {
     balancers.iter().any(|balancers| balancers.contains(address))
 }
 
+/// The header that this address sends for itself: empty, unless it is one of these load balancers.
+pub fn own_header(balancers: &[AddressPattern], address: IpAddr) -> Vec<u8> {
+    match is_balancer(balancers, address) {
+        true => [SIGNATURE, &[LOCAL, 0, 0, 0]].concat(),
+        false => Vec::new(),
+    }
+}
+
 /// Parses a header from the start of `bytes`. A byte with which no header can begin is an error at
 /// once, and so is a length that is too long.
 pub fn parse(bytes: &[u8]) -> Result<Parsed<Header>, Malformed> {

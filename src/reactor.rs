@@ -21,6 +21,7 @@ use crate::context::{Accepted, Context};
 use crate::dns::Resolver;
 use crate::limit::Limit;
 use crate::net::{Event, Net};
+use crate::reason::CloseReason;
 use crate::rules::RuleSet;
 use crate::session::{Session, State};
 use crate::settings::Settings;
@@ -32,7 +33,7 @@ use crate::timer::Timers;
 use crate::token::{CLIENT, Token};
 use crate::wire::{self, Answer, Command, Protocol, Reply, Status};
 use limits::LimitWatch;
-use log::info;
+use log::{Level, log};
 use progress::Progress;
 use slab::Slab;
 use sources::{Admission, Sources};
@@ -273,12 +274,24 @@ impl<N: Net> Reactor<N> {
                 self.stats.count_closed(reason);
                 self.refusals.record(session, reason, self.cx.now);
                 let (now, format) = (self.cx.now, self.cx.settings.log_format);
-                info!(target: "access", "{}", Line { session, up, down, now, format });
+                let level = if self.is_probe(session) { Level::Debug } else { Level::Info };
+                log!(target: "access", level, "{}", Line { session, up, down, now, format });
                 connection.close(reason, &mut self.cx);
             }
             self.cx.listeners.retry_now(self.cx.now);
         }
         self.cx.spare.refill(&mut self.cx.net);
+    }
+
+    /// Whether a program of this host only looked whether the proxy answers (`--health`): it left
+    /// before it asked for anything. That may happen every few seconds.
+    fn is_probe(&self, session: &Session) -> bool {
+        let client = session.client.ip;
+        let mut own = self.cx.listeners.addresses();
+        session.state().closed() == Some(CloseReason::ClientLeft)
+            && session.request().command.is_none()
+            && session.balancer().is_none()
+            && (client.is_loopback() || own.any(|address| address.ip() == client))
     }
 
     /// What to do with one more session of a client's address.

@@ -30,6 +30,8 @@ mod builder;
 pub(crate) mod check;
 mod error;
 mod handle;
+#[cfg_attr(not(feature = "health"), path = "server/health/absent.rs")]
+pub(crate) mod health;
 mod names;
 mod origin;
 #[cfg_attr(not(feature = "status"), path = "server/pages/absent.rs")]

@@ -30,6 +30,8 @@ pub enum Invocation {
     Test(Config),
     /// `-e`: explain a decision.
     Explain(Config, String),
+    /// `--health`: say whether a proxy with these settings answers.
+    Health(Config),
     /// `-V`.
     Version,
     /// `-h`: this text.
@@ -93,6 +95,11 @@ fn options() -> Options {
         "check all that a start would, print the rules as understood and what a start would warn about, exit 0; 1 with FILE:LINE: message if bad",
     );
     o.optopt("e", "explain", "print the verdict and the rule that gives it, e.g. -e \"c 140.113.1.1:80 from 10.0.0.2 user bob\"; a host may be a name", "QUERY");
+    o.optflag(
+        "",
+        "health",
+        "exit 0 if the proxy that runs with the same flags answers at each --listen address within 5 seconds; 1 with a message if not",
+    );
     o.optmulti(
         "o",
         "outbound",
@@ -163,14 +170,15 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
     if matches.opt_present("version") {
         return Ok(Invocation::Version);
     }
+    refuse_absent(&matches)?;
     if let Some(argument) = matches.free.first() {
         return Err(UsageError::Argument(argument.clone()));
     }
-    refuse_absent(&matches)?;
     let config = read(&matches)?;
     Ok(match matches.opt_str("explain") {
         Some(query) => Invocation::Explain(config, query),
         None if matches.opt_present("test") => Invocation::Test(config),
+        None if matches.opt_present("health") => Invocation::Health(config.with_known_ports()?),
         None => match trial {
             Some(descriptors) => Invocation::Trial(config, descriptors),
             None => Invocation::Run(config),

@@ -14,7 +14,7 @@ pub struct Part {
 }
 
 /// All optional parts.
-pub const PARTS: [Part; 5] = [
+pub const PARTS: [Part; 6] = [
     Part {
         feature: "status",
         flags: &["status"],
@@ -39,6 +39,12 @@ pub const PARTS: [Part; 5] = [
         flags: &["proxy-protocol"],
         signals: &[],
         is_built: cfg!(feature = "proxy-protocol"),
+    },
+    Part {
+        feature: "health",
+        flags: &["health"],
+        signals: &[],
+        is_built: cfg!(feature = "health"),
     },
 ];
 

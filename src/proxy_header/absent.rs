@@ -7,3 +7,9 @@ use std::net::IpAddr;
 pub fn is_balancer(_: &[AddressPattern], _: IpAddr) -> bool {
     false
 }
+
+/// The header that an address sends for itself: none.
+#[cfg(feature = "health")]
+pub fn own_header(_: &[AddressPattern], _: IpAddr) -> Vec<u8> {
+    Vec::new()
+}

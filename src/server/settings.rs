@@ -82,11 +82,7 @@ pub fn settings(config: &Config, descriptors: u64, listeners: usize) -> (Setting
         max_sessions: config.max_sessions.map_or(sessions_max, |n| n.min(sessions_max)),
         extra_attempts_max,
         max_per_source: config.max_per_source,
-        balancers: config
-            .proxy_protocol
-            .iter()
-            .map(|&(address, bits)| AddressPattern::network(address, bits))
-            .collect(),
+        balancers: balancers(config),
         buffer_bytes: config.buffer_bytes,
         buffer_budget_bytes,
         pipes_max,
@@ -95,6 +91,12 @@ pub fn settings(config: &Config, descriptors: u64, listeners: usize) -> (Setting
         log_format: config.log_format,
     };
     (settings, warnings)
+}
+
+/// The load balancers, whose connections begin with a PROXY header.
+pub fn balancers(config: &Config) -> Vec<AddressPattern> {
+    let networks = config.proxy_protocol.iter();
+    networks.map(|&(address, bits)| AddressPattern::network(address, bits)).collect()
 }
 
 fn durations(config: &Config) -> Durations {
