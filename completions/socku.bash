@@ -30,7 +30,7 @@ _socku() {
         --idle-timeout | --half-close-timeout | --drain-timeout | --buffer-size) return ;;
         --proxy-protocol | --status) return ;;
         *)
-            words="-l --listen -c --config -t --test -e --explain -o --outbound
+            words="-l --listen -c --config -t --test -e --explain --health -o --outbound
                 --bind-address --bind-ports --nameserver --max-sessions --max-per-source
                 --request-timeout --ident-timeout --dns-timeout --connect-timeout
                 --bind-timeout --idle-timeout --half-close-timeout --drain-timeout

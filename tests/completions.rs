@@ -1,6 +1,6 @@
 //! The completions for shells have the options of `--help`. `tests/completions/run` tries them.
 
-#![cfg(all(feature = "server", feature = "console"))]
+#![cfg(all(feature = "default", feature = "console"))]
 
 #[path = "manuals/help.rs"]
 mod help;

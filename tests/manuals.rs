@@ -1,6 +1,6 @@
 //! The manual pages of docs/man say what the programs do.
 
-#![cfg(all(feature = "server", feature = "console"))]
+#![cfg(all(feature = "default", feature = "console"))]
 
 mod common;
 #[path = "manuals/help.rs"]
