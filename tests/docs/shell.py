@@ -1,0 +1,76 @@
+"""A shell that runs the commands of a page, as its reader would in one terminal."""
+
+import os
+import select
+import subprocess
+from pathlib import Path
+
+from lab import ports
+from lab.failure import Failure, TooLate
+from lab.wait import wait_for
+
+# Nothing of a page takes longer; building is done before.
+DEADLINE_S = 100
+SERVER_DEADLINE_S = 20
+
+
+class Shell:
+    """bash in the background. Each command writes to a file of its own."""
+
+    def __init__(self, directory):
+        self._directory, self._count = Path(directory), 0
+        reader, writer = os.pipe()
+        self._status = reader
+        # Without job control a command in the background would ignore INT.
+        self._bash = subprocess.Popen(
+            ["bash", "--norc", "--noprofile", "-m"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, pass_fds=[writer], text=True)
+        os.close(writer)
+        self._answer = writer
+
+    def _ask(self, line):
+        """Lets bash run a line; what it answers."""
+        self._bash.stdin.write(f"{line}\n")
+        self._bash.stdin.flush()
+        if not select.select([self._status], [], [], DEADLINE_S)[0]:
+            raise TooLate(f"has not ended after {DEADLINE_S} s: {' '.join(self.printed()[-3:])}")
+        answer = os.read(self._status, 100).decode().strip()
+        if not answer:
+            raise Failure("ended the shell")
+        return answer
+
+    def run(self, command):
+        """Runs a command; its exit code, and the lines that it has printed until now."""
+        self._count += 1
+        script, output = self._file("script"), self._file("output")
+        script.write_text(f"{command}\n")
+        code = self._ask(f". {script} >{output} 2>&1 </dev/null {self._answer}>&-; "
+                         f"echo $? >&{self._answer}")
+        return int(code), output.read_text(errors="replace").splitlines()
+
+    def _file(self, kind, number=None):
+        return self._directory / f"{kind}-{number or self._count}"
+
+    def printed(self):
+        """What all commands have printed until now."""
+        files = [self._file("output", number + 1) for number in range(self._count)]
+        return [line for file in files for line in file.read_text(errors="replace").splitlines()]
+
+    def background(self):
+        """The process id of the last command in the background."""
+        return int(self._ask(f"echo $! >&{self._answer}"))
+
+    def wait_listening(self):
+        """Waits until the last command in the background listens."""
+        pid = self.background()
+
+        def is_listening():
+            try:
+                return ports.listening(pid)
+            except OSError as error:
+                raise Failure(f"has ended: {' '.join(self.printed()[-3:])}") from error
+        wait_for("it to listen", is_listening, SERVER_DEADLINE_S)
+
+    def end(self):
+        """Ends the last command in the background as ^C does; its exit code."""
+        return int(self._ask(f"kill -INT $!; wait $!; echo $? >&{self._answer}"))
