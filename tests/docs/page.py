@@ -11,13 +11,17 @@ A comment on the line before a block, which readers do not see, says it:
     <!-- file: PATH -->             a file of the machine
     <!-- part of: FILE -->          lines of a file of this repository, in its order
     <!-- unit: UNIT -->             a drop-in, which systemd checks in the container
-    <!-- hidden: COMMAND -->        is run where it stands; it needs no block
+
+These two stand anywhere, without a block:
+
+    <!-- hidden: COMMAND -->        is run as well
+    <!-- prints: TEXT -->           what the blocks before it print, or part of a line of that
 """
 
 import re
 from dataclasses import dataclass
 
-COMMENT = re.compile(r"\s*<!-- (run by|not run|part of|run|serves|output|file|unit|hidden)(?:: (.+))? -->$")
+COMMENT = re.compile(r"\s*<!-- (run by|not run|part of|run|serves|output|file|unit|hidden|prints)(?:: (.+))? -->$")
 FENCE = re.compile(r"( *)```(\S*)$")
 COMMANDS = ("sh", "console")
 # Languages whose blocks need no comment, and what reads them: a test that knows the page.
@@ -62,6 +66,8 @@ def blocks(page, text):
             kind = argument = ""
         elif comment and comment[1] == "hidden":
             found.append(Block(page, number, "sh", "run", "", [comment[2]]))
+        elif comment and comment[1] == "prints":
+            found.append(Block(page, number, "text", "output", "", [f"...{comment[2]}..."]))
         else:
             kind, argument = (comment[1], comment[2] or "") if comment else ("", "")
     return found

@@ -6,7 +6,7 @@ import tempfile
 from difflib import get_close_matches
 from pathlib import Path
 
-from lab import ports, servers
+from lab import servers
 from lab.failure import Failure, expect
 from lab.wait import wait_for
 
@@ -18,6 +18,8 @@ from shown import difference, missing
 
 RUN = ("run", "serves", "output", "file")
 WEB = ("192.0.2.80", 80)
+# The exit code of a program that leaves ^C to the system.
+INTERRUPTED = 130
 
 
 class Reader:
@@ -63,11 +65,9 @@ class Reader:
         *before, server = [command for command in typed if not run_by_ci(command)]
         self._type(before)
         self._shell.run(f"{server.text.partition(' #')[0]} &")
-        host, _, port = address.rpartition(":")
-        wait_for(lambda: f"`{server.text}` to listen on {address}: {self._shell.printed()[-3:]}",
-                 lambda: _listens(host, int(port)), SERVER_DEADLINE_S)
+        self._shell.wait_listening(int(address.rpartition(":")[2]))
         code = self._shell.end()
-        expect(code == 0, f"line {server.line}: `{server.text}` has exit code {code} at its end")
+        expect(code in (0, INTERRUPTED), f"line {server.line}: `{server.text}` has exit code {code} at its end")
 
     def _compare(self, block):
         """Its lines are printed by the commands before it, sooner or later."""
@@ -82,12 +82,6 @@ class Reader:
         rules.write_text(block.text())
         code, printed = self._shell.run(f"socku -t -c {rules}")
         expect(code == 0, "\n".join(printed))
-
-
-def _listens(host, port):
-    """Whether anything listens there; nobody else is in this network."""
-    found = [row[1].rpartition(":") for row in ports.table() if row[3] == ports.LISTEN]
-    return any(int(number, 16) == port for _, _, number in found)
 
 
 def _exit_code(shown):

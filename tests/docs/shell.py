@@ -21,12 +21,13 @@ class Shell:
         self._directory, self._count = Path(directory), 0
         reader, writer = os.pipe()
         self._status = reader
-        # Without job control a command in the background would ignore INT.
         self._bash = subprocess.Popen(
-            ["bash", "--norc", "--noprofile", "-m"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            ["bash", "--norc", "--noprofile"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, pass_fds=[writer], text=True)
         os.close(writer)
         self._answer = writer
+        # As in a terminal. Otherwise a command in the background would ignore ^C.
+        self._ask(f"set -m; echo >&{writer} ready")
 
     def _ask(self, line):
         """Lets bash run a line; what it answers."""
@@ -60,13 +61,14 @@ class Shell:
         """The process id of the last command in the background."""
         return int(self._ask(f"echo $! >&{self._answer}"))
 
-    def wait_listening(self):
-        """Waits until the last command in the background listens."""
+    def wait_listening(self, port=None):
+        """Waits until the last command in the background listens, on this port if one is given."""
         pid = self.background()
 
         def is_listening():
             try:
-                return ports.listening(pid)
+                found = ports.listening(pid)
+                return port in found if port else found
             except OSError as error:
                 raise Failure(f"has ended: {' '.join(self.printed()[-3:])}") from error
         wait_for("it to listen", is_listening, SERVER_DEADLINE_S)
