@@ -3,7 +3,8 @@
 A comment on the line before a block, which readers do not see, says it:
 
     <!-- run -->                    in the machine of the page, after the blocks before it
-    <!-- serves: ADDR:PORT -->      the same; its last command is a server, which is ended again
+    <!-- serves: ADDR:PORT, ... --> the same; its last commands are servers, one for each address, which
+                                    are ended again
     <!-- run: systemd -->           in the container of tests/systemd/run
     <!-- run by: PROGRAM -->        its commands stand in that program of this repository, word for word
     <!-- not run: REASON -->        nowhere

@@ -11,7 +11,7 @@ from lab.failure import Failure, expect
 from lab.wait import wait_for
 
 from claims import run_by_ci
-from command import commands, is_background
+from command import bare, commands, is_background
 from page import blocks
 from shell import SERVER_DEADLINE_S, Shell
 from shown import difference, missing
@@ -32,7 +32,7 @@ class Reader:
         if block.kind == "run" and not block.argument:
             self._type(commands(block))
         elif block.kind == "serves":
-            self._serve(commands(block), block.argument)
+            self._serve(commands(block), block.argument.split(", "))
         elif block.kind == "output":
             self._compare(block)
         elif block.kind == "file":
@@ -60,14 +60,16 @@ class Reader:
         if is_background(command.text):
             self._shell.wait_listening()
 
-    def _serve(self, typed, address):
-        """The last command is a server that listens at the address, until ^C."""
-        *before, server = [command for command in typed if not run_by_ci(command)]
-        self._type(before)
-        self._shell.run(f"{server.text.partition(' #')[0]} &")
-        self._shell.wait_listening(int(address.rpartition(":")[2]))
-        code = self._shell.end()
-        expect(code in (0, INTERRUPTED), f"line {server.line}: `{server.text}` has exit code {code} at its end")
+    def _serve(self, typed, addresses):
+        """The last commands are servers, each of which listens at its address until ^C."""
+        typed = [command for command in typed if not run_by_ci(command)]
+        self._type(typed[:-len(addresses)])
+        for server, address in zip(typed[-len(addresses):], addresses):
+            self._shell.run(f"{bare(server.text)} &")
+            self._shell.wait_listening(int(address.rpartition(":")[2]))
+            code = self._shell.end()
+            expect(code in (0, INTERRUPTED),
+                   f"line {server.line}: `{server.text}` has exit code {code} at its end")
 
     def _compare(self, block):
         """Its lines are printed by the commands before it, sooner or later."""

@@ -1,12 +1,13 @@
 """A shell that runs the commands of a page, as its reader would in one terminal."""
 
+import contextlib
 import os
 import select
 import subprocess
 from pathlib import Path
 
 from lab import ports
-from lab.failure import Failure, TooLate
+from lab.failure import Failure, TooLate, expect
 from lab.wait import wait_for
 
 # Nothing of a page takes longer; building is done before.
@@ -63,16 +64,26 @@ class Shell:
 
     def wait_listening(self, port=None):
         """Waits until the last command in the background listens, on this port if one is given."""
-        pid = self.background()
+        group = os.getpgid(self.background())
 
         def is_listening():
-            try:
-                found = ports.listening(pid)
-                return port in found if port else found
-            except OSError as error:
-                raise Failure(f"has ended: {' '.join(self.printed()[-3:])}") from error
+            found = _listening(group)
+            expect(found is not None, f"has ended: {' '.join(self.printed()[-3:])}")
+            return port in found if port else found
         wait_for("it to listen", is_listening, SERVER_DEADLINE_S)
 
     def end(self):
         """Ends the last command in the background as ^C does; its exit code."""
-        return int(self._ask(f"kill -INT $!; wait $!; echo $? >&{self._answer}"))
+        group = os.getpgid(self.background())
+        return int(self._ask(f"kill -INT -{group}; wait $!; echo $? >&{self._answer}"))
+
+
+def _listening(group):
+    """The ports on which the processes of a job listen; None if there are none."""
+    found = None
+    for entry in Path("/proc").glob("[0-9]*"):
+        # One may end meanwhile.
+        with contextlib.suppress(OSError):
+            if os.getpgid(int(entry.name)) == group and (entry / "exe").exists():
+                found = (found or set()) | ports.listening(entry.name)
+    return found

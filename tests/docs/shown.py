@@ -10,6 +10,7 @@ VARYING = (
     (r"\b(socku) \d+\.\d+\.\d+", r"\1 VERSION"),
     (r"\b(up|down|ms|pid|id)([=:]|\":)\d+", r"\1\2N"),
     (r"\bat most \d+ sessions", "at most N sessions"),
+    (r"\b\d+ sessions?, \d+ listeners?", "N sessions, N listeners"),
 )
 
 
