@@ -8,6 +8,8 @@ from command import bare, commands
 from page import COMMANDS, PLAIN, READ_BY, indented
 
 CI = ".ci/run"
+# Knows the pages whose blocks are run where systemd is.
+SYSTEMD = "tests/systemd/pages.py"
 LINK = re.compile(r"\]\(([^)#:]*)#([^)]+)\)")
 
 
@@ -40,13 +42,26 @@ def of_block(block):
         return f"{block.argument} has no line `{absent[0]}`" if absent else None
     if block.kind == "part of" and not _is_in_order(block.lines, ROOT / block.argument):
         return f"has other lines than {block.argument}"
+    return _not_read(block)
+
+
+def _reader(block):
+    """The program that takes a block from its page; None where it has none."""
+    if block.needs_systemd():
+        return SYSTEMD
+    if block.kind == "read by":
+        return block.argument
+    return READ_BY.get(block.language) if not block.kind else None
+
+
+def _not_read(block):
+    reader = _reader(block)
+    if reader:
+        is_known = block.page in (ROOT / reader).read_text()
+        return None if is_known else f"is not read by {reader}, which does not name {block.page}"
     if block.kind or block.language in PLAIN:
         return None
-    reader = READ_BY.get(block.language)
-    if not reader:
-        return f"```{block.language} needs a comment that says what checks it"
-    is_known = block.page in (ROOT / reader).read_text()
-    return None if is_known else f"is not read by {reader}"
+    return f"```{block.language} needs a comment that says what checks it"
 
 
 def _anchor(heading):

@@ -7,6 +7,7 @@ A comment on the line before a block, which readers do not see, says it:
                                     are ended again
     <!-- run: systemd -->           in the container of tests/systemd/run
     <!-- run by: PROGRAM -->        its commands stand in that program of this repository, word for word
+    <!-- read by: PROGRAM -->       that program takes its commands from the page
     <!-- not run: REASON -->        nowhere
     <!-- output -->                 what the blocks before it print
     <!-- file: PATH -->             a file of the machine
@@ -22,7 +23,7 @@ These two stand anywhere, without a block:
 import re
 from dataclasses import dataclass
 
-COMMENT = re.compile(r"\s*<!-- (run by|not run|part of|run|serves|output|file|unit|hidden|prints)(?:: (.+))? -->$")
+COMMENT = re.compile(r"\s*<!-- (run by|read by|not run|part of|run|serves|output|file|unit|hidden|prints)(?:: (.+))? -->$")
 FENCE = re.compile(r"( *)```(\S*)$")
 COMMANDS = ("sh", "console")
 # Languages whose blocks need no comment, and what reads them: a test that knows the page.
@@ -44,6 +45,9 @@ class Block:
 
     def __str__(self):
         return f"{self.page}:{self.line}"
+
+    def needs_systemd(self):
+        return self.kind == "unit" or (self.kind, self.argument) == ("run", "systemd")
 
     def text(self):
         return "".join(f"{line}\n" for line in self.lines)
