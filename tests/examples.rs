@@ -1,4 +1,4 @@
-//! The examples, run against the program; and those of the README.
+//! The examples, run against the program; and those of docs/embedding.md.
 
 #![cfg(all(feature = "server", feature = "client"))]
 
@@ -60,16 +60,16 @@ fn the_example_bind_transfers_a_file() {
     assert!(access.contains(" reply=90 reason=done up=0 down=24 "), "{access}");
 }
 
-/// The README's blocks are the first examples of the modules' documentation, which are compiled.
+/// The page's blocks are the first examples of the modules' documentation, which are compiled.
 #[test]
-fn the_readme_shows_the_examples_that_are_compiled() {
-    let readme = without_blanks(include_str!("../README.md"));
+fn the_page_shows_the_examples_that_are_compiled() {
+    let page = without_blanks(include_str!("../docs/embedding.md"));
     for documentation in [include_str!("../src/client.rs"), include_str!("../src/server.rs")] {
         let example = documentation.split("```").nth(1).unwrap();
         let lines = example.lines().skip(1).filter_map(|line| line.strip_prefix("//!"));
         let block: String =
-            lines.map(|line| format!("    {}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
-        assert!(readme.contains(&without_blanks(&block)), "{block}");
+            lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
+        assert!(page.contains(&without_blanks(&block)), "{block}");
     }
 }
 

@@ -72,7 +72,7 @@ fn a_thousand_stalled_readers_use_the_documented_memory_and_delay_no_other_sessi
                     .map(|number| number.parse::<usize>().unwrap())
                     .sum();
                 assert!(lent >= STALLED * 9 / 10, "{dump}");
-                // As the README documents for 1,100 sessions.
+                // As docs/operating.md documents for 1,100 sessions.
                 let documented = 1100 * 5 * 1024 + (64 << 20);
                 let grown = proxy.resident_bytes().saturating_sub(before);
                 println!("{STALLED} stalled readers {mode:?}: {} KiB", grown / 1024);

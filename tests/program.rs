@@ -1,4 +1,4 @@
-//! The program's command line: flags, output, errors and exit codes; and what the README says
+//! The program's command line: flags, output, errors and exit codes; and what docs/rules.md says
 //! of them.
 
 #![cfg(feature = "server")]
@@ -12,7 +12,7 @@ use std::net::{SocketAddrV4, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-const README: &str = include_str!("../README.md");
+const PAGE: &str = include_str!("../docs/rules.md");
 
 /// Exit code, standard output and standard error.
 fn outcome(command: &mut Command) -> (i32, String, String) {
@@ -21,25 +21,25 @@ fn outcome(command: &mut Command) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// The command lines of the README's indented shell examples, with the lines shown below each.
+/// The command lines of the page's examples, with the lines shown below each.
 fn examples() -> Vec<(String, Vec<String>)> {
     let mut examples: Vec<(String, Vec<String>)> = Vec::new();
     let mut is_open = false;
-    for line in README.lines() {
-        if let Some(command) = line.strip_prefix("    $ socku ") {
+    for line in PAGE.lines() {
+        if let Some(command) = line.strip_prefix("$ socku ") {
             examples.push((command.into(), Vec::new()));
             is_open = true;
-        } else if let Some(shown) = line.strip_prefix("    ").filter(|_| is_open) {
-            examples.last_mut().unwrap().1.push(shown.into());
-        } else {
+        } else if line.starts_with("```") {
             is_open = false;
+        } else if is_open {
+            examples.last_mut().unwrap().1.push(line.into());
         }
     }
     examples
 }
 
 #[test]
-fn the_examples_of_the_readme_print_what_it_shows() {
+fn the_examples_of_the_page_print_what_it_shows() {
     let directory = scratch_directory();
     fs::copy("socks.conf", directory.join("socks.conf")).unwrap();
     fs::write(directory.join("bad.conf"), "permit c 1.2.3.4\npermit x 1.2.3.4\n").unwrap();

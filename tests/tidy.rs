@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const LINES_MAX: usize = 500;
+const README_LINES_MAX: usize = 150;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -137,31 +138,27 @@ fn links_in_documents_lead_to_files() {
 }
 
 #[test]
-fn the_readme_shows_the_shipped_rules_as_they_are() {
-    let readme = read("README.md");
+fn the_page_about_rules_shows_the_shipped_rules_as_they_are() {
+    let page = read("docs/rules.md");
     let rules = RuleSet::parse(read("socks.conf").as_bytes()).unwrap();
     for line in explain::listing(&rules, &[]).lines() {
-        assert!(readme.contains(&format!("\n    {line}\n")), "`socku -t` shows `{line}`");
+        assert!(page.contains(&format!("\n{line}\n")), "`socku -t` shows `{line}`");
     }
 }
 
 #[test]
-fn the_readme_has_every_flag() {
-    let readme = read("README.md");
-    let Ok(Invocation::Help(help)) = config::parse(["-h".into()].into_iter()) else { panic!() };
-    let flags: Vec<_> = help.split_whitespace().filter(|word| word.starts_with("--")).collect();
-    assert!(flags.contains(&"--listen"));
-    for flag in flags {
-        let is_there =
-            readme.contains(&format!("`{flag} ")) || readme.contains(&format!("`{flag}`"));
-        assert!(is_there, "README.md does not mention `{flag}`");
-    }
+fn the_readme_is_one_page() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= README_LINES_MAX, "README.md: {lines} lines, {README_LINES_MAX} allowed");
 }
 
-/// The rows of the README's table with this head, each with its cells.
+/// The page with the flags, the limits, the signals and the reasons.
+const OPERATING: &str = "docs/operating.md";
+
+/// The rows of that page's table with this head, each with its cells.
 fn table(head: &str) -> Vec<Vec<String>> {
-    let readme = read("README.md");
-    let rows = readme.lines().skip_while(|line| !line.starts_with(&format!("| {head} |")));
+    let page = read(OPERATING);
+    let rows = page.lines().skip_while(|line| !line.starts_with(&format!("| {head} |")));
     let rows = rows.skip(2).take_while(|line| line.starts_with("| "));
     let cells = |row: &str| {
         let row = row.replace("\\|", "/or/").replace('`', "");
@@ -171,7 +168,7 @@ fn table(head: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_help_and_the_tables_of_the_readme_say_the_same() {
+fn the_help_and_the_tables_of_the_documents_say_the_same() {
     let Ok(Invocation::Help(help)) = config::parse(["-h".into()].into_iter()) else { panic!() };
     assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     let (flags, after) = help.split_once("\nUnits: ").unwrap();
@@ -183,7 +180,7 @@ fn the_help_and_the_tables_of_the_readme_say_the_same() {
     for row in &rows {
         assert!(flags.contains(&format!("{} {}", row[0], row[1])), "--help lacks {row:?}");
     }
-    assert_eq!(rows.len(), count, "flags of the README, and of --help");
+    assert_eq!(rows.len(), count, "flags of {OPERATING}, and of --help");
     for head in ["signal", "exit code"] {
         let rows = table(head);
         assert!(rows.len() >= 3);
@@ -193,10 +190,10 @@ fn the_help_and_the_tables_of_the_readme_say_the_same() {
     }
 }
 
-/// The table in the README has the words of the log, with the doc comment of each.
+/// The table has the words of the log, with the doc comment of each.
 #[test]
-fn the_readme_has_every_reason() {
-    let (readme, source) = (read("README.md"), read("src/reason.rs"));
+fn the_documents_have_every_reason() {
+    let (page, source) = (read(OPERATING), read("src/reason.rs"));
     let mut meaning = String::new();
     let mut rows = Vec::new();
     for line in source.lines().map(str::trim) {
@@ -208,12 +205,12 @@ fn the_readme_has_every_reason() {
     }
     assert_eq!(rows.len(), CloseReason::ALL.len());
     for row in rows {
-        assert!(readme.contains(&format!("\n{row}\n")), "README.md has no row `{row}`");
+        assert!(page.contains(&format!("\n{row}\n")), "{OPERATING} has no row `{row}`");
     }
 }
 
 #[test]
-fn the_readme_has_every_limit() {
+fn the_documents_have_every_limit() {
     let rows: Vec<String> = table("limit").into_iter().map(|row| row[0].clone()).collect();
     let words: Vec<&str> = Limit::ALL.iter().map(|limit| limit.word()).collect();
     assert_eq!(rows, words);

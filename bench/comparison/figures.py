@@ -56,8 +56,8 @@ class Figure:
     compared: bool = True  # has a place among the ratios
     watched: bool = False  # has a line among the targets even without one
     plot: bool = False  # is in the picture of socku and the twin
-    headline: bool = False  # is in the README's table
-    peers: bool = False  # is in the README's picture of socku and its peers
+    headline: bool = False  # is in the table of headlines
+    peers: bool = False  # is in the picture of socku and its peers, which the README shows
 
     @property
     def in_targets(self):

@@ -24,7 +24,7 @@ def parse(arguments, description, results):
     parser.add_argument("--static", metavar="FILE", help="a static build of socku to measure "
                         "beside the default one")
     parser.add_argument("--write", action="store_true", help="put tables and pictures into "
-                        "docs/ and the README; only a whole run may")
+                        "docs/; only a whole run may")
     parser.add_argument("--output", metavar="FILE", default=results,
                         help="raw results [bench/results.json]")
     options = parser.parse_args(arguments)

@@ -12,7 +12,7 @@ SOCKU_COPY = "socku-copy: --splice off."
 
 
 def tables(results, names, provenance):
-    """The tables, as they go into docs/performance.md and to standard output."""
+    """The tables, as they go to standard output."""
     parts = [table.markdown(["measured", ""], provenance)]
     for subject in OWN:
         if subject in names:
@@ -26,11 +26,10 @@ def tables(results, names, provenance):
     return "\n\n".join(parts)
 
 
-def headline(results, provenance):
-    """The lines of the README."""
-    known = dict(provenance)
-    words = f"Commit {known['commit']}, {known['date']}, {known['kernel']}, {known['rounds']}."
-    return f"{table.headline(results, FIGURES)}\n\n{words}"
+def document(results, names, provenance):
+    """The part of docs/performance.md that is written: the headlines, then the tables."""
+    return "\n\n".join(["### In short", table.headline(results, FIGURES), "### Measured",
+                        tables(results, names, provenance)])
 
 
 def put_between_markers(document, text):

@@ -76,7 +76,7 @@ def targets(results, figures, subject="socku"):
 
 
 def headline(results, figures, subject="socku"):
-    """The few lines of the README: ranges over the rounds."""
+    """The few figures that say most: ranges over the rounds."""
     rows = []
     for figure in figures:
         if not figure.headline:

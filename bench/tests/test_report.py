@@ -102,10 +102,13 @@ class Tables(unittest.TestCase):
         self.assertIn("- dante, short, round 1: refused",
                       report.tables(results, NAMES, MEASURED))
 
-    def test_commit_date_and_kernel_stand_above_the_tables_and_below_the_headline(self):
+    def test_commit_date_and_kernel_stand_above_the_tables(self):
         self.assertIn("| commit | 0123456789ab |", report.tables(made_up(), NAMES, MEASURED))
-        self.assertIn("Commit 0123456789ab, 2026-01-02 03:04 UTC, Linux 6, 3 rounds.",
-                      report.headline(made_up(), MEASURED))
+
+    def test_the_document_has_the_headlines_before_the_tables(self):
+        document = report.document(made_up(), NAMES, MEASURED)
+        headlines, tables = table.headline(made_up(), FIGURES), report.tables(made_up(), NAMES, MEASURED)
+        self.assertLess(document.index(headlines), document.index(tables))
 
 
 class Documents(unittest.TestCase):
@@ -118,9 +121,8 @@ class Documents(unittest.TestCase):
         with self.assertRaises(ValueError):
             report.put_between_markers("text", "new")
 
-    def test_the_documents_have_their_markers(self):
-        for name in ("README.md", "docs/performance.md"):
-            report.put_between_markers((ROOT / name).read_text(), "")
+    def test_the_document_has_its_markers(self):
+        report.put_between_markers((ROOT / "docs/performance.md").read_text(), "")
 
 
 def compare():
@@ -166,29 +168,27 @@ class Rounds(unittest.TestCase):
 
 
 class Writing(unittest.TestCase):
-    """The part of bench/compare itself that touches the documents, on copies of them."""
+    """The part of bench/compare itself that touches the document, on a copy of it."""
 
     def setUp(self):
         self.compare = compare()
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
-        for constant, name in (("README", "README.md"), ("PERFORMANCE", "docs/performance.md")):
-            copy = self.directory / Path(name).name
-            copy.write_text((ROOT / name).read_text())
-            setattr(self.compare, constant, copy)
+        self.document = self.directory / "performance.md"
+        self.document.write_text((ROOT / "docs/performance.md").read_text())
+        self.compare.PERFORMANCE = self.document
         self.compare.IMAGES = self.directory / "img"
 
-    def test_a_whole_run_renews_both_documents_and_both_pictures(self):
+    def test_a_whole_run_renews_the_document_and_both_pictures(self):
         self.compare.check_markers()
         self.compare.write_documents(made_up(), PROXIES, NAMES, MEASURED)
-        for name in ("README.md", "performance.md"):
-            self.assertIn("0123456789ab", (self.directory / name).read_text())
+        self.assertIn("0123456789ab", self.document.read_text())
         pictures = sorted(path.name for path in self.compare.IMAGES.iterdir())
         self.assertEqual(pictures, ["bench-peers.svg", "bench-socku.svg"])
 
     def test_missing_markers_are_found_before_anything_is_measured(self):
-        self.compare.README.write_text("no markers\n")
+        self.document.write_text("no markers\n")
         with self.assertRaises(SystemExit):
             self.compare.check_markers()
 

@@ -94,7 +94,7 @@ metrics! {
                 None => out.sample(&[("limit", limit.word())], "+Inf"),
             }
         };
-    Counter "socku_limit_reached_total" "How often a limit was reached; the table of limits in README.md says what is counted."
+    Counter "socku_limit_reached_total" "How often a limit was reached; the table of limits in docs/operating.md says what is counted."
         |view, out| for &limit in Limit::ALL {
             out.sample(&[("limit", limit.word())], view.stats.reached(limit));
         };

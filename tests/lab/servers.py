@@ -34,6 +34,6 @@ class _Page(http.server.SimpleHTTPRequestHandler):
         """Nobody reads it."""
 
 
-def files(directory, host="127.0.0.1"):
+def files(directory, host="127.0.0.1", port=0):
     """A web server for the files of a directory."""
-    return Threaded(functools.partial(_Page, directory=directory), host)
+    return Threaded(functools.partial(_Page, directory=directory), host, port)
