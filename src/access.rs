@@ -1,5 +1,8 @@
-//! The line of a session in the log: its fields in their order, and two ways to write them, as text
-//! and as JSON. Everything from the network is escaped and bounded.
+//! The line of a session in the log: its fields in their order, and each as text. Everything from the
+//! network is escaped and bounded.
+
+#[cfg_attr(not(feature = "json"), path = "access/form/absent.rs")]
+mod form;
 
 use crate::address::IpPort;
 use crate::escape::Escaped;
@@ -8,9 +11,7 @@ use crate::session::{Session, State};
 use crate::settings::LogFormat;
 use crate::time::Millis;
 use crate::wire::Host;
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt::{self, Display, Formatter};
-use std::io;
 use std::net::Ipv6Addr;
 
 /// A session as a line of the log: the access line at its end, and its line in a dump. It is shown
@@ -130,59 +131,8 @@ impl Display for Value<'_> {
     }
 }
 
-/// As JSON: numbers are numbers, everything else is a string, escaped as in a text.
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match *self {
-            Value::None => serializer.serialize_none(),
-            Value::Number(number) => serializer.serialize_u64(number),
-            Value::Word(word) => serializer.collect_str(word),
-            Value::Bytes(bytes) => serializer.collect_str(&Escaped(bytes)),
-            Value::Ident(result) => match result.user() {
-                Some(user) => serializer.collect_str(&Escaped(user)),
-                None => serializer.collect_str(&format_args!("no user: {}", IdentWord(result))),
-            },
-        }
-    }
-}
-
-impl Display for Line<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.format {
-            LogFormat::Text => self.write_text(f),
-            LogFormat::Json => serde_json::to_writer(Written(f), self).map_err(|_| fmt::Error),
-        }
-    }
-}
-
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_map(None)?;
-        self.fields(|name, value| match value {
-            Value::None => Ok(()),
-            value => object.serialize_entry(name, &value),
-        })?;
-        object.end()
-    }
-}
-
-/// A formatter as the output of serde_json, which writes whole characters.
-struct Written<'a, 'f>(&'a mut Formatter<'f>);
-
-impl io::Write for Written<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = str::from_utf8(bytes).map_err(io::Error::other)?;
-        self.0.write_str(text).map_err(io::Error::other)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The answer of an identd that named no user.
-struct IdentWord<'a>(&'a IdentResult);
+pub struct IdentWord<'a>(pub &'a IdentResult);
 
 impl Display for IdentWord<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -1,12 +1,12 @@
-//! The lines of sessions of every kind, as text and as JSON.
+//! The lines of sessions of every kind.
 
 use super::*;
 use crate::reason::{Cause, CloseReason};
 use crate::rules::RuleSet;
 use crate::session::{Env, PlainSurroundings as Plain};
 use crate::wire::{Command, Methods, Protocol, Request, encode_greeting, encode_request};
-use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
 
 const CLIENT: &str = "192.168.1.4:51234";
@@ -174,38 +174,10 @@ fn a_session_has_a_line_of_pairs_that_nothing_from_the_network_can_add_to() {
     }
 }
 
-/// The object that a text stands for.
-fn object_of(text: &str) -> Map<String, Json> {
-    let value = |name: &str, value: &str| match value.strip_prefix('"') {
-        Some(quoted) => json!(quoted.strip_suffix('"').unwrap()),
-        None if ["id", "rule", "reply", "up", "down", "ms"].contains(&name) => {
-            json!(value.parse::<u64>().unwrap())
-        }
-        None if name == "ident" => json!(format!("no user: {value}")),
-        None => json!(value),
-    };
-    let pairs = text.split(' ').map(|pair| pair.split_once('=').unwrap());
-    let given = pairs.filter(|(_, value)| *value != "-");
-    given.map(|(name, text)| (name.into(), value(name, text))).collect()
-}
-
-#[test]
-fn the_object_of_a_session_says_the_same_as_its_line_of_pairs() {
-    for session in sessions() {
-        let text = shown(&session, LogFormat::Json);
-        assert!(!text.contains(char::is_control) && text.is_ascii(), "{text}");
-        let object: Map<String, Json> = serde_json::from_str(&text).unwrap();
-        assert_eq!(object, object_of(&shown(&session, LogFormat::Text)));
-        for name in object.keys() {
-            assert_eq!(text.matches(&format!("\"{name}\":")).count(), 1, "{name} in {text}");
-        }
-    }
-}
-
-#[test]
-fn a_user_of_identd_cannot_be_mistaken_for_another_result() {
+/// Answers of identd, each as text and as JSON.
+fn ident_results() -> [(IdentResult, &'static str, &'static str); 6] {
     let user = |text: &[u8]| IdentResult::User(text.into());
-    for (result, text, json) in [
+    [
         (user(b" bob"), "\"bob\"", "\"bob\""),
         (user(b"ident-missing"), "\"ident-missing\"", "\"ident-missing\""),
         (user(b"no user: x"), "\"no\\x20user:\\x20x\"", "\"no\\\\x20user:\\\\x20x\""),
@@ -220,9 +192,13 @@ fn a_user_of_identd_cannot_be_mistaken_for_another_result() {
             "\"no user: ident-error:NO-USER\\\\x20x\\\\xff\"",
         ),
         (IdentResult::Missing, "ident-missing", "\"no user: ident-missing\""),
-    ] {
+    ]
+}
+
+#[test]
+fn a_user_of_identd_cannot_be_mistaken_for_another_result() {
+    for (result, text, _) in ident_results() {
         assert_eq!(Value::Ident(&result).to_string(), text);
-        assert_eq!(serde_json::to_string(&Value::Ident(&result)).unwrap(), json);
     }
 }
 
@@ -295,3 +271,7 @@ fn the_documents_list_every_field_in_its_order() {
     }
     assert_eq!(visited, fields.iter().copied().collect());
 }
+
+#[cfg(feature = "json")]
+#[path = "access/form_test.rs"]
+mod form;

@@ -2,8 +2,10 @@
 
 mod command_line;
 mod help;
+pub mod parts;
 
 pub use command_line::{Invocation, UsageError, parse};
+pub use parts::{PARTS, Part, built_without};
 
 use crate::address::PerFamily;
 use crate::settings::LogFormat;

@@ -9,6 +9,7 @@ mod bind;
 mod bind_listener;
 mod failure;
 mod ident_query;
+#[cfg(feature = "upgrade")]
 mod record;
 mod rejection;
 mod target;

@@ -4,6 +4,8 @@ mod bind_ports;
 mod dns_driver;
 mod extra_attempts;
 mod listeners;
+#[cfg(feature = "upgrade")]
+mod record;
 mod shortage;
 mod spare;
 

@@ -20,7 +20,9 @@ mod parts {
         pub use crate::address::PerFamily;
     }
     pub mod config {
-        pub use crate::config::{Config, Invocation, UsageError, parse};
+        pub use crate::config::{
+            Config, Invocation, PARTS, Part, UsageError, built_without, parse,
+        };
     }
     pub mod dns {
         pub use crate::dns::{DnsError, Hosts, Resolver, ResolverSettings, Transport};
@@ -31,6 +33,7 @@ mod parts {
     pub mod explain {
         pub use crate::explain::{Answer, listing};
     }
+    #[cfg(feature = "upgrade")]
     pub mod handover {
         pub use crate::handover::{FORMAT, Handover, HandoverError, Header};
     }
@@ -50,13 +53,18 @@ mod parts {
         pub use crate::name::{Classified, classify};
     }
     pub mod net {
+        #[cfg(feature = "upgrade")]
+        pub use crate::net::HandOver;
         pub use crate::net::{Event, MioNet, Net};
     }
+    #[cfg(feature = "proxy-protocol")]
     pub mod proxy_header {
         pub use crate::proxy_header::{BINARY_BYTES_MAX, Header, Malformed, TEXT_BYTES_MAX, parse};
     }
     pub mod reactor {
-        pub use crate::reactor::{Export, Reactor};
+        #[cfg(feature = "upgrade")]
+        pub use crate::reactor::Export;
+        pub use crate::reactor::Reactor;
     }
     pub mod reason {
         pub use crate::reason::CloseReason;
@@ -97,7 +105,7 @@ mod parts {
         pub use crate::server::check::{Report, check};
         pub use crate::server::question::{Unanswered, answer};
         pub use crate::server::rule_source::RuleSource;
-        pub use crate::server::taking_over::answer_trial;
+        pub use crate::server::upgrading::answer_trial;
 
         use crate::config::Config;
         use crate::server::user_source::UserSource;

@@ -6,6 +6,16 @@
 //! | `client` | the module `client` | none |
 //! | `console` | the CGI program `socku-console`; it includes `client` | rustix |
 //!
+//! Optional parts of the proxy are features as well. Each of them includes `server`:
+//!
+//! | feature | it has |
+//! | --- | --- |
+//! | `status` | metrics, the status page and its events |
+//! | `json` | the log as JSON |
+//! | `upgrade` | the program's upgrade in place, at USR2 |
+//! | `service` | the service manager: passed sockets, messages to it, priorities for the journal |
+//! | `proxy-protocol` | the header by which a load balancer names its client |
+//!
 //! All of them are on by default. For the client alone:
 //!
 //! ```toml
@@ -13,6 +23,11 @@
 //! ```
 #![cfg_attr(feature = "server", doc = include_str!("server/example.md"))]
 #![cfg_attr(feature = "client", doc = include_str!("client/example.md"))]
+// The default features have all parts: there, everything must be in use.
+#![cfg_attr(
+    all(feature = "server", not(feature = "default")),
+    allow(dead_code, unused_imports, reason = "only an optional part uses it")
+)]
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -46,7 +61,7 @@ mod escape;
 mod explain;
 #[cfg(feature = "server")]
 mod files;
-#[cfg(feature = "server")]
+#[cfg(feature = "upgrade")]
 mod handover;
 #[cfg(feature = "server")]
 mod ident;
@@ -70,6 +85,7 @@ mod pool;
 #[cfg(feature = "server")]
 mod privileges;
 #[cfg(feature = "server")]
+#[cfg_attr(not(feature = "proxy-protocol"), path = "proxy_header/absent.rs")]
 mod proxy_header;
 #[cfg(feature = "server")]
 mod reactor;
@@ -82,6 +98,7 @@ mod reload;
 #[cfg(feature = "server")]
 mod rules;
 #[cfg(feature = "server")]
+#[cfg_attr(not(feature = "service"), path = "service/absent.rs")]
 mod service;
 #[cfg(feature = "server")]
 mod session;
@@ -96,6 +113,7 @@ mod spin;
 #[cfg(feature = "server")]
 mod stats;
 #[cfg(feature = "server")]
+#[cfg_attr(not(feature = "status"), path = "status/absent.rs")]
 mod status;
 #[cfg(feature = "server")]
 mod time;
@@ -104,6 +122,7 @@ mod timer;
 #[cfg(feature = "server")]
 mod token;
 #[cfg(feature = "server")]
+#[cfg_attr(not(feature = "upgrade"), path = "upgrade/absent.rs")]
 mod upgrade;
 #[cfg(feature = "server")]
 mod users;

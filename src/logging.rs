@@ -5,6 +5,8 @@
 //! level debug each line is written at once, so that it appears in its place in a trace. Lines for
 //! which the reader has no room wait. While they do, the loop watches [`waiting`].
 
+#[cfg_attr(not(feature = "json"), path = "logging/object/absent.rs")]
+mod object;
 mod output;
 mod style;
 

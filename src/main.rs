@@ -97,7 +97,7 @@ fn with_sources(error: &dyn Error) -> String {
 fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {
     match invocation {
         Invocation::Help(text) => print(&text)?,
-        Invocation::Version => print(&format!("socku {}\n", env!("CARGO_PKG_VERSION")))?,
+        Invocation::Version => print(&version())?,
         Invocation::Test(config) => return test(&config),
         Invocation::Explain(config, question) => {
             let answer = answer(&config, &question)?;
@@ -120,6 +120,13 @@ fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The version, and a line about what this build lacks, if it lacks anything.
+fn version() -> String {
+    let version = format!("socku {}", env!("CARGO_PKG_VERSION"));
+    let lines = iter::once(version).chain(config::built_without());
+    lines.map(|line| line + "\n").collect()
 }
 
 /// Writes to standard output, which may be a closed pipe or a full disk.

@@ -5,14 +5,17 @@
 //! (edge-triggered). `WouldBlock` from a call re-arms the edge; so does a short count. Awaiting room
 //! reports the readiness at that time.
 
+#[cfg(feature = "upgrade")]
 mod handed;
 mod mio_net;
 mod route;
 mod sys;
 
-pub use handed::{GivenList, LentList};
+#[cfg(feature = "upgrade")]
+pub use handed::{GivenList, HandOver, LentList};
 pub use mio_net::{MioNet, listening_socket};
 pub use route::{has_address, interface_number, is_local};
+#[cfg(feature = "upgrade")]
 pub use sys::{exec, set_blocked};
 
 use crate::time::Millis;
@@ -49,16 +52,6 @@ pub trait Net {
     type Pipe;
     /// A descriptor set aside: dropping it lets another be opened.
     type Reserve;
-    /// A descriptor lent to be handed over to the program that takes this one's place.
-    type Lent<'a>
-    where
-        Self: 'a;
-    /// A descriptor that was handed over: dropping it closes it.
-    type Given;
-
-    /// Where its clock starts, in nanoseconds of the system's clock. Given to a new one, the times
-    /// of this one stay valid.
-    fn origin_ns(&self) -> u64;
 
     /// The time now, on a clock that only goes forward.
     fn now(&self) -> Millis;
@@ -169,25 +162,6 @@ pub trait Net {
 
     /// Closes with a reset; unsent bytes are lost.
     fn abort(&mut self, stream: Self::Stream);
-
-    /// Lends the descriptor of a connection to be handed over.
-    fn lend_stream<'a>(&'a self, stream: &'a Self::Stream) -> Self::Lent<'a>;
-
-    /// Lends the descriptor of a listener.
-    fn lend_listener<'a>(&'a self, listener: &'a Self::Listener) -> Self::Lent<'a>;
-
-    /// Lends the descriptors of a pipe: the one to read from, and the one to write to.
-    fn lend_pipe<'a>(&'a self, pipe: &'a Self::Pipe) -> [Self::Lent<'a>; 2];
-
-    /// Takes over a connection that was handed over; it is not registered yet. When it is, events
-    /// report anew what holds then: bytes, a FIN, a failure, an unread urgent byte.
-    fn adopt_stream(&mut self, given: Self::Given) -> Self::Stream;
-
-    /// Takes over a listener, and registers it.
-    fn adopt_listener(&mut self, given: Self::Given, token: usize) -> io::Result<Self::Listener>;
-
-    /// Takes over a pipe and the bytes in it.
-    fn adopt_pipe(&mut self, out: Self::Given, into: Self::Given) -> Self::Pipe;
 }
 
 /// Whether a call failed because descriptors or memory for sockets have run out.

@@ -6,6 +6,7 @@
 //! headers for wrong ones, so what is complete is decided here.
 
 use crate::address::IpPort;
+use crate::rules::AddressPattern;
 use crate::sizes::SMALL_BYTES;
 use crate::wire::Parsed;
 use std::net::IpAddr;
@@ -41,6 +42,11 @@ pub enum Header {
 /// The bytes are no header, or not one that is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
+
+/// Whether connections from this address begin with a header: it is one of these load balancers.
+pub fn is_balancer(balancers: &[AddressPattern], address: IpAddr) -> bool {
+    balancers.iter().any(|balancers| balancers.contains(address))
+}
 
 /// Parses a header from the start of `bytes`. A byte with which no header can begin is an error at
 /// once, and so is a length that is too long.

@@ -9,8 +9,10 @@ mod control;
 mod dump;
 mod limits;
 mod progress;
+#[cfg(feature = "upgrade")]
 mod record;
 mod sources;
+#[cfg(feature = "status")]
 mod view;
 
 use crate::access::Line;
@@ -40,6 +42,7 @@ use std::mem::take;
 use std::net::IpAddr;
 
 pub use dump::Dump;
+#[cfg(feature = "upgrade")]
 pub use record::Export;
 
 /// Most deadlines handled per turn: each may open a connection or close one.

@@ -19,6 +19,7 @@
 
 mod direction;
 mod endpoint;
+#[cfg(feature = "upgrade")]
 mod record;
 
 pub use direction::{Direction, Step};

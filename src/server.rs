@@ -31,6 +31,8 @@ pub(crate) mod check;
 mod error;
 mod handle;
 mod names;
+mod origin;
+#[cfg_attr(not(feature = "status"), path = "server/pages/absent.rs")]
 mod pages;
 pub(crate) mod question;
 mod record;
@@ -38,8 +40,10 @@ pub(crate) mod rule_source;
 mod settings;
 mod sockets;
 mod start;
-pub(crate) mod taking_over;
-mod upgrading;
+#[cfg(feature = "upgrade")]
+mod taking_over;
+#[cfg_attr(not(feature = "upgrade"), path = "server/upgrading/absent.rs")]
+pub(crate) mod upgrading;
 pub(crate) mod user_source;
 mod writing;
 
@@ -49,8 +53,7 @@ pub use builder::Builder;
 pub use error::{Error, RulesError, Step, UsersError};
 pub use handle::Handle;
 
-use crate::config::Config;
-use crate::handover::Handover;
+use crate::config::{Config, built_without};
 use crate::limits;
 use crate::logging;
 use crate::net::MioNet;
@@ -67,15 +70,15 @@ use crate::users::Users;
 use announcer::Announcer;
 use log::{debug, error, info, warn};
 use names::{HOSTS, RESOLV_CONF, resolv_conf_settings};
+use origin::{Origin, Parts};
 use pages::Pages;
-use record::ServerRecord;
 use rule_source::RuleSource;
 use settings::queries_max;
 use sockets::Sockets;
 use start::{check_outbound, counted, is_beyond_loopback, start_line};
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use user_source::UserSource;
 
@@ -108,26 +111,11 @@ pub struct Server {
     /// USR1 has asked for a dump that has not begun.
     dump_requested: bool,
     dump: Option<Dump>,
+    /// Writes to the log by the end of the last turn.
+    log_writes: u64,
     pages: Pages,
     /// The program to become at USR2; `None` in a program that embeds the server.
     upgrading: Option<Upgrading>,
-}
-
-/// Where the sockets of a server come from.
-enum Origin<'a> {
-    /// It opens them, or the service manager has passed them.
-    Opened(Sockets),
-    /// The program that this process was has handed them over, with all sessions.
-    Handed {
-        /// The record of the reactor.
-        handover: Box<Handover<'a>>,
-        /// The descriptors that it names.
-        descriptors: Vec<OwnedFd>,
-        /// The record of the server.
-        record: Box<ServerRecord>,
-        /// The status listener.
-        status: Option<OwnedFd>,
-    },
 }
 
 impl Server {
@@ -143,7 +131,7 @@ impl Server {
         let notifier = if config.service { Notifier::from_env() } else { Notifier::default() };
         let (rules, users) = (source.read()?, user_source.read()?);
         check_outbound(config)?;
-        let origin = Origin::Opened(sockets);
+        let origin = Box::new(sockets);
         Server::build(config, (source, rules), (user_source, users), notifier, upgrading, origin)
     }
 
@@ -154,19 +142,13 @@ impl Server {
         (user_source, users): (UserSource, Option<Users>),
         notifier: Notifier,
         upgrading: Option<Upgrading>,
-        origin: Origin<'_>,
+        origin: Box<dyn Origin + '_>,
     ) -> Result<Server, Error> {
         let descriptors = limits::raise_descriptor_limit();
-        // A process that takes over from itself has become this user already.
-        let user = config.user.as_deref().filter(|_| matches!(origin, Origin::Opened(_)));
+        let user = config.user.as_deref().filter(|_| origin.is_start());
         let identity = user.map(privileges::find_identity).transpose();
         let identity = identity.map_err(|error| Error::step(Step::User, error))?;
-        let (net, listeners) = match &origin {
-            Origin::Opened(sockets) => (MioNet::new(), sockets.count()),
-            Origin::Handed { handover, .. } => {
-                (MioNet::with_origin(handover.origin_ns), handover.listeners.len())
-            }
-        };
+        let (net, listeners) = (origin.net(), origin.listeners());
         let net = net.map_err(|error| Error::step(Step::EventLoop, error))?;
         let token = |which| FIRST_USER_TOKEN + which;
         let handle = Handle::new(net.registry(), token(HANDLE))
@@ -184,24 +166,8 @@ impl Server {
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let (max_sessions, max_bytes) = (settings.max_sessions, settings.memory_max_bytes());
         let start_line = start_line(&source, &rules, &user_source, users.as_ref(), max_sessions);
-        let (reactor, pages) = match origin {
-            Origin::Opened(sockets) => {
-                let mut reactor = Reactor::new(net, settings, rules, resolver);
-                if let Some(users) = users {
-                    reactor.set_users(users);
-                }
-                sockets.listen(&mut reactor)?;
-                let pages = Pages::listen(&mut reactor, config.status)?;
-                (reactor, pages)
-            }
-            Origin::Handed { handover, descriptors, record, status } => {
-                let reactor =
-                    Reactor::import(net, settings, rules, resolver, users, *handover, descriptors);
-                let mut reactor = reactor.map_err(|error| Error::step(Step::Upgrade, error))?;
-                let pages = Pages::resume(&mut reactor, config.status, &record, status)?;
-                (reactor, pages)
-            }
-        };
+        let parts = Parts { net, settings, rules, resolver, users, status: config.status };
+        let (reactor, pages) = origin.build(parts)?;
         if let Some(identity) = identity {
             privileges::drop_to(identity).map_err(|error| Error::step(Step::User, error))?;
             let unreadable = source.unreadable().into_iter().chain(user_source.unreadable());
@@ -223,10 +189,12 @@ impl Server {
             watched_log: None,
             dump_requested: false,
             dump: None,
+            log_writes: 0,
             pages,
             upgrading,
         };
         info!("{start_line}");
+        built_without().iter().for_each(|line| info!("{line}"));
         log_limits(max_sessions, max_bytes);
         server.warn_about_rules();
         Ok(server)
@@ -240,6 +208,7 @@ impl Server {
 
     /// Where the status listener of [`Builder::status`] listens, with the port that the kernel chose
     /// in place of 0.
+    #[cfg(feature = "status")]
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.pages.address()
     }
@@ -282,6 +251,7 @@ impl Server {
             self.step_upgrade();
             self.write_log();
             self.pages.serve(&mut self.reactor, woken, &self.announcer);
+            self.note_log_writes();
         }
         info!("stopped");
         logging::finish();
@@ -303,7 +273,7 @@ impl Server {
     }
 
     fn handle_request(&mut self, request: Control) {
-        self.pages.changes += 1;
+        self.pages.note_change();
         match request {
             Control::Reload => {
                 self.announcer.reload_begins();
@@ -335,11 +305,7 @@ impl Server {
         let read = self.reload.step();
         if let Some((source, read)) = &read {
             self.announcer.file_read(*source, read.as_ref().err());
-            self.pages.changes += 1;
-            match read {
-                Ok(_) => self.pages.reloads.good += 1,
-                Err(_) => self.pages.reloads.failed += 1,
-            }
+            self.pages.note_reload(read.is_ok());
         }
         match read {
             Some((_, Ok(loaded))) => self.put_in_force(loaded),

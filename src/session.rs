@@ -25,7 +25,9 @@ mod env;
 mod evaluate;
 mod foreign;
 mod messages;
+#[cfg_attr(not(feature = "proxy-protocol"), path = "session/proxied/absent.rs")]
 mod proxied;
+#[cfg(feature = "upgrade")]
 mod record;
 mod request;
 mod state;
@@ -464,8 +466,8 @@ impl Session {
 }
 
 #[cfg(test)]
-pub use record::tests::samples;
-
-#[cfg(test)]
 #[path = "session_test.rs"]
 mod tests;
+
+#[cfg(all(test, feature = "upgrade"))]
+pub use record::tests::samples;

@@ -6,6 +6,7 @@ mod attempts_in_parallel;
 mod families;
 #[path = "session/life_test.rs"]
 mod life;
+#[cfg(feature = "proxy-protocol")]
 #[path = "session/proxied_test.rs"]
 mod proxied;
 #[path = "session/socks5_test.rs"]

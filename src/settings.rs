@@ -1,6 +1,7 @@
 //! The settings of the loop, fixed from start to end.
 
 use crate::address::PerFamily;
+use crate::proxy_header;
 use crate::rules::AddressPattern;
 use crate::sizes::{PIPE_BYTES, SMALL_BYTES};
 use crate::time::Millis;
@@ -55,7 +56,22 @@ pub enum LogFormat {
     #[default]
     Text,
     /// A JSON object a line.
+    #[cfg(feature = "json")]
     Json,
+}
+
+impl LogFormat {
+    /// The forms that this build has, each with its word on the command line.
+    pub(crate) const ALL: &[(&str, LogFormat)] = &[
+        ("text", LogFormat::Text),
+        #[cfg(feature = "json")]
+        ("json", LogFormat::Json),
+    ];
+
+    /// Whether a line is text, and no object.
+    pub(crate) fn is_text(self) -> bool {
+        self == LogFormat::Text
+    }
 }
 
 /// The settings of the loop, fixed from start to end.
@@ -92,7 +108,7 @@ pub struct Settings {
 impl Settings {
     /// Whether connections from this address begin with a PROXY header.
     pub fn is_balancer(&self, address: IpAddr) -> bool {
-        self.balancers.iter().any(|balancers| balancers.contains(address))
+        proxy_header::is_balancer(&self.balancers, address)
     }
 
     /// The most memory that sessions and their buffers can use, in bytes: of the process, and of

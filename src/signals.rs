@@ -1,6 +1,8 @@
 //! Signals as events of the loop.
 
-use crate::net::set_blocked;
+#[cfg(feature = "upgrade")]
+pub mod held;
+
 use mio::{Interest, Registry, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::flag;
@@ -22,9 +24,6 @@ pub enum Control {
 
 /// The signals that [`Signals`] takes over, but for USR2.
 const TAKEN: [i32; 5] = [SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGXFSZ];
-/// All of them.
-const HELD: [i32; 6] = [SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGXFSZ, SIGUSR2];
-
 /// The signals that are handled. PIPE is ignored by the Rust runtime.
 pub struct Signals(signal_hook_mio::v1_0::Signals);
 
@@ -36,16 +35,6 @@ pub fn survive_early_requests() -> io::Result<()> {
         flag::register(signal, Arc::default())?;
     }
     Ok(())
-}
-
-/// Leaves requests to the kernel, which keeps them while the process becomes another program.
-pub fn hold_requests() -> io::Result<()> {
-    set_blocked(&HELD, true)
-}
-
-/// Ends [`hold_requests`], also that of the program that this process was.
-pub fn release_requests() -> io::Result<()> {
-    set_blocked(&HELD, false)
 }
 
 impl Signals {

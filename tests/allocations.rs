@@ -1,6 +1,6 @@
 //! The allocations of the loop. The only test of its program: the counter counts every thread.
 
-#![cfg(feature = "server")]
+#![cfg(feature = "json")]
 
 use socku::server::{Builder, LogFormat};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};

@@ -1,6 +1,6 @@
 //! The fuzzing seeds, intact and damaged, run through the functions that fuzzing calls.
 
-#![cfg(all(feature = "server", feature = "console"))]
+#![cfg(all(feature = "console", feature = "proxy-protocol"))]
 
 mod targets;
 

@@ -1,7 +1,7 @@
 //! What an upgrade hands over, on real sockets: each loop is replaced by a new one, with its own
 //! poll, at the moment that a test is about. tests/simulation does so at any moment.
 
-#![cfg(feature = "server")]
+#![cfg(feature = "upgrade")]
 
 mod common;
 

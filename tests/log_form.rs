@@ -1,6 +1,6 @@
 //! The form of the log: causes in access lines, JSON, the journal, and docs/logging.md.
 
-#![cfg(feature = "server")]
+#![cfg(all(feature = "json", feature = "service"))]
 
 mod common;
 

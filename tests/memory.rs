@@ -7,7 +7,6 @@ mod common;
 use common::namespace::in_namespace;
 use common::stalled::stall;
 use common::traffic::ping;
-use common::upgrade::Upgradable;
 use common::{
     MODES, PERMIT_ALL, Proxy, echo_server, request, request_4a, reset, scratch_directory,
 };
@@ -17,10 +16,11 @@ use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 
 /// An allocation that fails ends the process, so it is asked before whether there is room.
+#[cfg(feature = "upgrade")]
 #[test]
 fn without_memory_for_an_upgrade_there_is_none_and_sessions_go_on() {
     const SESSIONS: usize = 400;
-    let mut proxy = Upgradable::start(PERMIT_ALL, &[]);
+    let mut proxy = common::upgrade::Upgradable::start(PERMIT_ALL, &[]);
     let target = echo_server();
     let sessions: Vec<_> = (0..SESSIONS).map(|_| proxy.connect(target)).collect();
     sessions.iter().for_each(ping);

@@ -32,7 +32,7 @@ const PURE: [&str; 23] = [
     "limit",
 ];
 /// The pure parts of modules that are not pure as a whole, and what they use.
-const PURE_PARTS: [&str; 13] = [
+const PURE_PARTS: [&str; 14] = [
     "spin",
     "status::exposition",
     "status::metrics",
@@ -45,6 +45,7 @@ const PURE_PARTS: [&str; 13] = [
     "status::survey",
     "status::top",
     "status::trouble",
+    "status::absent",
     "status::view",
 ];
 /// Names that only the other modules may use.

@@ -1,7 +1,7 @@
 //! Clients behind load balancers: the PROXY header, through the program itself. A balancer is a
 //! loopback address here, and its clients have addresses that no machine has.
 
-#![cfg(feature = "server")]
+#![cfg(feature = "proxy-protocol")]
 
 mod common;
 

@@ -252,6 +252,7 @@ fn users_given_as_text_are_not_shown() {
     drop(builder.start().unwrap());
 }
 
+#[cfg(feature = "status")]
 #[test]
 fn an_embedded_server_says_where_its_status_page_is() {
     let server = Builder::with_rules(PERMIT).listen(ANY_PORT).status(ANY_PORT);

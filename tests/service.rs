@@ -1,7 +1,7 @@
 //! The program under a service manager: what it is told, and the sockets that it passes. The
 //! manager's socket is one of the test.
 
-#![cfg(feature = "server")]
+#![cfg(feature = "service")]
 
 mod common;
 
@@ -124,6 +124,7 @@ fn the_manager_is_told_of_start_reload_and_stop() {
 }
 
 /// Its socket is handed over: a new program may not be able to reach it.
+#[cfg(feature = "upgrade")]
 #[test]
 fn the_manager_is_told_by_the_program_after_an_upgrade_as_well() {
     let manager = Manager::at_path();

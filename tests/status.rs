@@ -1,7 +1,7 @@
 //! The status listener of the program: metrics, page and events, and clients that misbehave. What
 //! takes longer, such as time-outs, is in tests/status/run.
 
-#![cfg(feature = "server")]
+#![cfg(feature = "status")]
 
 mod common;
 

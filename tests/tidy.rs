@@ -1,6 +1,7 @@
-//! Conventions of this repository that would otherwise have to be checked by eye.
+//! Conventions of this repository that would otherwise have to be checked by eye. The documents are
+//! about the default features.
 
-#![cfg(feature = "server")]
+#![cfg(feature = "default")]
 
 use socku::internals::config::{self, Invocation};
 use socku::internals::explain;

@@ -1,6 +1,6 @@
 //! USR2: the process becomes the program that is now on disk, and nothing is lost.
 
-#![cfg(feature = "server")]
+#![cfg(feature = "upgrade")]
 
 mod common;
 

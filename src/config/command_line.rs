@@ -1,6 +1,7 @@
 //! The command line.
 
-use super::help::AFTER_FLAGS;
+use super::help::help;
+use super::parts;
 use super::{BUFFER_BYTES, Config, NETWORK, PORTS, SECONDS_MAX, SESSIONS, SESSIONS_PER_SOURCE};
 use super::{SettingError, TRIAL_FLAG, numbers};
 use crate::address::PerFamily;
@@ -44,6 +45,13 @@ pub enum UsageError {
     Argument(String),
     /// The value of a flag.
     Setting(SettingError),
+    /// A flag of a part that this build lacks.
+    Absent {
+        /// The flag, without its dashes.
+        flag: &'static str,
+        /// The cargo feature that it needs.
+        feature: &'static str,
+    },
 }
 
 impl Display for UsageError {
@@ -54,6 +62,9 @@ impl Display for UsageError {
                 write!(f, "unexpected argument {argument:?}, expected options only; see --help")
             }
             UsageError::Setting(error) => error.fmt(f),
+            UsageError::Absent { flag, feature } => {
+                write!(f, "--{flag}: {}", parts::lacks(feature))
+            }
         }
     }
 }
@@ -147,8 +158,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
     arguments.truncate(arguments.len() - usize::from(trial.is_some()));
     let matches = options.parse(arguments).map_err(UsageError::Flag)?;
     if matches.opt_present("help") {
-        let flags = options.usage("Usage: socku [options]");
-        return Ok(Invocation::Help(flags + AFTER_FLAGS));
+        return Ok(Invocation::Help(help(&options)));
     }
     if matches.opt_present("version") {
         return Ok(Invocation::Version);
@@ -156,6 +166,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
     if let Some(argument) = matches.free.first() {
         return Err(UsageError::Argument(argument.clone()));
     }
+    refuse_absent(&matches)?;
     let config = read(&matches)?;
     Ok(match matches.opt_str("explain") {
         Some(query) => Invocation::Explain(config, query),
@@ -165,6 +176,16 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
             None => Invocation::Run(config),
         },
     })
+}
+
+/// An error if a flag needs a part that this build lacks.
+fn refuse_absent(matches: &Matches) -> Result<(), UsageError> {
+    for part in parts::absent() {
+        if let Some(flag) = part.flags.iter().find(|flag| matches.opt_present(flag)) {
+            return Err(UsageError::Absent { flag, feature: part.feature });
+        }
+    }
+    Ok(())
 }
 
 /// The number of descriptors that a program on trial would take over.
@@ -234,11 +255,10 @@ fn splice(matches: &Matches) -> Result<bool, SettingError> {
 }
 
 fn log_format(matches: &Matches) -> Result<LogFormat, SettingError> {
-    match matches.opt_str("log-format").as_deref() {
-        None | Some("text") => Ok(LogFormat::Text),
-        Some("json") => Ok(LogFormat::Json),
-        Some(other) => Err(SettingError::new("log-format", other, "text or json")),
-    }
+    let Some(text) = matches.opt_str("log-format") else { return Ok(LogFormat::Text) };
+    let format = LogFormat::ALL.iter().find(|(word, _)| *word == text);
+    let format = format.map(|(_, format)| *format);
+    format.ok_or_else(|| SettingError::new("log-format", text, "text or json"))
 }
 
 fn value<T: FromStr>(flag: &'static str, text: &str, expected: &str) -> Result<T, SettingError> {
@@ -376,15 +396,7 @@ mod tests {
             "nobody:daemon",
             "--users",
             "x.users",
-            "--log-format",
-            "json",
             "--reuse-port",
-            "--proxy-protocol",
-            "10.0.0.5",
-            "--proxy-protocol",
-            "2001:db8::/32",
-            "--status",
-            "[::1]:9100",
         ]);
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.rule_files(), [PathBuf::from("x.conf")]);
@@ -394,13 +406,37 @@ mod tests {
         assert_eq!(config.bind_ports, Some(40000..=40001));
         assert_eq!((config.max_sessions, config.max_per_source), (Some(7), Some(3)));
         assert_eq!((config.idle_timeout_ms, config.buffer_bytes), (None, 1024));
-        assert_eq!(config.log_format, LogFormat::Json);
         assert!(!config.splice && config.reuse_port);
-        let balancers = [("10.0.0.5".parse().unwrap(), 32), ("2001:db8::".parse().unwrap(), 32)];
-        assert_eq!(config.proxy_protocol, balancers);
         assert_eq!(config.user.as_deref(), Some("nobody:daemon"));
         assert_eq!(config.users_file, Some(PathBuf::from("x.users")));
+    }
+
+    #[cfg(feature = "status")]
+    #[test]
+    fn the_address_of_the_status_page_is_read() {
+        let config = config(&["--status", "[::1]:9100"]);
         assert_eq!(config.status, Some((Ipv6Addr::LOCALHOST, 9100).into()));
+    }
+
+    #[cfg(feature = "json")]
+    #[test]
+    fn both_forms_of_the_log_are_read() {
+        assert_eq!(config(&["--log-format", "json"]).log_format, LogFormat::Json);
+        assert_eq!(config(&["--log-format", "text"]).log_format, LogFormat::Text);
+    }
+
+    #[cfg(feature = "proxy-protocol")]
+    #[test]
+    fn the_networks_of_load_balancers_are_read() {
+        let arguments = ["--proxy-protocol", "10.0.0.5", "--proxy-protocol", "2001:db8::/32"];
+        let balancers = [("10.0.0.5".parse().unwrap(), 32), ("2001:db8::".parse().unwrap(), 32)];
+        assert_eq!(config(&arguments).proxy_protocol, balancers);
+    }
+
+    /// Whether these arguments are about a part that this build lacks.
+    fn is_absent(arguments: &[&str]) -> bool {
+        let flag = arguments[0].trim_start_matches('-');
+        parts::absent().any(|part| part.flags.contains(&flag))
     }
 
     #[test]
@@ -434,6 +470,9 @@ mod tests {
             (&["-t", "-t"], "'test'", "see --help"),
             (&["file"], "\"file\"", "expected options only"),
         ] {
+            if is_absent(arguments) {
+                continue;
+            }
             let error = parsed(arguments).unwrap_err().to_string();
             assert!(error.contains(flag) && error.contains(expected), "{arguments:?}: {error}");
             assert!(!error.contains('\n'));

@@ -1,7 +1,32 @@
-//! The end of `--help`, after the flags.
+//! The text of `--help`, which leaves out what this build lacks.
+
+use super::parts;
+use getopts::Options;
+
+/// The help: the flags of these options, and what follows them.
+pub fn help(options: &Options) -> String {
+    options.usage_with_format(|flags| {
+        let flags: Vec<String> = flags.filter(|row| !has_absent_flag(row)).collect();
+        let after: String =
+            AFTER_FLAGS.split_inclusive('\n').filter(|&line| !has_absent_signal(line)).collect();
+        format!("Usage: socku [options]\n\nOptions:\n{}\n{after}", flags.join("\n"))
+    })
+}
+
+/// Whether a row about a flag is about one of a part that this build lacks.
+fn has_absent_flag(row: &str) -> bool {
+    let mut names = row.split_whitespace().take(2).filter_map(|word| word.strip_prefix("--"));
+    names.any(|name| parts::absent().any(|part| part.flags.contains(&name)))
+}
+
+/// Whether a line after the flags is about a signal of such a part.
+fn has_absent_signal(line: &str) -> bool {
+    let first = line.split_whitespace().next().unwrap_or_default();
+    parts::absent().any(|part| part.signals.contains(&first))
+}
 
 /// Units, signals, files, environment and exit codes. Each line fits into 80 columns.
-pub const AFTER_FLAGS: &str = "
+const AFTER_FLAGS: &str = "
 Units: S is whole seconds, BYTES bytes, N a number of sessions, LOW-HIGH ports.
 
 Signals:

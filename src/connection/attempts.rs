@@ -1,8 +1,7 @@
 //! The sockets of the attempts to reach a target.
 
 use crate::context::Context;
-use crate::handover::AttemptRecord;
-use crate::net::{Event, GivenList, LentList, Net};
+use crate::net::{Event, Net};
 use crate::relay::{Endpoint, is_reset};
 use crate::token::{TARGET, Token};
 use smallvec::SmallVec;
@@ -10,15 +9,15 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 
 /// One attempt.
-struct Attempt<N: Net> {
+pub(super) struct Attempt<N: Net> {
     /// Its number in the session, of which there are few: every session has room for an
     /// attempt.
-    number: u8,
-    endpoint: Endpoint<N::Stream>,
+    pub(super) number: u8,
+    pub(super) endpoint: Endpoint<N::Stream>,
 }
 
 /// The attempts under way, oldest first; most targets have one address.
-pub struct AttemptSockets<N: Net>(SmallVec<[Attempt<N>; 1]>);
+pub struct AttemptSockets<N: Net>(pub(super) SmallVec<[Attempt<N>; 1]>);
 
 impl<N: Net> Default for AttemptSockets<N> {
     fn default() -> AttemptSockets<N> {
@@ -57,33 +56,6 @@ impl<N: Net> AttemptSockets<N> {
         Ok(())
     }
 
-    /// Their records; their descriptors are added to those that are lent.
-    pub fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> Vec<AttemptRecord> {
-        let record = |attempt: &'a Attempt<N>| {
-            let endpoint = attempt.endpoint.export(lent);
-            AttemptRecord { number: attempt.number, endpoint }
-        };
-        self.0.iter().map(record).collect()
-    }
-
-    /// Takes them over for a client of this source.
-    pub fn import(
-        records: &[AttemptRecord],
-        slot: usize,
-        source: IpAddr,
-        given: &mut GivenList<N>,
-        cx: &mut Context<N>,
-    ) -> AttemptSockets<N> {
-        let mut attempts = AttemptSockets::default();
-        for AttemptRecord { number, endpoint } in records {
-            let token = Token::Connection { slot, place: TARGET + usize::from(*number) };
-            let endpoint = Endpoint::import(endpoint, token, given, &mut cx.net);
-            let attempt = Attempt { number: *number, endpoint };
-            attempts.change(source, cx, |attempts| attempts.push(attempt));
-        }
-        attempts
-    }
-
     /// Closes the oldest.
     pub fn drop_oldest(&mut self, source: IpAddr, cx: &mut Context<N>) {
         self.change(source, cx, |attempts| drop(attempts.drain(..attempts.len().min(1))));
@@ -95,7 +67,7 @@ impl<N: Net> AttemptSockets<N> {
     }
 
     /// The only place that changes the list, so that those beside the first are counted.
-    fn change<T>(
+    pub(super) fn change<T>(
         &mut self,
         source: IpAddr,
         cx: &mut Context<N>,

@@ -1,8 +1,7 @@
 //! The listener of a BIND.
 
 use crate::context::Context;
-use crate::handover::ListenerRecord;
-use crate::net::{GivenList, LentList, Net};
+use crate::net::Net;
 use crate::relay::Endpoint;
 use crate::token::Token;
 use std::io::{self, ErrorKind};
@@ -13,12 +12,12 @@ const BACKLOG: i32 = 1;
 
 /// A listener that is waiting for one peer.
 pub struct BindListener<N: Net> {
-    socket: N::Listener,
-    port: u16,
+    pub(super) socket: N::Listener,
+    pub(super) port: u16,
     /// The number of its [`Token`].
-    token: u32,
+    pub(super) token: u32,
     /// A peer may have connected.
-    ready: bool,
+    pub(super) ready: bool,
 }
 
 impl<N: Net> BindListener<N> {
@@ -31,25 +30,6 @@ impl<N: Net> BindListener<N> {
             Ok((socket, port))
         })?;
         Ok(BindListener { socket, port, token: token.number() as u32, ready: false })
-    }
-
-    /// Its record; its descriptor is added to those that are lent.
-    pub fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> ListenerRecord {
-        let descriptor = lent.listener(&self.socket);
-        ListenerRecord { descriptor, port: self.port, is_ready: self.ready }
-    }
-
-    /// Takes it over.
-    pub fn import(
-        record: &ListenerRecord,
-        token: Token,
-        given: &mut GivenList<N>,
-        cx: &mut Context<N>,
-    ) -> io::Result<BindListener<N>> {
-        let ListenerRecord { descriptor, port, is_ready: ready } = *record;
-        let socket = cx.net.adopt_listener(given.take(descriptor), token.number())?;
-        cx.bind_ports.adopt(port);
-        Ok(BindListener { socket, port, token: token.number() as u32, ready })
     }
 
     /// The port it listens on.

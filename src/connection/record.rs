@@ -1,21 +1,24 @@
 //! A connection as an upgrade hands it over.
 
 use super::Connection;
-use super::attempts::AttemptSockets;
+use super::attempts::{Attempt, AttemptSockets};
 use super::bind_listener::BindListener;
 use super::target::TargetSide;
-use super::tunnel::Tunnel;
+use super::tunnel::{InFlightCount, PendingReset, Tunnel, Waiting};
 use crate::context::Context;
-use crate::handover::{ConnectionRecord, TargetRecord};
-use crate::net::{GivenList, LentList, Net};
+use crate::handover::{
+    AttemptRecord, ConnectionRecord, ListenerRecord, TargetRecord, TunnelRecord, WaitingRecord,
+};
+use crate::net::{GivenList, HandOver, LentList};
 use crate::reason::CloseReason;
 use crate::relay::{Direction, Endpoint, Relay};
 use crate::session::Action;
 use crate::token::{CLIENT, TARGET, Token};
 use log::warn;
+use std::io;
 use std::net::IpAddr;
 
-impl<N: Net> Connection<N> {
+impl<N: HandOver> Connection<N> {
     /// Its record with the bytes in transit; its descriptors are added to those that are lent.
     pub fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> ConnectionRecord<'a> {
         ConnectionRecord {
@@ -75,7 +78,7 @@ impl<N: Net> Connection<N> {
     }
 }
 
-impl<N: Net> TargetSide<N> {
+impl<N: HandOver> TargetSide<N> {
     fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> Option<TargetRecord> {
         match self {
             TargetSide::None | TargetSide::Identd(_) => None,
@@ -117,6 +120,115 @@ impl<N: Net> TargetSide<N> {
             }
             Some(TargetRecord::Tunnel(tunnel)) => {
                 TargetSide::Tunnel(Tunnel::import(&tunnel, token, given, &mut cx.net))
+            }
+        }
+    }
+}
+
+impl<N: HandOver> AttemptSockets<N> {
+    /// Their records; their descriptors are added to those that are lent.
+    pub fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> Vec<AttemptRecord> {
+        let record = |attempt: &'a Attempt<N>| {
+            let endpoint = attempt.endpoint.export(lent);
+            AttemptRecord { number: attempt.number, endpoint }
+        };
+        self.0.iter().map(record).collect()
+    }
+
+    /// Takes them over for a client of this source.
+    pub fn import(
+        records: &[AttemptRecord],
+        slot: usize,
+        source: IpAddr,
+        given: &mut GivenList<N>,
+        cx: &mut Context<N>,
+    ) -> AttemptSockets<N> {
+        let mut attempts = AttemptSockets::default();
+        for AttemptRecord { number, endpoint } in records {
+            let token = Token::Connection { slot, place: TARGET + usize::from(*number) };
+            let endpoint = Endpoint::import(endpoint, token, given, &mut cx.net);
+            let attempt = Attempt { number: *number, endpoint };
+            attempts.change(source, cx, |attempts| attempts.push(attempt));
+        }
+        attempts
+    }
+}
+
+impl<N: HandOver> BindListener<N> {
+    /// Its record; its descriptor is added to those that are lent.
+    pub fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> ListenerRecord {
+        let descriptor = lent.listener(&self.socket);
+        ListenerRecord { descriptor, port: self.port, is_ready: self.ready }
+    }
+
+    /// Takes it over.
+    pub fn import(
+        record: &ListenerRecord,
+        token: Token,
+        given: &mut GivenList<N>,
+        cx: &mut Context<N>,
+    ) -> io::Result<BindListener<N>> {
+        let ListenerRecord { descriptor, port, is_ready: ready } = *record;
+        let socket = cx.net.adopt_listener(given.take(descriptor), token.number())?;
+        cx.bind_ports.adopt(port);
+        Ok(BindListener { socket, port, token: token.number() as u32, ready })
+    }
+}
+
+impl<N: HandOver> Tunnel<N> {
+    /// Its record; the target's descriptor is added to those that are lent.
+    pub fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> TunnelRecord {
+        TunnelRecord {
+            endpoint: self.target.export(lent),
+            active_at: self.active_at,
+            has_keepalive: self.has_keepalive,
+            waiting: self.waiting.as_deref().map(Waiting::export),
+        }
+    }
+
+    /// Takes it over.
+    pub fn import(
+        record: &TunnelRecord,
+        token: Token,
+        given: &mut GivenList<N>,
+        net: &mut N,
+    ) -> Tunnel<N> {
+        Tunnel {
+            target: Endpoint::import(&record.endpoint, token, given, net),
+            active_at: record.active_at,
+            has_keepalive: record.has_keepalive,
+            waiting: record.waiting.as_ref().map(|waiting| Box::new(Waiting::import(waiting))),
+        }
+    }
+}
+
+impl Waiting {
+    fn export(&self) -> WaitingRecord {
+        match self {
+            Waiting::Reset(pending) => WaitingRecord::Reset {
+                reason: pending.reason,
+                started: pending.started,
+                polled: pending.polled,
+                unacknowledged: pending.unacknowledged as u64,
+                changed: pending.changed,
+            },
+            Waiting::Readers(last) => WaitingRecord::Readers {
+                unacknowledged: last.unacknowledged as u64,
+                delivered: last.delivered,
+                since: last.since,
+            },
+        }
+    }
+
+    fn import(record: &WaitingRecord) -> Waiting {
+        match *record {
+            WaitingRecord::Reset { reason, started, polled, unacknowledged, changed } => {
+                let unacknowledged = unacknowledged.try_into().unwrap_or(usize::MAX);
+                Waiting::Reset(PendingReset { reason, started, polled, unacknowledged, changed })
+            }
+            WaitingRecord::Readers { unacknowledged, delivered, since } => {
+                let unacknowledged = unacknowledged.try_into().unwrap_or(usize::MAX);
+                Waiting::Readers(InFlightCount { unacknowledged, delivered, since })
             }
         }
     }

@@ -1,13 +1,11 @@
 //! The relaying part of a connection: its target and its time-outs.
 
 use crate::context::Context;
-use crate::handover::{TunnelRecord, WaitingRecord};
-use crate::net::{GivenList, LentList, Net};
+use crate::net::Net;
 use crate::reason::CloseReason;
 use crate::relay::{Endpoint, Progress, Relay, Step};
 use crate::settings::Durations;
 use crate::time::Millis;
-use crate::token::Token;
 use log::debug;
 
 /// A session that still relays after this time is not a short one.
@@ -28,16 +26,16 @@ pub enum TunnelStep {
 
 /// The target of a relaying connection, and the times that its deadlines follow from.
 pub struct Tunnel<N: Net> {
-    target: Endpoint<N::Stream>,
+    pub(super) target: Endpoint<N::Stream>,
     /// When bytes were last delivered, or a direction ended.
-    active_at: Millis,
-    has_keepalive: bool,
+    pub(super) active_at: Millis,
+    pub(super) has_keepalive: bool,
     /// Set while peers have not acknowledged everything.
-    waiting: Option<Box<Waiting>>,
+    pub(super) waiting: Option<Box<Waiting>>,
 }
 
 /// Peers that have not acknowledged everything.
-enum Waiting {
+pub(super) enum Waiting {
     /// One connection has failed; the other will be reset.
     Reset(PendingReset),
     /// The time-out came while bytes were in flight to slow readers.
@@ -47,51 +45,26 @@ enum Waiting {
 /// A tunnel that ends with a reset. One connection has failed. All bytes from it are in the send
 /// queue of the other, and a reset sent now would discard what the peer has not acknowledged. The
 /// kernel does not report that the last byte was acknowledged, so the queue is polled.
-struct PendingReset {
-    reason: CloseReason,
-    started: Millis,
-    polled: Millis,
+pub(super) struct PendingReset {
+    pub(super) reason: CloseReason,
+    pub(super) started: Millis,
+    pub(super) polled: Millis,
     /// How many bytes were unacknowledged when that number last changed, and when it did.
-    unacknowledged: usize,
-    changed: Millis,
+    pub(super) unacknowledged: usize,
+    pub(super) changed: Millis,
 }
 
 /// Bytes in flight to a reader, as counted when they last moved.
-struct InFlightCount {
-    unacknowledged: usize,
-    delivered: u64,
-    since: Millis,
+pub(super) struct InFlightCount {
+    pub(super) unacknowledged: usize,
+    pub(super) delivered: u64,
+    pub(super) since: Millis,
 }
 
 impl<N: Net> Tunnel<N> {
     /// A tunnel to a target that is connected.
     pub fn new(target: Endpoint<N::Stream>, now: Millis) -> Tunnel<N> {
         Tunnel { target, active_at: now, has_keepalive: false, waiting: None }
-    }
-
-    /// Its record; the target's descriptor is added to those that are lent.
-    pub fn export<'a>(&'a self, lent: &mut LentList<'a, N>) -> TunnelRecord {
-        TunnelRecord {
-            endpoint: self.target.export(lent),
-            active_at: self.active_at,
-            has_keepalive: self.has_keepalive,
-            waiting: self.waiting.as_deref().map(Waiting::export),
-        }
-    }
-
-    /// Takes it over.
-    pub fn import(
-        record: &TunnelRecord,
-        token: Token,
-        given: &mut GivenList<N>,
-        net: &mut N,
-    ) -> Tunnel<N> {
-        Tunnel {
-            target: Endpoint::import(&record.endpoint, token, given, net),
-            active_at: record.active_at,
-            has_keepalive: record.has_keepalive,
-            waiting: record.waiting.as_ref().map(|waiting| Box::new(Waiting::import(waiting))),
-        }
     }
 
     /// The target.
@@ -260,38 +233,6 @@ impl<N: Net> Tunnel<N> {
         }
         let is_stuck = cx.now - pending.changed >= cx.settings.durations.half_close_ms;
         if left == 0 || is_stuck { TunnelStep::Ended(pending.reason) } else { TunnelStep::Wait }
-    }
-}
-
-impl Waiting {
-    fn export(&self) -> WaitingRecord {
-        match self {
-            Waiting::Reset(pending) => WaitingRecord::Reset {
-                reason: pending.reason,
-                started: pending.started,
-                polled: pending.polled,
-                unacknowledged: pending.unacknowledged as u64,
-                changed: pending.changed,
-            },
-            Waiting::Readers(last) => WaitingRecord::Readers {
-                unacknowledged: last.unacknowledged as u64,
-                delivered: last.delivered,
-                since: last.since,
-            },
-        }
-    }
-
-    fn import(record: &WaitingRecord) -> Waiting {
-        match *record {
-            WaitingRecord::Reset { reason, started, polled, unacknowledged, changed } => {
-                let unacknowledged = unacknowledged.try_into().unwrap_or(usize::MAX);
-                Waiting::Reset(PendingReset { reason, started, polled, unacknowledged, changed })
-            }
-            WaitingRecord::Readers { unacknowledged, delivered, since } => {
-                let unacknowledged = unacknowledged.try_into().unwrap_or(usize::MAX);
-                Waiting::Readers(InFlightCount { unacknowledged, delivered, since })
-            }
-        }
     }
 }
 

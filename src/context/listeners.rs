@@ -2,8 +2,7 @@
 
 use super::shortage::Shortage;
 use crate::address::IpPort;
-use crate::handover::{EntranceRecord, Handover};
-use crate::net::{GivenList, LentList, Net, lacks_resources};
+use crate::net::{Net, lacks_resources};
 use crate::time::Millis;
 use crate::token::{LISTENERS_MAX, Token};
 use log::error;
@@ -18,11 +17,11 @@ const LOG_EVERY_MS: Millis = 1000;
 pub const BACKLOG: i32 = 4096;
 
 /// A listener and its readiness.
-struct Listener<L> {
-    socket: L,
-    address: SocketAddr,
+pub(super) struct Listener<L> {
+    pub(super) socket: L,
+    pub(super) address: SocketAddr,
     /// Connections may be waiting.
-    ready: bool,
+    pub(super) ready: bool,
 }
 
 /// An accepted client.
@@ -37,15 +36,15 @@ pub struct Accepted<N: Net> {
 
 /// The listeners for clients.
 pub struct Listeners<N: Net> {
-    listeners: Vec<Listener<N::Listener>>,
+    pub(super) listeners: Vec<Listener<N::Listener>>,
     /// Where the proxy listens for others than its clients.
     others: Vec<SocketAddr>,
     /// The listener that is tried first.
-    next: usize,
+    pub(super) next: usize,
     /// Accept lacked descriptors: not before this time again.
-    retry_at: Option<Millis>,
+    pub(super) retry_at: Option<Millis>,
     /// When the last line about a failure was logged.
-    logged_at: Option<Millis>,
+    pub(super) logged_at: Option<Millis>,
     /// Events of listeners: each is of a client that has come.
     pub arrivals: u64,
     /// How often accept lacked descriptors or memory.
@@ -91,38 +90,6 @@ impl<N: Net> Listeners<N> {
     /// The proxy listens at this address as well, for others than its clients.
     pub fn add_own(&mut self, address: SocketAddr) {
         self.others.push(address);
-    }
-
-    /// Adds them to a record, and their descriptors to those that are lent.
-    pub fn export<'a>(&'a self, into: &mut Handover<'_>, lent: &mut LentList<'a, N>) {
-        let record = |listener: &'a Listener<N::Listener>| EntranceRecord {
-            descriptor: lent.listener(&listener.socket),
-            address: listener.address,
-            is_ready: listener.ready,
-        };
-        into.listeners = self.listeners.iter().map(record).collect();
-        into.next_listener = self.next;
-        (into.accept_retry_at, into.accept_logged_at) = (self.retry_at, self.logged_at);
-        into.accept_failures = self.failures;
-    }
-
-    /// Takes over those of a record.
-    pub fn import(
-        &mut self,
-        record: &Handover<'_>,
-        given: &mut GivenList<N>,
-        net: &mut N,
-    ) -> io::Result<()> {
-        for (number, entrance) in record.listeners.iter().enumerate() {
-            let token = Token::Listener(number).number();
-            let socket = net.adopt_listener(given.take(entrance.descriptor), token)?;
-            let (address, ready) = (entrance.address, entrance.is_ready);
-            self.listeners.push(Listener { socket, address, ready });
-        }
-        self.next = record.next_listener.min(self.listeners.len().saturating_sub(1));
-        (self.retry_at, self.logged_at) = (record.accept_retry_at, record.accept_logged_at);
-        self.failures = record.accept_failures;
-        Ok(())
     }
 
     /// The addresses that they listen at.

@@ -1,20 +1,16 @@
 //! How a line of the log is written: as text or as a JSON object, and under systemd's journal with
 //! its priority in front.
 
+use super::object;
+use crate::service;
 use crate::settings::LogFormat;
 use jiff::Timestamp;
 use log::Level;
-use rustix::fs::fstat;
-use rustix::stdio::stderr;
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-/// The device and inode of the journal's socket, in the environment of a service (systemd.exec(5)).
-const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
 /// The name under which lines about the log itself and about the end of the program are written.
 const PROGRAM: &str = "socku";
-/// The records of these are objects themselves when the format is JSON.
-const OBJECT_TARGETS: [&str; 2] = ["access", "dump"];
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,10 +25,7 @@ pub struct Style {
 impl Style {
     /// The style for standard error as it is.
     pub fn of_stderr(format: LogFormat) -> Style {
-        let stream = std::env::var(JOURNAL_STREAM).unwrap_or_default();
-        let stat = fstat(stderr());
-        let is_journal = stat.is_ok_and(|stat| is_stream(&stream, stat.st_dev, stat.st_ino));
-        Style { format, is_journal }
+        Style { format, is_journal: service::is_stderr_journal() }
     }
 
     /// Writes the line of a record, of which this is the text.
@@ -45,10 +38,12 @@ impl Style {
         text: &str,
     ) -> io::Result<()> {
         self.write_priority(out, level)?;
-        match self.format {
-            LogFormat::Json => return write_object(out, now, level, target, text),
-            LogFormat::Text if self.is_journal => write!(out, "[{target}] ")?,
-            LogFormat::Text => write!(out, "[{:.0} {level:<5} {target}] ", utc(now))?,
+        if !self.format.is_text() {
+            return object::write(out, format_args!("{:.3}", utc(now)), level, target, text);
+        }
+        match self.is_journal {
+            true => write!(out, "[{target}] ")?,
+            false => write!(out, "[{:.0} {level:<5} {target}] ", utc(now))?,
         }
         write_line(out, text)
     }
@@ -57,9 +52,9 @@ impl Style {
     pub fn own_line(self, now: SystemTime, level: Level, text: &str) -> Vec<u8> {
         let mut line = Vec::new();
         // Nothing can fail that writes to memory.
-        let _ = match self.format {
-            LogFormat::Json => self.write(&mut line, now, level, PROGRAM, text),
-            LogFormat::Text => self
+        let _ = match self.format.is_text() {
+            false => self.write(&mut line, now, level, PROGRAM, text),
+            true => self
                 .write_priority(&mut line, level)
                 .and_then(|()| write!(line, "{PROGRAM}: "))
                 .and_then(|()| write_line(&mut line, text)),
@@ -86,12 +81,6 @@ fn utc(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or_default()
 }
 
-/// Whether `JOURNAL_STREAM` names this file, as `DEVICE:INODE`.
-fn is_stream(stream: &str, device: u64, inode: u64) -> bool {
-    let numbers = stream.split_once(':').map(|(device, inode)| (device.parse(), inode.parse()));
-    numbers == Some((Ok(device), Ok(inode)))
-}
-
 /// The rest of a line of text. It stays one line, whatever a file of the settings is called.
 fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
     if text.contains(char::is_control) {
@@ -100,37 +89,14 @@ fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
     writeln!(out, "{text}")
 }
 
-/// A whole object: of a session with its fields as members, else with the text as `message`.
-fn write_object(
-    out: &mut impl Write,
-    now: SystemTime,
-    level: Level,
-    target: &str,
-    text: &str,
-) -> io::Result<()> {
-    write!(out, "{{\"time\":\"{:.3}\",\"level\":\"{level}\",\"logger\":", utc(now))?;
-    serde_json::to_writer(&mut *out, target)?;
-    match text.strip_prefix('{').filter(|_| OBJECT_TARGETS.contains(&target)) {
-        Some(members) => writeln!(out, ",{members}"),
-        None => {
-            out.write_all(b",\"message\":")?;
-            serde_json::to_writer(&mut *out, text)?;
-            writeln!(out, "}}")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
     use std::time::Duration;
 
-    const STYLES: [Style; 4] = [
+    const STYLES: [Style; 2] = [
         Style { format: LogFormat::Text, is_journal: false },
         Style { format: LogFormat::Text, is_journal: true },
-        Style { format: LogFormat::Json, is_journal: false },
-        Style { format: LogFormat::Json, is_journal: true },
     ];
 
     fn now() -> SystemTime {
@@ -151,36 +117,12 @@ mod tests {
             "[2026-11-30T08:00:00Z INFO  access] id=1 client=192.0.2.1:1\n"
         );
         assert_eq!(line(STYLES[1]), "<6>[access] id=1 client=192.0.2.1:1\n");
-        let object = |style| written(style, Level::Warn, "access", r#"{"id":1}"#);
-        let expected = concat!(
-            r#"{"time":"2026-11-30T08:00:00.007Z","level":"WARN","logger":"access","id":1}"#,
-            "\n"
-        );
-        assert_eq!(object(STYLES[2]), expected);
-        assert_eq!(object(STYLES[3]), format!("<4>{expected}"));
-    }
-
-    #[test]
-    fn a_text_becomes_the_message_of_an_object_whatever_is_in_it() {
-        for (target, text) in [
-            ("socku::server", "watching \"a\\b\"\n\r\t\0\u{7f}\u{85}\u{2028}\u{fffd}"),
-            ("socku::server", "{\"id\":1}"),
-            ("dump", "sessions=1 opened=2"),
-            ("x\"y", ""),
-        ] {
-            let line = written(STYLES[2], Level::Error, target, text);
-            assert_eq!(line.matches('\n').count(), 1, "{line}");
-            let time = "2026-11-30T08:00:00.007Z";
-            let expected =
-                json!({"time": time, "level": "ERROR", "logger": target, "message": text});
-            assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), expected);
-        }
     }
 
     #[test]
     fn a_text_with_a_line_end_stays_one_line() {
-        for style in &STYLES[..2] {
-            let line = written(*style, Level::Info, "t", "a\nb\u{85}\x1b[0m");
+        for style in STYLES {
+            let line = written(style, Level::Info, "t", "a\nb\u{85}\x1b[0m");
             assert!(line.ends_with("] a?b??[0m\n") || line.ends_with("] a?b?[0m\n"), "{line:?}");
             assert_eq!(line.matches(char::is_control).count(), 1);
         }
@@ -195,10 +137,8 @@ mod tests {
             (Level::Debug, "<7>"),
             (Level::Trace, "<7>"),
         ] {
-            for style in [STYLES[1], STYLES[3]] {
-                assert!(written(style, level, "t", "x").starts_with(priority));
-                assert!(style.own_line(now(), level, "x").starts_with(priority.as_bytes()));
-            }
+            assert!(written(STYLES[1], level, "t", "x").starts_with(priority));
+            assert!(STYLES[1].own_line(now(), level, "x").starts_with(priority.as_bytes()));
         }
     }
 
@@ -209,25 +149,5 @@ mod tests {
         };
         assert_eq!(line(STYLES[0]), "socku: dropped 3 log lines\n");
         assert_eq!(line(STYLES[1]), "<4>socku: dropped 3 log lines\n");
-        let object: Value = serde_json::from_str(&line(STYLES[2])).unwrap();
-        assert_eq!((&object["logger"], &object["level"]), (&json!("socku"), &json!("WARN")));
-        assert_eq!(object["message"], "dropped 3 log lines");
-    }
-
-    #[test]
-    fn only_the_stream_that_systemd_names_is_the_journal() {
-        for (stream, is_journal) in [
-            ("9:1234", true),
-            ("9:1235", false),
-            ("8:1234", false),
-            ("9:", false),
-            ("", false),
-            ("9", false),
-            ("9:1234:", false),
-            ("x:1234", false),
-            ("99999999999999999999:1234", false),
-        ] {
-            assert_eq!(is_stream(stream, 9, 1234), is_journal, "{stream:?}");
-        }
     }
 }

@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Most waits in one turn, when signals interrupt them.
@@ -30,15 +30,15 @@ const ANY_PORT: u16 = 21;
 
 /// Both ends of a pipe.
 pub struct Pipe {
-    out: OwnedFd,
-    into: OwnedFd,
+    pub(super) out: OwnedFd,
+    pub(super) into: OwnedFd,
 }
 
 /// Sockets of this machine.
 pub struct MioNet {
     poll: Poll,
     events: Events,
-    origin_ns: u64,
+    pub(super) origin_ns: u64,
     /// Adopted listeners whose first clients may have come before their options were set.
     adopted: Vec<RawFd>,
 }
@@ -49,7 +49,7 @@ impl MioNet {
         MioNet::with_origin(clock_ns())
     }
 
-    /// The same with the clock of another, by its [`Net::origin_ns`].
+    /// The same with the clock of another, by its `HandOver::origin_ns`.
     pub fn with_origin(origin_ns: u64) -> io::Result<MioNet> {
         let events = Events::with_capacity(EVENTS_PER_TURN);
         Ok(MioNet { poll: Poll::new()?, events, origin_ns, adopted: Vec::new() })
@@ -87,7 +87,7 @@ impl MioNet {
         self.register_listener(socket, token)
     }
 
-    fn register_listener(
+    pub(super) fn register_listener(
         &mut self,
         listener: std::net::TcpListener,
         token: usize,
@@ -139,12 +139,6 @@ impl Net for MioNet {
     type Datagram = UdpSocket;
     type Pipe = Pipe;
     type Reserve = OwnedFd;
-    type Lent<'a> = BorrowedFd<'a>;
-    type Given = OwnedFd;
-
-    fn origin_ns(&self) -> u64 {
-        self.origin_ns
-    }
 
     fn now(&self) -> Millis {
         clock_ns().saturating_sub(self.origin_ns) / 1_000_000
@@ -311,31 +305,6 @@ impl Net for MioNet {
     fn abort(&mut self, stream: TcpStream) {
         // If this fails, the connection is closed in order, which is the next best.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-    }
-
-    fn lend_stream<'a>(&'a self, stream: &'a TcpStream) -> BorrowedFd<'a> {
-        stream.as_fd()
-    }
-
-    fn lend_listener<'a>(&'a self, listener: &'a TcpListener) -> BorrowedFd<'a> {
-        listener.as_fd()
-    }
-
-    fn lend_pipe<'a>(&'a self, pipe: &'a Pipe) -> [BorrowedFd<'a>; 2] {
-        [pipe.out.as_fd(), pipe.into.as_fd()]
-    }
-
-    fn adopt_stream(&mut self, given: OwnedFd) -> TcpStream {
-        // Its options, and that it never blocks, belong to the socket and not to the descriptor.
-        TcpStream::from_std(given.into())
-    }
-
-    fn adopt_listener(&mut self, given: OwnedFd, token: usize) -> io::Result<TcpListener> {
-        self.register_listener(given.into(), token)
-    }
-
-    fn adopt_pipe(&mut self, out: OwnedFd, into: OwnedFd) -> Pipe {
-        Pipe { out, into }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The calls that no library provides, and the only unsafe code.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char, c_int};
-use std::mem::MaybeUninit;
+use std::ffi::c_int;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::{io, ptr};
+
+#[cfg(feature = "upgrade")]
+pub use process::{exec, set_blocked};
 
 /// Whether the next byte is the urgent one: `sockatmark` (POSIX) as Linux spells it.
 #[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
@@ -42,37 +44,6 @@ pub fn bind_without_port(socket: &impl AsFd) -> io::Result<()> {
     succeeded(result)
 }
 
-/// Keeps these signals from being delivered to this thread, or delivers them from now on. One that
-/// is blocked is kept by the kernel, also while the process becomes another program.
-pub fn set_blocked(signals: &[c_int], blocked: bool) -> io::Result<()> {
-    let how = if blocked { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset fills in the whole set through a pointer that is valid for that; the
-    // other calls change and read it after that. The previous mask is not asked for, which a null
-    // pointer says (`man 3 pthread_sigmask`).
-    let error = unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        for &signal in signals {
-            libc::sigaddset(set.as_mut_ptr(), signal);
-        }
-        libc::pthread_sigmask(how, set.as_ptr(), ptr::null_mut())
-    };
-    // This call returns its error in place of setting errno.
-    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
-}
-
-/// Makes this process another program, with the environment as it is; returns only if that fails,
-/// and has changed nothing then. `Command::exec` would make SIGPIPE end this process from then on.
-pub fn exec(program: &CStr, arguments: &[CString]) -> io::Error {
-    let mut pointers: Vec<*const c_char> = arguments.iter().map(|text| text.as_ptr()).collect();
-    pointers.push(ptr::null());
-    // SAFETY: all pointers are to strings that end with NUL and live until the call returns, and
-    // the list ends with a null pointer. The call reads the environment, which nothing in this
-    // crate ever changes.
-    unsafe { libc::execv(program.as_ptr(), pointers.as_ptr()) };
-    io::Error::last_os_error()
-}
-
 /// An ioctl that fills in one c_int.
 fn get_int(socket: &impl AsFd, request: u32) -> io::Result<c_int> {
     let mut value: c_int = 0;
@@ -84,4 +55,43 @@ fn get_int(socket: &impl AsFd, request: u32) -> io::Result<c_int> {
 
 fn succeeded(result: c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The calls with which this process becomes another program.
+#[cfg(feature = "upgrade")]
+mod process {
+    use std::ffi::{CStr, CString, c_char, c_int};
+    use std::mem::MaybeUninit;
+    use std::{io, ptr};
+
+    /// Keeps these signals from being delivered to this thread, or delivers them from now on. One that
+    /// is blocked is kept by the kernel, also while the process becomes another program.
+    pub fn set_blocked(signals: &[c_int], blocked: bool) -> io::Result<()> {
+        let how = if blocked { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset fills in the whole set through a pointer that is valid for that; the
+        // other calls change and read it after that. The previous mask is not asked for, which a null
+        // pointer says (`man 3 pthread_sigmask`).
+        let error = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            for &signal in signals {
+                libc::sigaddset(set.as_mut_ptr(), signal);
+            }
+            libc::pthread_sigmask(how, set.as_ptr(), ptr::null_mut())
+        };
+        // This call returns its error in place of setting errno.
+        if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+    }
+
+    /// Makes this process another program, with the environment as it is; returns only if that fails,
+    /// and has changed nothing then. `Command::exec` would make SIGPIPE end this process from then on.
+    pub fn exec(program: &CStr, arguments: &[CString]) -> io::Error {
+        let mut pointers: Vec<*const c_char> = arguments.iter().map(|text| text.as_ptr()).collect();
+        pointers.push(ptr::null());
+        // SAFETY: all pointers are to strings that end with NUL and live until the call returns, and
+        // the list ends with a null pointer. The call reads the environment, which nothing in this
+        // crate ever changes.
+        unsafe { libc::execv(program.as_ptr(), pointers.as_ptr()) };
+        io::Error::last_os_error()
+    }
 }

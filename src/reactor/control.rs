@@ -86,6 +86,25 @@ impl<N: Net> Reactor<N> {
         &self.stats
     }
 
+    /// A number that grows whenever something happens to a session or to what sessions share:
+    /// bytes moved, a client came, a state changed, a deadline or an answer came.
+    pub fn activity(&self) -> u64 {
+        let stats = &self.stats;
+        let sessions = stats.opened + stats.closed_total() + stats.shed;
+        let arrivals = self.cx.listeners.arrivals;
+        sessions
+            + arrivals
+            + stats.changes
+            + stats.deadlines
+            + self.cx.pool.moves
+            + self.cx.dns.activity()
+    }
+
+    /// The embedder has done something after the last turn: it was not in vain.
+    pub fn note_progress(&mut self) {
+        self.progress.note();
+    }
+
     /// The number of open sessions.
     pub fn session_count(&self) -> usize {
         self.connections.len()

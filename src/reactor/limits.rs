@@ -4,7 +4,6 @@ use crate::context::Context;
 use crate::limit::{Episodes, Limit};
 use crate::net::Net;
 use crate::stats::Stats;
-use crate::status::view::Reached;
 use crate::time::Millis;
 use log::warn;
 use std::mem::take;
@@ -14,7 +13,7 @@ use std::mem::take;
 pub struct LimitWatch(Episodes);
 
 impl LimitWatch {
-    /// The episodes, for an upgrade to hand over.
+    /// The episodes, for the status pages and for an upgrade to hand over.
     pub fn episodes(&self) -> &Episodes {
         &self.0
     }
@@ -53,20 +52,6 @@ impl LimitWatch {
         }
     }
 
-    /// What is reached now: all limits whose episode goes on. `is_full`: all sessions are in use,
-    /// however long ago the last one was taken.
-    pub fn reached_now<N: Net>(&self, cx: &Context<N>, is_full: bool) -> Vec<Reached> {
-        let reached = Limit::ALL.iter().filter_map(|&limit| {
-            let until = self.0.until(limit, cx.now);
-            let stays = is_full && limit == Limit::Sessions;
-            (stays || until.is_some()).then(|| {
-                let meaning = meaning(limit, cx);
-                Reached { limit, until: until.filter(|_| !stays), meaning }
-            })
-        });
-        reached.collect()
-    }
-
     /// A limit has been reached until now.
     pub fn still_reached(&mut self, limit: Limit, now: Millis) {
         self.0.note(limit, now);
@@ -74,7 +59,7 @@ impl LimitWatch {
 }
 
 /// What a limit is, its value, what happens beyond it, and the flag that sets it.
-fn meaning<N: Net>(limit: Limit, cx: &Context<N>) -> String {
+pub fn meaning<N: Net>(limit: Limit, cx: &Context<N>) -> String {
     let settings = &cx.settings;
     match limit {
         Limit::Sessions => format!(

@@ -4,20 +4,20 @@ use super::{Reactor, enqueue};
 use crate::connection::Connection;
 use crate::dns::Resolver;
 use crate::handover::{Handover, HandoverError};
-use crate::net::{GivenList, LentList, Net};
+use crate::net::{GivenList, HandOver, LentList};
 use crate::rules::RuleSet;
 use crate::settings::Settings;
 use crate::users::Users;
 
 /// All that is handed over: the record, and the descriptors that it names by their index.
-pub struct Export<'a, N: Net + 'a> {
+pub struct Export<'a, N: HandOver + 'a> {
     /// The record, for [`Handover::encode`]; it borrows the bytes in transit.
     pub handover: Handover<'a>,
     /// The descriptors, in the order of their indices.
     pub descriptors: Vec<N::Lent<'a>>,
 }
 
-impl<N: Net> Reactor<N> {
+impl<N: HandOver> Reactor<N> {
     /// What is to be handed over, between two turns. Nothing changes: when the upgrade fails, this
     /// loop goes on. What follows anew from state and time is not handed over: deadlines, the
     /// resolver's questions, questions to identds, spare buffers and pipes.

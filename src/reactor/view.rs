@@ -1,8 +1,10 @@
 //! What the status pages show of the loop.
 
 use super::Reactor;
+use super::limits::meaning;
+use crate::limit::Limit;
 use crate::net::Net;
-use crate::status::view::{Process, SessionView, Usage, View};
+use crate::status::view::{Process, Reached, SessionView, Usage, View};
 use crate::time::Millis;
 use crate::users::Users;
 
@@ -35,25 +37,6 @@ impl<N: Net> Reactor<N> {
         }
     }
 
-    /// A number that grows whenever something happens to a session or to what sessions share:
-    /// bytes moved, a client came, a state changed, a deadline or an answer came.
-    pub fn activity(&self) -> u64 {
-        let stats = &self.stats;
-        let sessions = stats.opened + stats.closed_total() + stats.shed;
-        let arrivals = self.cx.listeners.arrivals;
-        sessions
-            + arrivals
-            + stats.changes
-            + stats.deadlines
-            + self.cx.pool.moves
-            + self.cx.dns.activity()
-    }
-
-    /// The embedder has done something after the last turn: it was not in vain.
-    pub fn note_progress(&mut self) {
-        self.progress.note();
-    }
-
     fn usage(&self) -> Usage {
         let (settings, pool, dns) = (&self.cx.settings, &self.cx.pool, self.cx.dns.state());
         let ((small_buffers, large_buffers), (pipes, kept_pipes)) = (pool.lent(), pool.pipes());
@@ -81,8 +64,23 @@ impl<N: Net> Reactor<N> {
             ident_queries: self.cx.ident_queries,
             rules: self.cx.rules.rules().len(),
             users: self.cx.users.as_ref().map_or(0, Users::count),
-            reached: self.limits.reached_now(&self.cx, self.is_full() && !self.is_draining()),
+            reached: self.reached(),
         }
+    }
+
+    /// The limits that are reached now: all whose episode goes on, and that of sessions while all of
+    /// them are in use, however long ago the last one was taken.
+    fn reached(&self) -> Vec<Reached> {
+        let is_full = self.is_full() && !self.is_draining();
+        let reached = Limit::ALL.iter().filter_map(|&limit| {
+            let until = self.limits.episodes().until(limit, self.cx.now);
+            let stays = is_full && limit == Limit::Sessions;
+            (stays || until.is_some()).then(|| {
+                let meaning = meaning(limit, &self.cx);
+                Reached { limit, until: until.filter(|_| !stays), meaning }
+            })
+        });
+        reached.collect()
     }
 
     /// Records refusals from now on, for [`Reactor::view`].

@@ -12,7 +12,7 @@ pub struct Endpoint<S> {
     /// The socket.
     pub stream: S,
     /// Its token, below 2^32 by [`Token`].
-    token: u32,
+    pub(super) token: u32,
     /// There may be something to read.
     pub readable: bool,
     /// There may be room to write.
@@ -36,9 +36,9 @@ pub struct Endpoint<S> {
     /// The kernel may hold back a small piece while an earlier one is not acknowledged.
     pub may_delay: bool,
     /// An event has reported a failure. It sticks.
-    failure_reported: bool,
+    pub(super) failure_reported: bool,
     /// An event will report room to write.
-    awaits_room: bool,
+    pub(super) awaits_room: bool,
 }
 
 impl<S> Endpoint<S> {
@@ -74,15 +74,6 @@ impl<S> Endpoint<S> {
             awaits_room: true,
             ..accepted
         }
-    }
-
-    /// One that was handed over, of which nothing is known yet.
-    pub(super) fn registered(stream: S, token: Token, awaits_room: bool) -> Endpoint<S> {
-        Endpoint { awaits_room, ..Endpoint::connecting(stream, token) }
-    }
-
-    pub(super) fn set_failure_reported(&mut self, is_reported: bool) {
-        self.failure_reported = is_reported;
     }
 
     /// Updates the readiness from an event.

@@ -3,14 +3,17 @@
 use super::direction::{Direction, InFlight, SourceState};
 use super::endpoint::Endpoint;
 use crate::handover::{DirectionRecord, EndpointRecord, PipeRecord, SourceRecord};
-use crate::net::{GivenList, LentList, Net};
+use crate::net::{GivenList, HandOver, LentList};
 use crate::pool::Pool;
 use crate::token::Token;
 use std::io::ErrorKind;
 
 impl<S> Endpoint<S> {
     /// Its record; the descriptor is added to those that are lent.
-    pub fn export<'a, N: Net<Stream = S>>(&'a self, lent: &mut LentList<'a, N>) -> EndpointRecord {
+    pub fn export<'a, N: HandOver<Stream = S>>(
+        &'a self,
+        lent: &mut LentList<'a, N>,
+    ) -> EndpointRecord {
         EndpointRecord {
             descriptor: lent.stream(&self.stream),
             readable: self.readable,
@@ -21,14 +24,14 @@ impl<S> Endpoint<S> {
             failed: self.failed,
             lost: self.lost,
             may_delay: self.may_delay,
-            failure_reported: self.is_failure_reported(),
+            failure_reported: self.failure_reported,
             error: self.error,
         }
     }
 
     /// Takes it over. Readiness that has been reported is in the record, for what the kernel says
     /// once is not said again; what has changed since is reported anew.
-    pub fn import<N: Net<Stream = S>>(
+    pub fn import<N: HandOver<Stream = S>>(
         record: &EndpointRecord,
         token: Token,
         given: &mut GivenList<N>,
@@ -37,7 +40,7 @@ impl<S> Endpoint<S> {
         // One that has room need not be told of it.
         let awaits_room = !record.writable;
         let stream = given.stream(record.descriptor, token.number(), awaits_room, net);
-        let mut endpoint = Endpoint::registered(stream, token, awaits_room);
+        let mut endpoint = Endpoint { awaits_room, ..Endpoint::connecting(stream, token) };
         endpoint.readable = record.readable;
         endpoint.writable = record.writable;
         endpoint.read_closed = record.read_closed;
@@ -47,7 +50,7 @@ impl<S> Endpoint<S> {
         endpoint.lost = record.lost;
         endpoint.error = record.error;
         endpoint.may_delay = record.may_delay;
-        endpoint.set_failure_reported(record.failure_reported);
+        endpoint.failure_reported = record.failure_reported;
         endpoint
     }
 }
@@ -55,7 +58,7 @@ impl<S> Endpoint<S> {
 impl<P> Direction<P> {
     /// Its record with the bytes that it holds; the descriptors of a pipe are added to those that
     /// are lent.
-    pub fn export<'a, N: Net<Pipe = P>>(
+    pub fn export<'a, N: HandOver<Pipe = P>>(
         &'a self,
         lent: &mut LentList<'a, N>,
     ) -> DirectionRecord<'a> {
@@ -83,7 +86,7 @@ impl<P> Direction<P> {
     }
 
     /// Takes it over. When there is no memory for its bytes, that is noted as an error.
-    pub fn import<N: Net<Pipe = P>>(
+    pub fn import<N: HandOver<Pipe = P>>(
         record: &DirectionRecord<'_>,
         given: &mut GivenList<N>,
         net: &mut N,

@@ -35,16 +35,14 @@ impl Announcer {
 
     /// The server listens.
     pub fn ready(&self, status: &str) {
-        self.notifier.send(&[ready(), self.status(status)]);
+        self.notifier.send(|| ["READY=1".into(), self.status(status)]);
     }
 
     /// All files are read again, because the manager or somebody else wants it.
     pub fn reload_begins(&mut self) {
         self.is_reloading = !self.is_stopping;
-        if self.is_reloading && self.notifier.is_enabled() {
-            let now = clock_gettime(ClockId::Monotonic);
-            let microseconds = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000;
-            self.notifier.send(&["RELOADING=1".into(), format!("MONOTONIC_USEC={microseconds}")]);
+        if self.is_reloading {
+            self.notifier.send(|| ["RELOADING=1".into(), format!("MONOTONIC_USEC={}", now_us())]);
         }
     }
 
@@ -72,7 +70,7 @@ impl Announcer {
         match (self.is_stopping, is_reloading) {
             (true, _) => {}
             (false, true) => self.ready(status),
-            (false, false) => self.notifier.send(&[self.status(status)]),
+            (false, false) => self.notifier.send(|| [self.status(status)]),
         }
     }
 
@@ -80,11 +78,13 @@ impl Announcer {
     pub fn stopping(&mut self, status: &str, drain_timeout_ms: Millis) {
         self.is_stopping = true;
         let microseconds = drain_timeout_ms.saturating_add(END_MS).saturating_mul(1000);
-        self.notifier.send(&[
-            "STOPPING=1".into(),
-            format!("EXTEND_TIMEOUT_USEC={microseconds}"),
-            format!("STATUS={status}"),
-        ]);
+        self.notifier.send(|| {
+            [
+                "STOPPING=1".into(),
+                format!("EXTEND_TIMEOUT_USEC={microseconds}"),
+                format!("STATUS={status}"),
+            ]
+        });
     }
 
     fn status(&self, status: &str) -> String {
@@ -93,6 +93,8 @@ impl Announcer {
     }
 }
 
-fn ready() -> String {
-    "READY=1".into()
+/// The time of the system's clock that only goes forward, in microseconds.
+fn now_us() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
 }

@@ -129,6 +129,7 @@ impl Builder {
     /// load balancers. Each begins with a PROXY header (HAProxy's PROXY protocol, version 1 or 2),
     /// whose client is the one that rules, limits and log go by. May be called several times. \[a
     /// header is accepted from nobody\]
+    #[cfg(feature = "proxy-protocol")]
     pub fn proxy_protocol(mut self, network: IpAddr, bits: u32) -> Builder {
         self.config.proxy_protocol.push((network, bits));
         self
@@ -207,6 +208,7 @@ impl Builder {
     /// Serves `/metrics`, a status page and its events on this address, over HTTP. With port 0 the
     /// kernel chooses one; [`Server::status_address`] has it. Whoever reaches the address sees who
     /// uses the proxy and for what: it should be one of loopback. \[off\]
+    #[cfg(feature = "status")]
     pub fn status(mut self, address: SocketAddr) -> Builder {
         self.config.status = Some(address);
         self
@@ -229,6 +231,7 @@ impl Builder {
     ///
     /// [`start`](Builder::start) then removes LISTEN_FDS and LISTEN_PID from the environment: no
     /// other thread may use the environment meanwhile.
+    #[cfg(feature = "service")]
     pub fn service(mut self, of_manager: bool) -> Builder {
         self.config.service = of_manager;
         self

@@ -25,12 +25,10 @@ pub struct Pages {
     started_unix_ms: u64,
     started: Millis,
     /// Files read again.
-    pub reloads: Reloads,
+    reloads: Reloads,
     /// Changes besides those of sessions.
-    pub changes: u64,
-    /// Writes to the log by the end of the last turn.
-    log_writes: u64,
-    /// Lines of the log dropped by then, and when the last of them was.
+    changes: u64,
+    /// Lines of the log dropped by the end of the last turn, and when the last of them was.
     log_dropped: u64,
     log_dropped_at: Option<Millis>,
     /// The addresses for clients. While sessions may finish, nothing listens there any more.
@@ -47,7 +45,6 @@ impl Pages {
             started: reactor.now(),
             reloads: Reloads::default(),
             changes: 0,
-            log_writes: 0,
             log_dropped: logging::counters().dropped,
             log_dropped_at: None,
             listening: reactor.listening(),
@@ -115,6 +112,18 @@ impl Pages {
         }
     }
 
+    /// A file was read again, and is in force or not.
+    pub fn note_reload(&mut self, is_good: bool) {
+        let count = if is_good { &mut self.reloads.good } else { &mut self.reloads.failed };
+        *count += 1;
+        self.note_change();
+    }
+
+    /// Something has changed besides sessions.
+    pub fn note_change(&mut self) {
+        self.changes += 1;
+    }
+
     fn process(&self, bad_files: Vec<String>) -> Process {
         let log = logging::counters();
         Process {
@@ -162,10 +171,6 @@ impl Pages {
             if accepted || moved {
                 reactor.note_progress();
             }
-        }
-        let writes = logging::counters().writes;
-        if writes != replace(&mut self.log_writes, writes) {
-            reactor.note_progress();
         }
     }
 

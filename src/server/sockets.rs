@@ -1,13 +1,16 @@
 //! The sockets that a server listens on.
 
 use super::error::{Error, Step};
+use super::origin::{Origin, Parts};
+use super::pages::Pages;
 use crate::config::{Config, SettingError};
 use crate::context::BACKLOG;
 use crate::net::MioNet;
 use crate::reactor::Reactor;
-use crate::service;
+use crate::service::Passed;
 use crate::token::LISTENERS_MAX;
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::SocketAddr;
 
 /// The sockets that a server listens on.
 pub enum Sockets {
@@ -19,24 +22,24 @@ pub enum Sockets {
         shared: bool,
     },
     /// The service manager has passed them, in place of its own.
-    Passed(Vec<TcpListener>),
+    Passed(Passed),
 }
 
 impl Sockets {
     /// Those of the service manager if there are any, otherwise those of the settings.
     pub fn find(config: &Config) -> Result<Sockets, Error> {
         let passed = match config.service {
-            true => service::passed_listeners(LISTENERS_MAX),
-            false => Ok(Vec::new()),
+            true => Passed::take(LISTENERS_MAX),
+            false => Ok(None),
         };
         let passed = passed.map_err(|error| Error::step(Step::Sockets, error))?;
-        match config.listen.first().filter(|_| config.is_listen_given) {
-            _ if passed.is_empty() => {
+        match (passed, config.listen.first().filter(|_| config.is_listen_given)) {
+            (None, _) => {
                 Ok(Sockets::Own { addresses: config.listen.clone(), shared: config.reuse_port })
             }
-            None => Ok(Sockets::Passed(passed)),
+            (Some(passed), None) => Ok(Sockets::Passed(passed)),
             // Either could be meant.
-            Some(found) => Err(Error::Setting(SettingError {
+            (Some(_), Some(found)) => Err(Error::Setting(SettingError {
                 flag: "listen",
                 found: found.to_string(),
                 expected: "none beside the sockets of the service manager (LISTEN_FDS)".into(),
@@ -44,16 +47,8 @@ impl Sockets {
         }
     }
 
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        match self {
-            Sockets::Own { addresses, .. } => addresses.len(),
-            Sockets::Passed(listeners) => listeners.len(),
-        }
-    }
-
     /// Listens on all of them.
-    pub fn listen(self, reactor: &mut Reactor<MioNet>) -> Result<(), Error> {
+    fn listen(self, reactor: &mut Reactor<MioNet>) -> Result<(), Error> {
         match self {
             Sockets::Own { addresses, shared } => {
                 for address in addresses {
@@ -69,8 +64,8 @@ impl Sockets {
                     })?;
                 }
             }
-            Sockets::Passed(listeners) => {
-                for listener in listeners {
+            Sockets::Passed(passed) => {
+                for listener in passed.into_listeners() {
                     reactor
                         .listen_with(|net, token| net.adopt_passed(listener, token))
                         .map_err(|error| Error::step(Step::Sockets, error))?;
@@ -78,5 +73,33 @@ impl Sockets {
             }
         }
         Ok(())
+    }
+}
+
+impl Origin for Sockets {
+    fn is_start(&self) -> bool {
+        true
+    }
+
+    fn listeners(&self) -> usize {
+        match self {
+            Sockets::Own { addresses, .. } => addresses.len(),
+            Sockets::Passed(passed) => passed.count(),
+        }
+    }
+
+    fn net(&self) -> io::Result<MioNet> {
+        MioNet::new()
+    }
+
+    fn build(self: Box<Self>, parts: Parts) -> Result<(Reactor<MioNet>, Pages), Error> {
+        let Parts { net, settings, rules, resolver, users, status } = parts;
+        let mut reactor = Reactor::new(net, settings, rules, resolver);
+        if let Some(users) = users {
+            reactor.set_users(users);
+        }
+        self.listen(&mut reactor)?;
+        let pages = Pages::listen(&mut reactor, status)?;
+        Ok((reactor, pages))
     }
 }

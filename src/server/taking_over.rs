@@ -1,23 +1,29 @@
 //! The start of a server that goes on where the program that this process was has stopped.
 
+use super::origin::{Origin, Parts};
+use super::pages::Pages;
 use super::record::ServerRecord;
 use super::rule_source::RuleSource;
 use super::settings::RESERVED_DESCRIPTORS;
 use super::start::counted;
 use super::user_source::UserSource;
-use super::{Error, Origin, RulesError, Server, Step};
+use super::{Error, RulesError, Server, Step};
 use crate::config::Config;
 use crate::handover::{FORMAT, Handover, HandoverError, Header};
+use crate::net::MioNet;
+use crate::reactor::Reactor;
 use crate::rules::RuleSet;
 use crate::service::Notifier;
 use crate::settings::SESSION_BYTES_MAX;
+use crate::signals::held::release_requests;
 use crate::upgrade::{Parcel, Upgrading};
 use crate::users::Users;
-use crate::{limits, logging, signals};
+use crate::{limits, logging};
 use log::{error, info};
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::thread;
 use std::time::Duration;
@@ -79,12 +85,7 @@ impl Server {
             (user_source, users.unwrap_or_else(|| Some(Users::default()))),
             notifier,
             Some(Upgrading::new()),
-            Origin::Handed {
-                handover: Box::new(handover),
-                descriptors,
-                record: Box::new(record),
-                status,
-            },
+            Box::new(Handed { handover, descriptors, record, status }),
         )?;
         server.dump_requested = dump_requested;
         if !is_complete {
@@ -97,8 +98,43 @@ impl Server {
             counted(sessions, "session"),
             counted(listeners, "listener"),
         );
-        signals::release_requests().map_err(|error| Error::step(Step::Signals, error))?;
+        release_requests().map_err(|error| Error::step(Step::Signals, error))?;
         Ok(server)
+    }
+}
+
+/// All that was handed over, with all sessions.
+struct Handed<'a> {
+    /// The record of the reactor.
+    handover: Handover<'a>,
+    /// The descriptors that it names.
+    descriptors: Vec<OwnedFd>,
+    /// The record of the server.
+    record: ServerRecord,
+    /// The status listener.
+    status: Option<OwnedFd>,
+}
+
+impl Origin for Handed<'_> {
+    fn is_start(&self) -> bool {
+        false
+    }
+
+    fn listeners(&self) -> usize {
+        self.handover.listeners.len()
+    }
+
+    fn net(&self) -> io::Result<MioNet> {
+        MioNet::with_origin(self.handover.origin_ns)
+    }
+
+    fn build(self: Box<Self>, parts: Parts) -> Result<(Reactor<MioNet>, Pages), Error> {
+        let Handed { handover, descriptors, record, status: listener } = *self;
+        let Parts { net, settings, rules, resolver, users, status } = parts;
+        let reactor = Reactor::import(net, settings, rules, resolver, users, handover, descriptors);
+        let mut reactor = reactor.map_err(|error| Error::step(Step::Upgrade, error))?;
+        let pages = Pages::resume(&mut reactor, status, &record, listener)?;
+        Ok((reactor, pages))
     }
 }
 

@@ -1,5 +1,7 @@
 //! USR2: the server tries the program that is now on disk, and becomes it.
 
+pub use super::taking_over::answer_trial;
+
 use super::Server;
 use super::record::ServerRecord;
 use crate::handover::{FORMAT, Handover};
@@ -7,7 +9,8 @@ use crate::limits;
 use crate::logging;
 use crate::net::Net;
 use crate::reactor::Export;
-use crate::signals::{self, Control};
+use crate::signals::Control;
+use crate::signals::held::{hold_requests, release_requests};
 use crate::time::Millis;
 use crate::upgrade::{self, Memory, Trial, Upgrading};
 use log::{error, info, warn};
@@ -93,7 +96,7 @@ impl Server {
     /// Becomes the program. If that fails, everything goes on as before. Requests that come from
     /// now on are left to the program.
     fn become_program(&mut self, path: &str) {
-        if let Err(error) = signals::hold_requests() {
+        if let Err(error) = hold_requests() {
             return error!("no upgrade: holding signals: {error}");
         }
         let requests = self.requests();
@@ -104,7 +107,7 @@ impl Server {
             let Err(error) = self.hand_over(requests.contains(&Control::Dump));
             error!("no upgrade: {path}: {error}");
         }
-        if let Err(error) = signals::release_requests() {
+        if let Err(error) = release_requests() {
             error!("signals stay blocked: {error}");
         }
         // An upgrade that was asked for in between has just been tried.

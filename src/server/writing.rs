@@ -5,6 +5,7 @@ use crate::logging;
 use crate::token::FIRST_USER_TOKEN;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
+use std::mem::replace;
 
 impl Server {
     /// Writes the lines logged in this turn. Those that the log's reader has no room for wait, and
@@ -26,6 +27,14 @@ impl Server {
                 self.watched_log = None;
             }
             _ => {}
+        }
+    }
+
+    /// A turn whose lines were written was not in vain.
+    pub(super) fn note_log_writes(&mut self) {
+        let writes = logging::counters().writes;
+        if writes != replace(&mut self.log_writes, writes) {
+            self.reactor.note_progress();
         }
     }
 

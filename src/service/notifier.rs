@@ -49,12 +49,13 @@ impl Notifier {
         self.0.is_some()
     }
 
-    /// Sends these assignments (`READY=1`) as one message. Never blocks: what a slow manager has no
-    /// room for is dropped.
-    pub fn send(&self, assignments: &[String]) {
+    /// Sends these assignments (`READY=1`) as one message, if anybody is notified. Never blocks: what
+    /// a slow manager has no room for is dropped.
+    pub fn send<const N: usize>(&self, assignments: impl FnOnce() -> [String; N]) {
         let Some(socket) = &self.0 else { return };
         // Paths of files are part of some: none of them begins an assignment of its own.
-        let lines = assignments.iter().map(|line| line.replace(|c: char| c.is_control(), "?"));
+        let lines =
+            assignments().into_iter().map(|line| line.replace(|c: char| c.is_control(), "?"));
         let message = lines.collect::<Vec<_>>().join("\n");
         if let Err(error) = socket.send(message.as_bytes()) {
             warn!("notifying the service manager: {error}");

@@ -8,14 +8,33 @@ use std::{env, process};
 /// The number of the first descriptor that is passed.
 const FIRST: usize = 3;
 
-/// Takes the listening TCP sockets that were passed to this process; none if the variables are
-/// missing or meant for another one. Sets close-on-exec, and removes the variables from the
-/// environment, so that no program that this process starts, or becomes, takes them for its own.
-///
-/// # Errors
-///
-/// More than `most` sockets, or a descriptor that is something else.
-pub fn passed_listeners(most: usize) -> io::Result<Vec<TcpListener>> {
+/// Listening TCP sockets that were passed, at least one.
+pub struct Passed(Vec<TcpListener>);
+
+impl Passed {
+    /// Takes the sockets that were passed to this process; none if the variables are missing or
+    /// meant for another one. Sets close-on-exec, and removes the variables from the environment,
+    /// so that no program that this process starts, or becomes, takes them for its own.
+    ///
+    /// # Errors
+    ///
+    /// More than `most` sockets, or a descriptor that is something else.
+    pub fn take(most: usize) -> io::Result<Option<Passed>> {
+        Ok(Some(take_all(most)?).filter(|listeners| !listeners.is_empty()).map(Passed))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The sockets.
+    pub fn into_listeners(self) -> Vec<TcpListener> {
+        self.0
+    }
+}
+
+fn take_all(most: usize) -> io::Result<Vec<TcpListener>> {
     // The library also takes them when no process is named; systemd's own functions do not.
     let own_pid = process::id().to_string();
     let is_for_us = env::var("LISTEN_PID").is_ok_and(|pid| pid == own_pid);

@@ -4,14 +4,12 @@ use super::servers::{Question, no_address};
 use super::{DEADLINE, machine, with_deadline};
 use socku::internals::address::PerFamily;
 use socku::internals::dns::{Hosts, Resolver, ResolverSettings};
-use socku::internals::handover::Handover;
 use socku::internals::net::{MioNet, Net};
 use socku::internals::reactor::Reactor;
 use socku::internals::rules::RuleSet;
 use socku::internals::settings::{Durations, LogFormat, Settings};
 use socku::internals::time::Millis;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 pub const HOUR_MS: Millis = 3_600_000;
@@ -89,26 +87,6 @@ impl Loop {
         Loop { plan, reactor, address }
     }
 
-    /// The loop that takes its place, with what it hands over.
-    pub fn upgraded(self) -> Loop {
-        self.upgraded_with(|_| ())
-    }
-
-    /// The same with other settings.
-    pub fn upgraded_with(mut self, change: impl FnOnce(&mut Settings)) -> Loop {
-        let export = self.reactor.export();
-        let bytes = export.handover.encode();
-        let copies = export.descriptors.iter().map(|lent| lent.try_clone_to_owned().unwrap());
-        let given: Vec<OwnedFd> = copies.collect();
-        drop(self.reactor);
-        let handover = Handover::decode(&bytes, given.len()).unwrap();
-        let net = MioNet::with_origin(handover.origin_ns).unwrap();
-        change(&mut self.plan.settings);
-        let (settings, (rules, resolver)) = (self.plan.settings.clone(), self.plan.files());
-        let reactor = Reactor::import(net, settings, rules, resolver, None, handover, given);
-        Loop { reactor: reactor.unwrap(), ..self }
-    }
-
     /// Connects to it.
     pub fn dial(&self) -> TcpStream {
         let stream = with_deadline(TcpStream::connect(self.address).unwrap());
@@ -136,6 +114,30 @@ impl Loop {
             self.reactor.skip_wait();
             self.reactor.turn(None).unwrap();
         }
+    }
+}
+
+/// Its upgrade.
+#[cfg(feature = "upgrade")]
+impl Loop {
+    /// The loop that takes its place, with what it hands over.
+    pub fn upgraded(self) -> Loop {
+        self.upgraded_with(|_| ())
+    }
+
+    /// The same with other settings.
+    pub fn upgraded_with(mut self, change: impl FnOnce(&mut Settings)) -> Loop {
+        let export = self.reactor.export();
+        let bytes = export.handover.encode();
+        let copies = export.descriptors.iter().map(|lent| lent.try_clone_to_owned().unwrap());
+        let given: Vec<_> = copies.collect();
+        drop(self.reactor);
+        let handover = socku::internals::handover::Handover::decode(&bytes, given.len()).unwrap();
+        let net = MioNet::with_origin(handover.origin_ns).unwrap();
+        change(&mut self.plan.settings);
+        let (settings, (rules, resolver)) = (self.plan.settings.clone(), self.plan.files());
+        let reactor = Reactor::import(net, settings, rules, resolver, None, handover, given);
+        Loop { reactor: reactor.unwrap(), ..self }
     }
 }
 

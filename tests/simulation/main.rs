@@ -6,6 +6,7 @@
 //! scenario that fails alike is printed, with the variables that replay it.
 
 #![cfg(feature = "server")]
+#![cfg_attr(not(feature = "upgrade"), allow(dead_code, reason = "only an upgrade uses it"))]
 
 mod access;
 mod actors;
@@ -38,6 +39,7 @@ mod seen;
 mod shrink;
 mod sim_net;
 mod tcp;
+#[cfg_attr(not(feature = "upgrade"), path = "upgrades/absent.rs")]
 mod upgrades;
 mod users;
 mod wakes;

@@ -95,8 +95,7 @@ impl Outcome {
         }
         let met = self.seen[Mode::Spliced as usize].splices_at_mark;
         assert!(met > 0, "no splice met an urgent byte");
-        let piped = self.seen[Mode::Spliced as usize].handed_over[7];
-        assert!(piped > seeds / 32, "{piped} upgrades met bytes in a pipe");
+        self.seen[Mode::Spliced as usize].assert_pipes_were_handed_over(seeds);
         assert!(self.spliced > seeds * 1000, "{} bytes went through pipes", self.spliced);
     }
 }

@@ -18,8 +18,8 @@ pub struct SimNet(pub Shared);
 
 /// A pipe and what is in it, piece by piece.
 pub struct Pipe {
-    kernel: Shared,
-    pieces: VecDeque<Vec<u8>>,
+    pub kernel: Shared,
+    pub pieces: VecDeque<Vec<u8>>,
 }
 
 impl Drop for Pipe {
@@ -29,21 +29,6 @@ impl Drop for Pipe {
             kernel.piped -= self.pieces.iter().map(Vec::len).sum::<usize>();
         }
     }
-}
-
-/// A descriptor lent to be handed over. A pipe is two, and what is in it goes with the first.
-pub enum Lent {
-    Stream(usize),
-    Listener(usize),
-    PipeOut(VecDeque<Vec<u8>>),
-    PipeInto,
-}
-
-/// A descriptor that was handed over.
-pub enum Given {
-    Socket(Handle),
-    PipeOut(Pipe),
-    PipeInto,
 }
 
 /// A descriptor that is kept for later.
@@ -57,7 +42,8 @@ impl Drop for Reserve {
     }
 }
 
-enum What {
+/// The kind of a descriptor.
+pub enum What {
     Stream,
     Listener,
     Datagram,
@@ -66,8 +52,8 @@ enum What {
 /// A descriptor: dropping it closes.
 pub struct Handle {
     kernel: Shared,
-    id: usize,
-    what: What,
+    pub id: usize,
+    pub what: What,
 }
 
 impl Drop for Handle {
@@ -88,30 +74,16 @@ impl Drop for Handle {
 }
 
 impl SimNet {
-    fn kernel(&self) -> RefMut<'_, Kernel> {
+    pub fn kernel(&self) -> RefMut<'_, Kernel> {
         self.0.borrow_mut()
     }
 
-    fn handle(&self, id: usize, what: What) -> Handle {
+    pub fn handle(&self, id: usize, what: What) -> Handle {
         Handle { kernel: self.0.clone(), id, what }
     }
 
-    /// Gives a descriptor to this program that another has lent.
-    pub fn give(&self, lent: Lent) -> Given {
-        match lent {
-            Lent::Stream(id) => Given::Socket(self.handle(id, What::Stream)),
-            Lent::Listener(id) => Given::Socket(self.handle(id, What::Listener)),
-            Lent::PipeOut(pieces) => {
-                self.kernel().pipes += 1;
-                self.kernel().piped += pieces.iter().map(Vec::len).sum::<usize>();
-                Given::PipeOut(Pipe { kernel: self.0.clone(), pieces })
-            }
-            Lent::PipeInto => Given::PipeInto,
-        }
-    }
-
     /// Notes a call about a socket, and its result.
-    fn noted<T: Hash>(&self, call: &str, id: usize, result: Result<T, Errno>) -> io::Result<T> {
+    pub fn noted<T: Hash>(&self, call: &str, id: usize, result: Result<T, Errno>) -> io::Result<T> {
         let mut kernel = self.kernel();
         let now = kernel.now;
         kernel.journal.note((call, id, now, result.as_ref().map_err(|e| e.raw_os_error())));
@@ -139,12 +111,6 @@ impl Net for SimNet {
     type Datagram = Handle;
     type Pipe = Pipe;
     type Reserve = Reserve;
-    type Lent<'a> = Lent;
-    type Given = Given;
-
-    fn origin_ns(&self) -> u64 {
-        0
-    }
 
     fn now(&self) -> u64 {
         let mut kernel = self.kernel();
@@ -310,41 +276,5 @@ impl Net for SimNet {
     fn abort(&mut self, stream: Handle) {
         self.kernel().journal.note(("abort", stream.id));
         self.kernel().abort(stream.id);
-    }
-
-    fn lend_stream<'a>(&'a self, stream: &'a Handle) -> Lent {
-        Lent::Stream(stream.id)
-    }
-
-    fn lend_listener<'a>(&'a self, listener: &'a Handle) -> Lent {
-        Lent::Listener(listener.id)
-    }
-
-    fn lend_pipe<'a>(&'a self, pipe: &'a Pipe) -> [Lent; 2] {
-        [Lent::PipeOut(pipe.pieces.clone()), Lent::PipeInto]
-    }
-
-    fn adopt_stream(&mut self, given: Given) -> Handle {
-        let Given::Socket(handle @ Handle { what: What::Stream, .. }) = given else {
-            panic!("no stream")
-        };
-        self.kernel().adopt(handle.id);
-        handle
-    }
-
-    fn adopt_listener(&mut self, given: Given, token: usize) -> io::Result<Handle> {
-        let Given::Socket(handle @ Handle { what: What::Listener, .. }) = given else {
-            panic!("no listener")
-        };
-        let adopted = self.kernel().adopt_listener(handle.id, token);
-        self.noted("adopt_listener", handle.id, adopted)?;
-        Ok(handle)
-    }
-
-    fn adopt_pipe(&mut self, out: Given, into: Given) -> Pipe {
-        match (out, into) {
-            (Given::PipeOut(pipe), Given::PipeInto) => pipe,
-            _ => panic!("no pipe"),
-        }
     }
 }

@@ -4,14 +4,16 @@
 use crate::actors::Role;
 use crate::kernel::{Kernel, Watch};
 use crate::random::Random;
-use crate::sim_net::{Lent, Shared, SimNet};
+use crate::seen::Seen;
+use crate::sim_net::{Handle, Pipe, Shared, SimNet, What};
+use crate::world::Files;
 use rustix::io::Errno;
-use socku::internals::dns::Resolver;
 use socku::internals::handover::Handover;
+use socku::internals::net::HandOver;
 use socku::internals::reactor::Reactor;
-use socku::internals::rules::RuleSet;
 use socku::internals::settings::Settings;
-use socku::internals::users::Users;
+use std::collections::VecDeque;
+use std::io;
 use std::mem::take;
 
 /// Most upgrades of one run.
@@ -41,8 +43,26 @@ impl Upgrades {
         is_due
     }
 
+    /// Replaces the program of a loop, or tries to; returns the loop that goes on.
+    pub fn perform(
+        &mut self,
+        old: Reactor<SimNet>,
+        kernel: &Shared,
+        files: impl FnOnce() -> Files,
+    ) -> Reactor<SimNet> {
+        let on_its_way = export(&old, kernel);
+        if self.fails() {
+            return old;
+        }
+        replace(old, kernel, on_its_way, || {
+            let mut files = files();
+            self.change(&mut files.settings);
+            files
+        })
+    }
+
     /// What the new program is told to do otherwise.
-    pub fn change(&mut self, settings: &mut Settings) {
+    fn change(&mut self, settings: &mut Settings) {
         settings.buffer_bytes = self.random.pick(&BUFFER_SIZES) as usize;
         if settings.pipes_max > 0 {
             settings.pipes_max = self.random.within(1, 8) as usize;
@@ -50,7 +70,7 @@ impl Upgrades {
     }
 
     /// Whether the new program does not start, so that the old one goes on.
-    pub fn fails(&mut self) -> bool {
+    fn fails(&mut self) -> bool {
         self.random.chance(FAILS)
     }
 }
@@ -61,22 +81,29 @@ pub fn chance(seed: u64) -> u64 {
     Random::new(seed ^ 0x7570_6772_6164_6573).pick(&[0, 0, 2, 20, 100, 300])
 }
 
-/// What a new program reads from its files.
-pub struct Files {
-    pub settings: Settings,
-    pub rules: RuleSet,
-    pub resolver: Resolver,
-    pub users: Option<Users>,
+/// A descriptor lent to be handed over. A pipe is two, and what is in it goes with the first.
+pub enum Lent {
+    Stream(usize),
+    Listener(usize),
+    PipeOut(VecDeque<Vec<u8>>),
+    PipeInto,
+}
+
+/// A descriptor that was handed over.
+pub enum Given {
+    Socket(Handle),
+    PipeOut(Pipe),
+    PipeInto,
 }
 
 /// What is handed over, as it is on its way.
-pub struct OnItsWay {
+struct OnItsWay {
     bytes: Vec<u8>,
     lent: Vec<Lent>,
 }
 
 /// Takes from a loop what is handed over; that makes no call.
-pub fn export(reactor: &Reactor<SimNet>, kernel: &Shared) -> OnItsWay {
+fn export(reactor: &Reactor<SimNet>, kernel: &Shared) -> OnItsWay {
     let calls = kernel.borrow().journal.sum();
     let export = reactor.export();
     let bytes = export.handover.encode();
@@ -88,7 +115,7 @@ pub fn export(reactor: &Reactor<SimNet>, kernel: &Shared) -> OnItsWay {
 }
 
 /// The program is replaced: all descriptors that were not lent are closed.
-pub fn replace(
+fn replace(
     old: Reactor<SimNet>,
     kernel: &Shared,
     OnItsWay { bytes, lent }: OnItsWay,
@@ -141,6 +168,67 @@ fn check_nothing_is_forgotten(bytes: &[u8], descriptors: usize, reactor: &Reacto
     assert!(before.encode() == after.encode(), "before: {before:?}\nafter: {after:?}");
 }
 
+impl SimNet {
+    /// Gives a descriptor to this program that another has lent.
+    pub fn give(&self, lent: Lent) -> Given {
+        match lent {
+            Lent::Stream(id) => Given::Socket(self.handle(id, What::Stream)),
+            Lent::Listener(id) => Given::Socket(self.handle(id, What::Listener)),
+            Lent::PipeOut(pieces) => {
+                self.kernel().pipes += 1;
+                self.kernel().piped += pieces.iter().map(Vec::len).sum::<usize>();
+                Given::PipeOut(Pipe { kernel: self.0.clone(), pieces })
+            }
+            Lent::PipeInto => Given::PipeInto,
+        }
+    }
+}
+
+impl HandOver for SimNet {
+    type Lent<'a> = Lent;
+    type Given = Given;
+
+    fn origin_ns(&self) -> u64 {
+        0
+    }
+
+    fn lend_stream<'a>(&'a self, stream: &'a Handle) -> Lent {
+        Lent::Stream(stream.id)
+    }
+
+    fn lend_listener<'a>(&'a self, listener: &'a Handle) -> Lent {
+        Lent::Listener(listener.id)
+    }
+
+    fn lend_pipe<'a>(&'a self, pipe: &'a Pipe) -> [Lent; 2] {
+        [Lent::PipeOut(pipe.pieces.clone()), Lent::PipeInto]
+    }
+
+    fn adopt_stream(&mut self, given: Given) -> Handle {
+        let Given::Socket(handle @ Handle { what: What::Stream, .. }) = given else {
+            panic!("no stream")
+        };
+        self.kernel().adopt(handle.id);
+        handle
+    }
+
+    fn adopt_listener(&mut self, given: Given, token: usize) -> io::Result<Handle> {
+        let Given::Socket(handle @ Handle { what: What::Listener, .. }) = given else {
+            panic!("no listener")
+        };
+        let adopted = self.kernel().adopt_listener(handle.id, token);
+        self.noted("adopt_listener", handle.id, adopted)?;
+        Ok(handle)
+    }
+
+    fn adopt_pipe(&mut self, out: Given, into: Given) -> Pipe {
+        match (out, into) {
+            (Given::PipeOut(pipe), Given::PipeInto) => pipe,
+            _ => panic!("no pipe"),
+        }
+    }
+}
+
 impl Kernel {
     /// The descriptor outlives the program that has it.
     fn hand_over(&mut self, lent: &Lent) {
@@ -182,14 +270,14 @@ impl Kernel {
     }
 
     /// A new program takes a connection over. Its epoll knows nothing of it yet.
-    pub fn adopt(&mut self, conn: usize) {
+    fn adopt(&mut self, conn: usize) {
         assert!(self.held.contains(&conn), "connection {conn} is closed");
         let Watch { met_full, connected_in, .. } = self.conns[conn].watch;
         self.conns[conn].watch = Watch { met_full, connected_in, ..Watch::default() };
     }
 
     /// A new program takes a listener over.
-    pub fn adopt_listener(&mut self, id: usize, token: usize) -> Result<(), Errno> {
+    fn adopt_listener(&mut self, id: usize, token: usize) -> Result<(), Errno> {
         let client = self.listeners[&id].client;
         if let Some(place) = client {
             let lacks = self.lacks(0);
@@ -206,5 +294,23 @@ impl Kernel {
     pub fn note_registered(&mut self, conn: usize, result: Result<(), Errno>) {
         let Some(Role::Client(place) | Role::Target(place)) = self.conns[conn].role else { return };
         self.cast.clients[place].is_unadopted |= self.checks.adopting && result.is_err();
+    }
+}
+
+impl Seen {
+    /// Upgrades have met sessions in every state.
+    pub fn assert_upgrades_were_met(&self, seeds: u64) {
+        assert!(self.upgrades > 2 * seeds, "{} upgrades", self.upgrades);
+        let states = ["reading", "asking", "connecting", "listening", "relayed", "rejected"];
+        for (number, state) in self.handed_over.into_iter().zip(states) {
+            assert!(number > seeds / 4, "{number} sessions handed over while {state}");
+        }
+        assert!(self.handed_over[6] > seeds / 4, "{} held bytes", self.handed_over[6]);
+    }
+
+    /// Upgrades have met bytes in a pipe.
+    pub fn assert_pipes_were_handed_over(&self, seeds: u64) {
+        let piped = self.handed_over[7];
+        assert!(piped > seeds / 32, "{piped} upgrades met bytes in a pipe");
     }
 }

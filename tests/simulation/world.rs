@@ -11,12 +11,13 @@ use crate::reloads::{History, Reload, servers};
 use crate::rules;
 use crate::scenario::Scenario;
 use crate::sim_net::SimNet;
-use crate::upgrades::{self, BUFFER_SIZES, Files, Upgrades};
+use crate::upgrades::{BUFFER_SIZES, Upgrades};
 use crate::users::USERS;
 use socku::internals::dns::{self, Hosts, Resolver};
 use socku::internals::reactor::Reactor;
 use socku::internals::reason::CloseReason;
 use socku::internals::rules::RuleSet;
+use socku::internals::settings::Settings;
 use socku::internals::users::Users;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -27,6 +28,14 @@ const TURNS_MAX: u64 = 60_000;
 const IDLE_TURNS_MAX: u64 = 500;
 /// Longer than any deadline.
 const LONGEST_MS: u64 = 20_001;
+
+/// What a new program reads from its files.
+pub struct Files {
+    pub settings: Settings,
+    pub rules: RuleSet,
+    pub resolver: Resolver,
+    pub users: Option<Users>,
+}
 
 struct World {
     reactor: Reactor<SimNet>,
@@ -216,16 +225,8 @@ impl World {
         if self.reactor.is_draining() || !self.upgrades.is_due() {
             return self;
         }
-        let on_its_way = upgrades::export(&self.reactor, &self.kernel);
-        if self.upgrades.fails() {
-            return self;
-        }
-        let files = || {
-            let mut files = files(scenario, &self.kernel.borrow().history);
-            self.upgrades.change(&mut files.settings);
-            files
-        };
-        let reactor = upgrades::replace(self.reactor, &self.kernel, on_its_way, files);
+        let files = || files(scenario, &self.kernel.borrow().history);
+        let reactor = self.upgrades.perform(self.reactor, &self.kernel, files);
         World { reactor, ..self }
     }
 
