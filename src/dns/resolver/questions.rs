@@ -49,9 +49,9 @@ impl Resolver {
     pub(super) fn insert_question(&mut self, asked: QuestionKey, source: IpAddr, waiter: u64) {
         let settings = self.settings.clone();
         let place = self.next_serial();
-        let question = Question {
-            waiters: Order::from([(waiter.into(), waiter)]),
-            sources: Order::from([(key_of(source), 1)]),
+        let mut question = Question {
+            waiters: Order::new(),
+            sources: Order::new(),
             payer: source,
             place,
             query: None,
@@ -62,6 +62,8 @@ impl Resolver {
             cut_off: None,
             if_late: DnsError::Timeout,
         };
+        question.waiters.insert(waiter.into(), waiter);
+        question.sources.insert(key_of(source), 1);
         self.questions.insert(asked.clone(), question);
         self.shares.enqueue(source, place, asked);
     }
