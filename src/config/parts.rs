@@ -14,7 +14,7 @@ pub struct Part {
 }
 
 /// All optional parts.
-pub const PARTS: [Part; 5] = [
+pub const PARTS: [Part; 8] = [
     Part {
         feature: "status",
         flags: &["status"],
@@ -39,6 +39,24 @@ pub const PARTS: [Part; 5] = [
         flags: &["proxy-protocol"],
         signals: &[],
         is_built: cfg!(feature = "proxy-protocol"),
+    },
+    Part {
+        feature: "explain",
+        flags: &["explain"],
+        signals: &[],
+        is_built: cfg!(feature = "explain"),
+    },
+    Part {
+        feature: "dead-rules",
+        flags: &[],
+        signals: &[],
+        is_built: cfg!(feature = "dead-rules"),
+    },
+    Part {
+        feature: "timestamps",
+        flags: &[],
+        signals: &[],
+        is_built: cfg!(feature = "timestamps"),
     },
 ];
 
