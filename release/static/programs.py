@@ -29,55 +29,81 @@ class Profile(NamedTuple):
     is_fixed: bool
 
 
+# Nothing unwinds: a panic ends the program.
+NO_TABLES = "-Cforce-unwind-tables=no"
 PROFILES = {
-    "fast": Profile("release", (), (), (), False),
+    "fast": Profile("release", (), (), (NO_TABLES,), False),
     "small": Profile(
         "small", SMALL_FEATURES, ("optimize_for_size",),
         # A panic ends the program without its text, and no text is kept for one. Addresses are
         # fixed, which saves the table of those to adjust. Equal runs of instructions are written
         # once, on processors where LLVM can.
-        ("-Cpanic=immediate-abort", "-Zlocation-detail=none",
+        (NO_TABLES, "-Cpanic=immediate-abort", "-Zlocation-detail=none",
          "-Cllvm-args=-enable-machine-outliner=always"), True),
 }
 
 
 class Built(NamedTuple):
-    """A program, and the seconds of CPU that it took to build."""
+    """A program, its size, and the seconds of CPU that it took to build."""
 
     file: Path
+    bytes: int
     cpu_s: float
 
-    @property
-    def bytes(self):
-        return self.file.stat().st_size
+
+def file(target, name, root=ROOT):
+    """Where the program of a target and a profile is, once it is built from the source in `root`."""
+    return root / toolchain.PLACE / target.name / name / "socku"
 
 
-def file(target, name, place=toolchain.PLACE):
-    """Where the program of a target and a profile is, once it is built."""
-    return place / target.name / name / "socku"
-
-
-def _cpu_s():
+def cpu_s():
+    """Seconds of CPU of all programs that this one has run to their end."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def build(target, name, features=None, place=toolchain.PLACE):
-    """Builds socku for a target by the profile of this name. `features` replaces those of the
-    profile."""
-    profile = PROFILES[name]
-    features = profile.features if features is None else features
+def intermediate(root=ROOT):
+    """Where cargo builds."""
+    return root / toolchain.PLACE / "cargo"
+
+
+def _cargo_build(target, profile, features, root):
+    """Lets cargo build a program; where it leaves it."""
     chosen = ["--no-default-features", "--features", ",".join(features)] if features else []
-    before = _cpu_s()
     subprocess.run(
         [toolchain.CARGO, "build", "--quiet", "--locked", "--bin", "socku", "--target", target.name,
-         "--profile", profile.cargo, "--target-dir", place / "cargo", *chosen,
+         "--profile", profile.cargo, "--target-dir", intermediate(root), *chosen,
          "-Zbuild-std=std,panic_abort", f"-Zbuild-std-features={','.join(profile.library)}"],
-        cwd=ROOT, check=True, env=toolchain.environment(target, profile.flags, profile.is_fixed))
-    built = place / "cargo" / target.name / profile.cargo / "socku"
-    program = file(target, name, place)
+        cwd=root, check=True,
+        env=toolchain.environment(target, profile.flags, profile.is_fixed, root))
+    return intermediate(root) / target.name / profile.cargo / "socku"
+
+
+def build(target, name, root=ROOT):
+    """Builds socku for a target by the profile of this name, from the source in `root`."""
+    before = cpu_s()
+    profile = PROFILES[name]
+    built = _cargo_build(target, profile, profile.features, root)
+    program = file(target, name, root)
     program.parent.mkdir(parents=True, exist_ok=True)
     # In one step: another process may be running the one that was there.
     shutil.copy2(built, f"{program}.new")
     os.rename(f"{program}.new", program)
-    return Built(program, _cpu_s() - before)
+    return Built(program, program.stat().st_size, cpu_s() - before)
+
+
+def bytes_with(target, features):
+    """The bytes of the small program with these features, which is not kept."""
+    return _cargo_build(target, PROFILES["small"], features, ROOT).stat().st_size
+
+
+def test(target, arguments):
+    """Runs the library's tests for a target, as `cargo test` does with these arguments; whether they
+    passed."""
+    runner = {target.variable("RUNNER"): " ".join(target.runner())} if target.runner() else {}
+    environment = toolchain.environment(target, ()) | runner | {"CARGO_PROFILE_DEV_DEBUG": "0"}
+    done = subprocess.run(
+        [toolchain.CARGO, "test", "--quiet", "--locked", "--lib", "--target", target.name,
+         "--target-dir", intermediate(), "-Zbuild-std", *arguments],
+        cwd=ROOT, check=False, env=environment)
+    return done.returncode == 0

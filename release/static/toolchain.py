@@ -17,8 +17,9 @@ from lab.programs import ROOT
 RUST = "1.96.0"
 ZIG = "0.17.1"
 
-PLACE = ROOT / "target/static"
-VENV = PLACE / "venv"
+# Below the source.
+PLACE = "target/static"
+VENV = ROOT / PLACE / "venv"
 # Debian's own, whatever else is on the path: only they come with the source of their library.
 RUSTC, CARGO = Path("/usr/bin/rustc"), Path("/usr/bin/cargo")
 LIBRARY = Path("/usr/lib/rustlib/src/rust/library")
@@ -80,10 +81,10 @@ def require(emulators=()):
         sys.exit(f"missing: {', '.join(absent)}; --install installs it")
 
 
-def _linker(target, is_fixed):
+def _linker(target, is_fixed, place):
     """Writes the linker of a target; its path."""
     command = [*_zig(), "cc", "-target", *target.zig]
-    file = PLACE / "linkers" / f"{target.name}{'-fixed' if is_fixed else ''}"
+    file = place / "linkers" / f"{target.name}{'-fixed' if is_fixed else ''}"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(LINKER.format(command=" ".join(f"'{word}'" for word in command),
                                   options="" if is_fixed else "-static -pie"))
@@ -91,20 +92,22 @@ def _linker(target, is_fixed):
     return file
 
 
-def environment(target, flags, is_fixed=False):
+def environment(target, flags, is_fixed=False, root=ROOT):
     """The environment in which cargo builds for a target with these flags of rustc, whatever is set
-    in that of this program. Fixed is a program that cannot be loaded at another address."""
+    in that of this program. Fixed is a program that cannot be loaded at another address; `root` has
+    the source."""
     own = {name: value for name, value in os.environ.items()
            if not name.startswith(("CARGO_", "RUST")) or name in ("CARGO_HOME", "CARGO_NET_OFFLINE")}
+    place = root / PLACE
     home = Path(own.get("CARGO_HOME", Path.home() / ".cargo"))
     # No path of this machine is in the program, so that two builds are equal wherever they are made.
     flags = ["-Zunstable-options", "-Clink-self-contained=no", "-Ctarget-feature=+crt-static",
-             "-Cforce-unwind-tables=no", f"--remap-path-prefix={home}/registry/src=crates",
-             f"--remap-path-prefix={ROOT}=.", f"--remap-path-prefix={LIBRARY.resolve()}=library",
+             f"--remap-path-prefix={home}/registry/src=crates",
+             f"--remap-path-prefix={root}=.", f"--remap-path-prefix={LIBRARY.resolve()}=library",
              f"--remap-path-prefix={LIBRARY}=library", *flags]
     return {**own,
             # Lets a stable compiler take flags that are not.
             "RUSTC_BOOTSTRAP": "1", "RUSTC": str(RUSTC), "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags),
-            "CARGO_INCREMENTAL": "0", target.variable("LINKER"): str(_linker(target, is_fixed)),
+            "CARGO_INCREMENTAL": "0", target.variable("LINKER"): str(_linker(target, is_fixed, place)),
             # zig's C library is built for each target, and kept there.
-            "ZIG_GLOBAL_CACHE_DIR": str(PLACE / "zig"), "ZIG_LOCAL_CACHE_DIR": str(PLACE / "zig")}
+            "ZIG_GLOBAL_CACHE_DIR": str(place / "zig"), "ZIG_LOCAL_CACHE_DIR": str(place / "zig")}
