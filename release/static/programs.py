@@ -1,15 +1,13 @@
 """Static programs, as cargo builds them."""
 
-import os
 import resource
-import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from lab.programs import ROOT
 
-from . import toolchain
+from . import elf, toolchain
 
 # What a gateway needs; all else is left out of the small program.
 SMALL_FEATURES = ("server",)
@@ -87,14 +85,16 @@ def build(target, name, root=ROOT):
     program = file(target, name, root)
     program.parent.mkdir(parents=True, exist_ok=True)
     # In one step: another process may be running the one that was there.
-    shutil.copy2(built, f"{program}.new")
-    os.rename(f"{program}.new", program)
+    fresh = program.with_name("socku.new")
+    fresh.write_bytes(elf.loaded(built.read_bytes()))
+    fresh.chmod(0o755)
+    fresh.rename(program)
     return Built(program, program.stat().st_size, cpu_s() - before)
 
 
 def bytes_with(target, features):
     """The bytes of the small program with these features, which is not kept."""
-    return _cargo_build(target, PROFILES["small"], features, ROOT).stat().st_size
+    return len(elf.loaded(_cargo_build(target, PROFILES["small"], features, ROOT).read_bytes()))
 
 
 def test(target, arguments):
