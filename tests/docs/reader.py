@@ -1,5 +1,6 @@
 """The reader of a page: types its commands into a shell, and compares what they print."""
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -16,8 +17,8 @@ from page import blocks
 from shell import SERVER_DEADLINE_S, Shell
 from shown import difference, missing
 
-RUN = ("run", "serves", "output", "file")
-WEB = ("192.0.2.80", 80)
+RUN = ("run", "serves", "output", "file", "session")
+WEB = (("192.0.2.80", 80), ("2001:db8::80", 80))
 # The exit code of a program that leaves ^C to the system.
 INTERRUPTED = 130
 
@@ -26,15 +27,20 @@ class Reader:
     def __init__(self, directory):
         self._directory = directory
         self._shell = Shell(directory)
+        # Access lines that no session to come is expected in.
+        self._told = 0
 
     def read(self, block):
         """Does with a block what its comment says."""
         if block.kind == "run" and not block.argument:
+            self._told = len(self._access_lines())
             self._type(commands(block))
         elif block.kind == "serves":
             self._serve(commands(block), block.argument.split(", "))
         elif block.kind == "output":
             self._compare(block)
+        elif block.kind == "session":
+            self._expect_session(block.argument.split())
         elif block.kind == "file":
             path = Path(os.path.expanduser(block.argument))
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,11 +85,30 @@ class Reader:
             return f"`{line}`; printed is `{''.join(similar)}`" if line else None
         wait_for(absent, lambda: not absent(), SERVER_DEADLINE_S)
 
+    def _access_lines(self):
+        return [line for line in self._shell.printed() if " access] " in line]
+
+    def _expect_session(self, fields):
+        """An access line has these fields, which comes sooner or later, and others before it."""
+        def find():
+            for number, line in enumerate(self._access_lines()[self._told:], self._told + 1):
+                if is_granted(line.split(), fields):
+                    return number
+            return None
+        self._told = wait_for(lambda: "the session; there are only:\n"
+                              + "\n".join(self._access_lines()[self._told:]), find,
+                              SERVER_DEADLINE_S)
+
     def _check_rules(self, block):
         rules = self._directory / "rules.conf"
         rules.write_text(block.text())
         code, printed = self._shell.run(f"socku -t -c {rules}")
         expect(code == 0, "\n".join(printed))
+
+
+def is_granted(words, fields):
+    """Whether an access line is about a session that was granted, with these fields."""
+    return bool({"reply=0", "reply=90"} & set(words)) and set(fields) <= set(words)
 
 
 def _exit_code(shown):
@@ -107,7 +132,9 @@ def main(page, text, programs):
         directory = Path(name)
         (directory / "index.html").write_text("hello\n")
         (directory / "shell").mkdir()
-        with servers.files(directory, *WEB):
+        with contextlib.ExitStack() as running:
+            for address in WEB:
+                running.enter_context(servers.files(directory, *address))
             reader = Reader(directory / "shell")
             for block in blocks(page, text):
                 try:
