@@ -80,6 +80,7 @@ def of_page(page, text):
     for number in indented(text):
         yield f"{page}:{number}: a block without a language, expected a fence like ```sh"
     for file, anchor in LINK.findall(text):
-        target = (ROOT / page).parent / file if file else ROOT / page
-        if not target.is_file() or anchor not in _anchors(target.read_text()):
+        target = (ROOT / page).parent / file
+        other = target.read_text() if target.is_file() else ""
+        if anchor not in _anchors(other if file else text):
             yield f"{page}: no heading for the link to {file}#{anchor}"

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Addresses of the gateway, its network and the hosts of the examples.
-ADDRESSES = ("192.168.1.1/24", "192.0.2.1/24", "203.0.113.9/32", "10.0.0.0/24", "10.0.0.1/24",
+# Addresses of the gateway and the hosts of the examples. On loopback, all of a network is here.
+ADDRESSES = ("192.168.1.1/24", "192.0.2.1/24", "203.0.113.9/32", "10.0.0.1/24",
              "2001:db8::80/128")
 HOSTS = """\
 127.0.0.1 localhost proxy.example
@@ -21,8 +21,9 @@ HOSTS = """\
 2001:db8::80 ipv6.example.com
 """
 SUDO = '#!/bin/sh\nexec "$@"\n'
-# File systems that are this machine's own files, and no view of the kernel.
-KEPT = ("ext4", "xfs", "btrfs", "overlay", "zfs")
+# File systems with this machine's own files, and where others are that it does not take over.
+WITH_FILES = ("ext4", "xfs", "btrfs", "overlay", "zfs", "tmpfs")
+OF_KERNEL = ("/dev", "/proc", "/run", "/sys")
 
 
 def command(directory, arguments):
@@ -44,13 +45,14 @@ def _run(*arguments):
 def _own_mounts():
     """Where file systems with files are mounted, the outermost first."""
     rows = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    points = {row[4] for row in rows if row[row.index("-") + 1] in KEPT}
-    return sorted(point for point in points if Path(point).is_dir())
+    points = {row[4] for row in rows if row[row.index("-") + 1] in WITH_FILES}
+    return sorted(point for point in points
+                  if Path(point).is_dir() and not point.startswith(OF_KERNEL))
 
 
-def _cover(root, layer):
-    """Mounts this machine's files below `root`, and keeps what is written in `layer`."""
-    for number, point in enumerate(_own_mounts()):
+def _cover(points, root, layer):
+    """Mounts what is at these points below `root`, and keeps what is written in `layer`."""
+    for number, point in enumerate(points):
         upper, work = layer / f"upper-{number}", layer / f"work-{number}"
         upper.mkdir()
         work.mkdir()
@@ -65,8 +67,9 @@ def _enter(directory):
     root.mkdir()
     # What is mounted here is seen nowhere else.
     _run("mount", "--make-rprivate", "/")
+    points = _own_mounts()
     _run("mount", "-t", "tmpfs", "tmpfs", layer)
-    _cover(root, layer)
+    _cover(points, root, layer)
     _run("mount", "--rbind", "/dev", root / "dev")
     _run("mount", "-t", "proc", "proc", root / "proc")
     _run("mount", "-t", "sysfs", "sysfs", root / "sys")
@@ -79,8 +82,7 @@ def _furnish():
     """Gives it network and names."""
     _run("ip", "link", "set", "lo", "up")
     for address in ADDRESSES:
-        _run("ip", "route", "add", "local", address, "dev", "lo") if address.endswith(".0/24") \
-            else _run("ip", "address", "add", address, "dev", "lo")
+        _run("ip", "address", "add", address, "dev", "lo")
     Path("/etc/hosts").write_text(HOSTS)
     # A file of its own, whatever the link led to.
     Path("/etc/resolv.conf").unlink(missing_ok=True)

@@ -17,13 +17,20 @@ from page import blocks
 from shell import SERVER_DEADLINE_S, Shell
 from shown import difference, missing
 
-RUN = ("run", "serves", "output", "file", "session")
 WEB = (("192.0.2.80", 80), ("2001:db8::80", 80))
 # The exit code of a program that leaves ^C to the system.
 INTERRUPTED = 130
 
 
+def is_for_reader(block):
+    """Whether there is something to do with a block."""
+    is_rules = block.language == "conf" and not block.kind
+    return is_rules or block.kind in ("run", "serves", "output", "file")
+
+
 class Reader:
+    """Goes through the blocks of a page in one shell."""
+
     def __init__(self, directory):
         self._directory = directory
         self._shell = Shell(directory)
