@@ -52,4 +52,5 @@ def check(clients):
     for name, row in rows.items():
         said = dict(zip(SHOWN_BY, (cell.strip() for cell in row.split("|"))))
         shown = _abilities(sections[name])
+        expect("yes" in shown.values(), f"{name}: no command of the page shows a session")
         expect(said == shown, f"{name}: the table says {said}, its commands show {shown}")
