@@ -269,3 +269,14 @@ proptest! {
         life.run_out();
     }
 }
+
+#[test]
+fn every_state_that_a_session_may_be_in_is_explained_to_operators() {
+    let page = include_str!("../../docs/troubleshooting.md");
+    let (_, table) = page.split_once("| state | it waits for | until |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    for state in StateKind::OPEN {
+        let word = state.word();
+        assert!(table.contains(&format!("`{word}`")), "docs/troubleshooting.md lacks {word}");
+    }
+}

@@ -1,4 +1,4 @@
-"""What a page claims of its blocks without running them, and of other pages; what is wrong with it."""
+"""What a page claims of its blocks and of other pages, and what is wrong with it."""
 
 import re
 

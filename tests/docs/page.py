@@ -3,10 +3,10 @@
 A comment on the line before a block, which readers do not see, says it:
 
     <!-- run -->                    in the machine of the page, after the blocks before it
-    <!-- serves: ADDR:PORT, ... --> the same; its last commands are servers, one for each address, which
-                                    are ended again
+    <!-- serves: ADDR:PORT, ... --> the same; its last commands are servers, one for each address,
+                                    which are ended again
     <!-- run: systemd -->           in the container of tests/systemd/run
-    <!-- run by: PROGRAM -->        its commands stand in that program of this repository, word for word
+    <!-- run by: PROGRAM -->        its commands stand in that program of this repository
     <!-- read by: PROGRAM -->       that program takes its commands from the page
     <!-- not run: REASON -->        nowhere
     <!-- output -->                 what the blocks before it print
@@ -18,14 +18,16 @@ These stand anywhere, without a block:
 
     <!-- hidden: COMMAND -->        is run as well
     <!-- prints: TEXT -->           what the blocks before it print, or part of a line of that
-    <!-- session: FIELDS -->        the proxy has granted one with these fields of its access line, after the
-                                    one expected before, and since the last block that was run
+    <!-- session: FIELDS -->        the proxy has granted one with these fields of its access line
+                                    since the last block was run, beside those expected before
 """
 
 import re
 from dataclasses import dataclass
 
-COMMENT = re.compile(r"\s*<!-- (run by|read by|not run|part of|run|serves|output|file|unit|hidden|prints|session)(?:: (.+))? -->$")
+KINDS = ("run by", "read by", "not run", "part of", "run", "serves", "output", "file", "unit",
+         "hidden", "prints", "session")
+COMMENT = re.compile(rf"\s*<!-- ({'|'.join(KINDS)})(?:: (.+))? -->$")
 FENCE = re.compile(r"( *)```(\S*)$")
 COMMANDS = ("sh", "console")
 # Languages whose blocks need no comment, and what reads them: a test that knows the page.

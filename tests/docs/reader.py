@@ -34,13 +34,13 @@ class Reader:
     def __init__(self, directory):
         self._directory = directory
         self._shell = Shell(directory)
-        # Access lines that no session to come is expected in.
-        self._told = 0
+        # Numbers of the access lines that no session to come is expected in.
+        self._taken = set()
 
     def read(self, block):
         """Does with a block what its comment says."""
         if block.kind == "run" and not block.argument:
-            self._told = len(self._access_lines())
+            self._taken = set(range(len(self._access_lines())))
             self._type(commands(block))
         elif block.kind == "serves":
             self._serve(commands(block), block.argument.split(", "))
@@ -96,15 +96,18 @@ class Reader:
         return [line for line in self._shell.printed() if " access] " in line]
 
     def _expect_session(self, fields):
-        """An access line has these fields, which comes sooner or later, and others before it."""
+        """An access line has these fields, sooner or later: which of several sessions ends first is
+        chance."""
+        def others():
+            return [(number, line) for number, line in enumerate(self._access_lines())
+                    if number not in self._taken]
+
         def find():
-            for number, line in enumerate(self._access_lines()[self._told:], self._told + 1):
-                if is_granted(line.split(), fields):
-                    return number
-            return None
-        self._told = wait_for(lambda: "the session; there are only:\n"
-                              + "\n".join(self._access_lines()[self._told:]), find,
-                              SERVER_DEADLINE_S)
+            return next(({number} for number, line in others() if is_granted(line.split(), fields)),
+                        None)
+        self._taken |= wait_for(
+            lambda: "\n".join(["the session; there are only:", *(line for _, line in others())]),
+            find, SERVER_DEADLINE_S)
 
     def _check_rules(self, block):
         rules = self._directory / "rules.conf"

@@ -73,9 +73,12 @@ class Shell:
         wait_for("it to listen", is_listening, SERVER_DEADLINE_S)
 
     def end(self):
-        """Ends the last command in the background as ^C does; its exit code."""
+        """Ends the last command in the background as ^C does, with all that it started; its exit
+        code."""
         group = os.getpgid(self.background())
-        return int(self._ask(f"kill -INT -{group}; wait $!; echo $? >&{self._answer}"))
+        code = int(self._ask(f"kill -INT -{group}; wait $!; echo $? >&{self._answer}"))
+        wait_for("its end", lambda: _listening(group) is None, SERVER_DEADLINE_S)
+        return code
 
 
 def _listening(group):

@@ -45,7 +45,8 @@ def block(kind, *lines, language="sh", argument="", page="README.md"):
 
 class Pages(unittest.TestCase):
     def test_each_block_has_the_comment_before_it(self):
-        found = [(one.line, one.language, one.kind, one.argument, one.lines) for one in blocks("p", PAGE)]
+        found = [(one.line, one.language, one.kind, one.argument, one.lines)
+                 for one in blocks("p", PAGE)]
         self.assertEqual(found, [
             (3, "sh", "run", "", ["true"]),
             (5, "sh", "serves", "127.0.0.1:1", ["socku"]),
@@ -77,14 +78,15 @@ class Commands(unittest.TestCase):
         return [(one.line, one.text) for one in commands(block("run", *lines, language=language))]
 
     def test_a_command_ends_where_a_shell_would_run_it(self):
-        self.assertEqual(self.texts("a \\", "  b", "# why", "cat <<'END'", "c", "END", "for x in 1; do",
-                                    "  d", "done"),
+        self.assertEqual(self.texts("a \\", "  b", "# why", "cat <<'END'", "c", "END",
+                                    "for x in 1; do", "  d", "done"),
                          [(2, "a \\\n  b"), (5, "cat <<'END'\nc\nEND"),
                           (8, "for x in 1; do\n  d\ndone")])
 
     def test_a_prompt_begins_a_command_and_its_output_follows(self):
         found = commands(block("run", "$ a", "one", "two", "$ b", language="console"))
-        self.assertEqual([(one.text, one.shown) for one in found], [("a", ["one", "two"]), ("b", [])])
+        self.assertEqual([(one.text, one.shown) for one in found],
+                         [("a", ["one", "two"]), ("b", [])])
 
     def test_a_comment_is_no_part_of_a_command(self):
         self.assertEqual(bare("a b    # why\n# more"), "a b")
