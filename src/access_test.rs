@@ -73,7 +73,7 @@ fn sessions() -> Vec<Session> {
     let connect = |protocol, host| request(protocol, Command::Connect, host, 80);
     let bind = |host| request(Protocol::Socks4, Command::Bind, host, 20);
     let strange = |bytes| session("permit c *\n", bytes, |_, _| {});
-    vec![
+    let mut sessions = vec![
         session("permit c *\n", b"", |session, _| end(session, CloseReason::ClientLeft)),
         session(
             "permit c *\n",
@@ -127,9 +127,12 @@ fn sessions() -> Vec<Session> {
         strange(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\xaa\xbb\xcc\xdd\xee\xff"),
         strange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
         strange(b"\"\\\r\n\xff x=1 up=9"),
-        proxied(b"PROXY TCP4 192.0.2.7 192.0.2.1 50000 1080\r\n\x04\x01"),
-        proxied(b"GET / HTTP/1.1\r\n"),
-    ]
+    ];
+    if cfg!(feature = "proxy-protocol") {
+        sessions.push(proxied(b"PROXY TCP4 192.0.2.7 192.0.2.1 50000 1080\r\n\x04\x01"));
+        sessions.push(proxied(b"GET / HTTP/1.1\r\n"));
+    }
+    sessions
 }
 
 fn shown(session: &Session, format: LogFormat) -> String {
@@ -249,6 +252,7 @@ fn an_error_is_shown_with_its_own_reason_only() {
 }
 
 /// The page for operators describes each field, and no other.
+#[cfg(feature = "proxy-protocol")]
 #[test]
 fn the_documents_list_every_field_in_its_order() {
     let page = include_str!("../docs/logging.md");
