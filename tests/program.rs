@@ -2,6 +2,10 @@
 //! of them.
 
 #![cfg(feature = "server")]
+#![cfg_attr(
+    not(feature = "default"),
+    allow(dead_code, unused_imports, reason = "only tests of an optional part use it")
+)]
 
 mod common;
 
