@@ -2,6 +2,7 @@
 
 import resource
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,21 +24,16 @@ class Profile(NamedTuple):
     # Features of the standard library.
     library: tuple
     flags: tuple
-    # Whether it always has the same addresses in memory.
-    is_fixed: bool
 
 
-# Nothing unwinds: a panic ends the program.
-NO_TABLES = "-Cforce-unwind-tables=no"
 PROFILES = {
-    "fast": Profile("release", (), (), (NO_TABLES,), False),
+    "fast": Profile("release", (), (), ()),
     "small": Profile(
         "small", SMALL_FEATURES, ("optimize_for_size",),
-        # A panic ends the program without its text, and no text is kept for one. Addresses are
-        # fixed, which saves the table of those to adjust. Equal runs of instructions are written
-        # once, on processors where LLVM can.
-        (NO_TABLES, "-Cpanic=immediate-abort", "-Zlocation-detail=none",
-         "-Cllvm-args=-enable-machine-outliner=always"), True),
+        # A panic ends the program without its text, and no text is kept for one. Equal runs of
+        # instructions are written once, on processors where LLVM can.
+        ("-Cpanic=immediate-abort", "-Zlocation-detail=none",
+         "-Cllvm-args=-enable-machine-outliner=always")),
 }
 
 
@@ -68,12 +64,13 @@ def intermediate(root=ROOT):
 def _cargo_build(target, profile, features, root):
     """Lets cargo build a program; where it leaves it."""
     chosen = ["--no-default-features", "--features", ",".join(features)] if features else []
-    subprocess.run(
+    done = subprocess.run(
         [toolchain.CARGO, "build", "--quiet", "--locked", "--bin", "socku", "--target", target.name,
          "--profile", profile.cargo, "--target-dir", intermediate(root), *chosen,
          "-Zbuild-std=std,panic_abort", f"-Zbuild-std-features={','.join(profile.library)}"],
-        cwd=root, check=True,
-        env=toolchain.environment(target, profile.flags, profile.is_fixed, root))
+        cwd=root, check=False, env=toolchain.environment(target, profile.flags, root=root))
+    if done.returncode:
+        sys.exit(f"{target.name}: socku cannot be built")
     return intermediate(root) / target.name / profile.cargo / "socku"
 
 
@@ -101,9 +98,10 @@ def test(target, arguments):
     """Runs the library's tests for a target, as `cargo test` does with these arguments; whether they
     passed."""
     runner = {target.variable("RUNNER"): " ".join(target.runner())} if target.runner() else {}
-    environment = toolchain.environment(target, ()) | runner | {"CARGO_PROFILE_DEV_DEBUG": "0"}
+    environment = toolchain.environment(target, (), unwinds=True) | runner | {"CARGO_PROFILE_DEV_DEBUG": "0"}
     done = subprocess.run(
         [toolchain.CARGO, "test", "--quiet", "--locked", "--lib", "--target", target.name,
-         "--target-dir", intermediate(), "-Zbuild-std", *arguments],
+         "--target-dir", intermediate(), "-Zbuild-std",
+         "-Zbuild-std-features=panic-unwind", *arguments],
         cwd=ROOT, check=False, env=environment)
     return done.returncode == 0

@@ -6,6 +6,7 @@ why the versions are fixed, and stated here alone.
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,11 +25,10 @@ VENV = ROOT / PLACE / "venv"
 RUSTC, CARGO = Path("/usr/bin/rustc"), Path("/usr/bin/cargo")
 LIBRARY = Path("/usr/lib/rustlib/src/rust/library")
 PACKAGES = {str(RUSTC): "rustc-web", str(CARGO): "cargo-web"}
-# The linker that cargo calls. rustc asks for a position-independent program by -static-pie; zig
-# makes one at fixed addresses of that, and the other by -static -pie.
+# The program that cargo calls as linker.
 LINKER = """#!/bin/sh
 # Written by release/static/toolchain.py.
-exec {command} "$@" {options}
+exec {command} "$@"
 """
 
 
@@ -81,33 +81,34 @@ def require(emulators=()):
         sys.exit(f"missing: {', '.join(absent)}; --install installs it")
 
 
-def _linker(target, is_fixed, place):
+def _linker(target, unwinds, root):
     """Writes the linker of a target; its path."""
     command = [*_zig(), "cc", "-target", *target.zig]
-    file = place / "linkers" / f"{target.name}{'-fixed' if is_fixed else ''}"
+    if not unwinds:
+        command = [sys.executable, str(Path(__file__).with_name("link.py")), str(root), *command, "--"]
+    file = root / PLACE / "linkers" / f"{target.name}{'-unwinding' if unwinds else ''}"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(LINKER.format(command=" ".join(f"'{word}'" for word in command),
-                                  options="" if is_fixed else "-static -pie"))
+    file.write_text(LINKER.format(command=shlex.join(command)))
     file.chmod(0o755)
     return file
 
 
-def environment(target, flags, is_fixed=False, root=ROOT):
+def environment(target, flags, unwinds=False, root=ROOT):
     """The environment in which cargo builds for a target with these flags of rustc, whatever is set
-    in that of this program. Fixed is a program that cannot be loaded at another address; `root` has
-    the source."""
+    in that of this program. A program that unwinds catches panics, as tests do; `root` has the
+    source."""
     own = {name: value for name, value in os.environ.items()
            if not name.startswith(("CARGO_", "RUST")) or name in ("CARGO_HOME", "CARGO_NET_OFFLINE")}
-    place = root / PLACE
+    zig_cache = str(root / PLACE / "zig")
     home = Path(own.get("CARGO_HOME", Path.home() / ".cargo"))
     # No path of this machine is in the program, so that two builds are equal wherever they are made.
     flags = ["-Zunstable-options", "-Clink-self-contained=no", "-Ctarget-feature=+crt-static",
-             f"--remap-path-prefix={home}/registry/src=crates",
+             *([] if unwinds else ["-Cforce-unwind-tables=no"]), f"--remap-path-prefix={home}/registry/src=crates",
              f"--remap-path-prefix={root}=.", f"--remap-path-prefix={LIBRARY.resolve()}=library",
              f"--remap-path-prefix={LIBRARY}=library", *flags]
     return {**own,
             # Lets a stable compiler take flags that are not.
             "RUSTC_BOOTSTRAP": "1", "RUSTC": str(RUSTC), "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags),
-            "CARGO_INCREMENTAL": "0", target.variable("LINKER"): str(_linker(target, is_fixed, place)),
+            "CARGO_INCREMENTAL": "0", target.variable("LINKER"): str(_linker(target, unwinds, root)),
             # zig's C library is built for each target, and kept there.
-            "ZIG_GLOBAL_CACHE_DIR": str(place / "zig"), "ZIG_LOCAL_CACHE_DIR": str(place / "zig")}
+            "ZIG_GLOBAL_CACHE_DIR": zig_cache, "ZIG_LOCAL_CACHE_DIR": zig_cache}
