@@ -13,13 +13,13 @@ mod stamp;
 mod style;
 
 use crate::settings::LogFormat;
-use env_filter::{Builder, Filter};
-use log::{Level, LevelFilter, Metadata, Record};
+use env_logger::{Builder, Target};
+use log::{Level, LevelFilter};
 use output::Output;
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -39,8 +39,8 @@ const FINISH_WAIT_MAX: Duration = Duration::from_secs(1);
 static LOG: Mutex<Log> = Mutex::new(Log::new());
 
 thread_local! {
-    /// The text and the line of the record that is being written, kept for the next one.
-    static RECORD: RefCell<(String, Vec<u8>)> = const { RefCell::new((String::new(), Vec::new())) };
+    /// The text of the record that is being written, kept for the next one.
+    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Logs to standard error in this format, at the levels that `RUST_LOG` selects; info and above if
@@ -48,12 +48,21 @@ thread_local! {
 pub fn init(format: LogFormat) {
     let style = Style::of_stderr(format);
     log().style = Some(style);
+    let target = Target::Pipe(Box::new(Gatherer));
     // Empty is what a unit file leaves of a variable that has no value.
     let filter = std::env::var("RUST_LOG").unwrap_or_default();
     let filter = if filter.is_empty() { "info" } else { &filter };
-    let filter = Builder::new().parse(filter).build();
-    log::set_max_level(filter.filter());
-    log::set_boxed_logger(Box::new(Logger { filter, style })).expect("no other logger is set");
+    Builder::new()
+        .parse_filters(filter)
+        .target(target)
+        .format(move |line, record| {
+            TEXT.with_borrow_mut(|text| {
+                text.clear();
+                write!(text, "{}", record.args()).map_err(io::Error::other)?;
+                style.write(line, SystemTime::now(), record.level(), record.target(), text)
+            })
+        })
+        .init();
     log().output();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -303,38 +312,23 @@ fn first_lines(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Makes a line of each record that `RUST_LOG` selects.
-struct Logger {
-    filter: Filter,
-    style: Style,
-}
+/// The target of the logger, which writes each line in one call.
+struct Gatherer;
 
-impl log::Log for Logger {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.filter.enabled(metadata)
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if !self.filter.matches(record) {
-            return;
+impl Write for Gatherer {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut log = log();
+        log.push(line);
+        if log::max_level() >= LevelFilter::Debug {
+            log.flush();
         }
-        RECORD.with_borrow_mut(|(text, line)| {
-            text.clear();
-            line.clear();
-            let (now, level) = (SystemTime::now(), record.level());
-            // Nothing can fail that writes to memory.
-            let _ = text.write_fmt(*record.args());
-            let _ = self.style.write(line, now, level, record.target(), text);
-            let mut log = log();
-            log.push(line);
-            if log::max_level() >= LevelFilter::Debug {
-                log.flush();
-            }
-        });
+        Ok(line.len())
     }
 
     /// The end of a line is not the end of a turn.
-    fn flush(&self) {}
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
