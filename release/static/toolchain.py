@@ -60,12 +60,17 @@ def _rust_is_right():
     return _output(RUSTC, "--version").startswith(f"rustc {RUST} ")
 
 
+def has_zig():
+    """Whether zig of the right version is there."""
+    return bool(_zig())
+
+
 def install(emulators=()):
     """Installs what is missing: packages of Debian, as root, and zig below target/."""
     failed = packages.install(_missing_packages(emulators))
     if failed:
         sys.exit(f"cannot be installed: {' '.join(failed)}")
-    if not _zig():
+    if not has_zig():
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
         subprocess.run([VENV / "bin/pip", "install", "-q", f"ziglang=={ZIG}"], check=True)
 
