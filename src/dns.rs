@@ -21,6 +21,7 @@ mod counters;
 mod family;
 mod hosts;
 mod message;
+mod ordered;
 mod query;
 mod resolver;
 mod settings;

@@ -1,4 +1,4 @@
-//! The output of `-t` and `-e`.
+//! The output of `-e`: an answer to a question.
 
 mod question;
 
@@ -9,23 +9,12 @@ use crate::dns::Resolver;
 use crate::escape::Escaped;
 use crate::name::Name;
 use crate::reason::CloseReason;
-use crate::rules::{Dead, Ident, PartialRequest, Rule, RuleSet, TargetPattern};
+use crate::rules::{Ident, PartialRequest, Rule, RuleSet, TargetPattern};
 use crate::session::{Env, Evaluator, Rejection, Surroundings};
 use question::{Question, Target};
 use std::fmt::Write;
 use std::io;
 use std::net::IpAddr;
-
-/// The rules as understood, a line each: the line in the file, the rule, and whether it never matches.
-pub fn listing(rules: &RuleSet, dead: &[Dead]) -> String {
-    let mut text = String::new();
-    let mut dead = dead.iter().map(|dead| dead.place).peekable();
-    for (place, rule) in rules.rules().iter().enumerate() {
-        let mark = if dead.next_if_eq(&place).is_some() { "   (never matches)" } else { "" };
-        let _ = writeln!(text, "{:>4}: {rule}{mark}", rule.line);
-    }
-    text + "   -: deny everything else\n"
-}
 
 /// The answer to a question of `-e`.
 #[derive(Clone, Debug, PartialEq, Eq)]

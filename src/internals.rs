@@ -30,8 +30,9 @@ mod parts {
     pub mod escape {
         pub use crate::escape::{Escaped, SHOWN_BYTES_MAX};
     }
+    #[cfg(feature = "explain")]
     pub mod explain {
-        pub use crate::explain::{Answer, listing};
+        pub use crate::explain::Answer;
     }
     #[cfg(feature = "upgrade")]
     pub mod handover {
@@ -45,6 +46,9 @@ mod parts {
     }
     pub mod limits {
         pub use crate::limits::raise_descriptor_limit;
+    }
+    pub mod listing {
+        pub use crate::listing::listing;
     }
     pub mod logging {
         pub use crate::logging::{finish_with, init};

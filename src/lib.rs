@@ -15,6 +15,9 @@
 //! | `upgrade` | the program's upgrade in place, at USR2 |
 //! | `service` | the service manager: passed sockets, messages to it, priorities for the journal |
 //! | `proxy-protocol` | the header by which a load balancer names its client |
+//! | `explain` | which rule decides about a request, and why: `-e` |
+//! | `dead-rules` | warnings about rules that never match |
+//! | `timestamps` | the time of each line of the log |
 //!
 //! All of them are on by default. For the client alone:
 //!
@@ -57,7 +60,7 @@ mod dns;
 mod errno;
 #[cfg(feature = "server")]
 mod escape;
-#[cfg(feature = "server")]
+#[cfg(feature = "explain")]
 mod explain;
 #[cfg(feature = "server")]
 mod files;
@@ -71,6 +74,8 @@ mod limit;
 mod limits;
 #[cfg(feature = "server")]
 mod lines;
+#[cfg(feature = "server")]
+mod listing;
 #[cfg(feature = "server")]
 mod logging;
 #[cfg(feature = "server")]

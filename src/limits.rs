@@ -17,23 +17,32 @@ pub fn raise_descriptor_limit() -> u64 {
     }
 }
 
-/// How many bytes of memory are left under RLIMIT_AS and RLIMIT_DATA; `None` without limits.
-pub fn memory_left() -> Option<u64> {
+/// What a process can address at least: on 32-bit processors some kernels leave it no more than this
+/// half.
+const ADDRESSABLE_BYTES: u64 = isize::MAX as u64;
+
+/// How many bytes of memory are left under RLIMIT_AS and RLIMIT_DATA, and in any case no more than a
+/// process can address.
+pub fn memory_left() -> u64 {
     let left = |resource, field| {
         let limit = getrlimit(resource).current?;
         Some(limit.saturating_sub(bytes_used(field)))
     };
-    [left(Resource::As, 0), left(Resource::Data, 5)].into_iter().flatten().min()
+    let limits = [left(Resource::As, 0), left(Resource::Data, 5)];
+    limits.into_iter().flatten().fold(ADDRESSABLE_BYTES, u64::min)
 }
 
 /// An error with both numbers if so many more bytes exceed a limit of memory.
 pub fn check_memory(needed: usize) -> Result<(), String> {
-    match memory_left() {
-        Some(left) if left < needed as u64 => {
-            Err(format!("{} KiB of memory are needed, {} KiB are left", needed / 1024, left / 1024))
-        }
-        _ => Ok(()),
+    let left = memory_left();
+    if left < needed as u64 {
+        return Err(format!(
+            "{} KiB of memory are needed, {} KiB are left",
+            needed / 1024,
+            left / 1024
+        ));
     }
+    Ok(())
 }
 
 /// Most descriptors that may be open.
@@ -82,6 +91,12 @@ mod tests {
         let raised = raise_descriptor_limit();
         assert_eq!(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX), raised);
         assert!(raised > 3);
+    }
+
+    #[test]
+    fn no_more_memory_is_left_than_can_be_addressed() {
+        assert!((1 << 20..=isize::MAX as u64).contains(&memory_left()));
+        assert!(check_memory(usize::MAX).is_err());
     }
 
     #[test]

@@ -8,6 +8,8 @@
 #[cfg_attr(not(feature = "json"), path = "logging/object/absent.rs")]
 mod object;
 mod output;
+#[cfg_attr(not(feature = "timestamps"), path = "logging/stamp/absent.rs")]
+mod stamp;
 mod style;
 
 use crate::settings::LogFormat;

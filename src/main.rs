@@ -21,46 +21,56 @@ const DENIED: u8 = 3;
 /// Most errors that `-t` prints.
 const ERRORS_MAX: usize = 100;
 
-/// An error that ends the program: the exit code, and its cause.
-struct Failure(u8, Box<dyn Error>);
+/// An error that ends the program: the exit code, and the text of it and of its sources.
+struct Failure(u8, String);
+
+impl Failure {
+    /// The log makes one line of the text, whatever a flag or a file is called.
+    fn new(code: u8, error: &dyn Error) -> Failure {
+        let sources = iter::successors(error.source(), |&source| source.source());
+        let mut text = error.to_string();
+        sources.for_each(|source| text += &format!(": {source}"));
+        Failure(code, text)
+    }
+}
 
 impl From<UsageError> for Failure {
     fn from(error: UsageError) -> Failure {
-        Failure(USAGE, error.into())
+        Failure::new(USAGE, &error)
     }
 }
 
 impl From<Unanswered> for Failure {
     fn from(error: Unanswered) -> Failure {
         match error {
-            Unanswered::Rules(error) => Failure(RUNTIME, error.into()),
-            Unanswered::Users(error) => Failure(RUNTIME, error.into()),
-            Unanswered::Question(error) => Failure(USAGE, error.into()),
+            Unanswered::Rules(error) => Failure::new(RUNTIME, &error),
+            Unanswered::Users(error) => Failure::new(RUNTIME, &error),
+            Unanswered::Question(error) => Failure::new(USAGE, &error),
         }
     }
 }
 
 impl From<RulesError> for Failure {
     fn from(error: RulesError) -> Failure {
-        Failure(RUNTIME, error.into())
+        Failure::new(RUNTIME, &error)
     }
 }
 
 impl From<server::Error> for Failure {
     fn from(error: server::Error) -> Failure {
-        Failure(RUNTIME, error.into())
+        Failure::new(RUNTIME, &error)
     }
 }
 
 impl From<Unhealthy> for Failure {
     fn from(error: Unhealthy) -> Failure {
-        Failure(RUNTIME, error.into())
+        Failure::new(RUNTIME, &error)
     }
 }
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Failure {
-        Failure(RUNTIME, error.into())
+        Failure::new(RUNTIME, &error)
     }
 }
 
@@ -84,21 +94,12 @@ fn main() -> ExitCode {
     let invocation = config::parse(std::env::args_os().skip(1)).map_err(Failure::from);
     match invocation.and_then(perform) {
         Ok(code) => code,
-        Err(Failure(code, error)) => {
+        Err(Failure(code, text)) => {
             // The exit code remains even if standard error has no reader.
-            logging::finish_with(&with_sources(error.as_ref()));
+            logging::finish_with(&text);
             ExitCode::from(code)
         }
     }
-}
-
-/// The text of an error and of its sources. The log makes one line of it, whatever a flag or a file
-/// is called.
-fn with_sources(error: &dyn Error) -> String {
-    let sources = iter::successors(error.source(), |&source| source.source());
-    let texts: Vec<_> =
-        iter::once(error.to_string()).chain(sources.map(|source| source.to_string())).collect();
-    texts.join(": ")
 }
 
 fn perform(invocation: Invocation) -> Result<ExitCode, Failure> {

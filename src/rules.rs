@@ -4,7 +4,9 @@
 //! in [`parse`]. Nothing here uses a file, a socket or a clock.
 
 mod addresses;
+#[cfg_attr(not(feature = "dead-rules"), path = "rules/dead/absent.rs")]
 mod dead;
+#[cfg(feature = "explain")]
 mod nearest;
 pub mod parse;
 mod show;

@@ -36,6 +36,7 @@ mod names;
 mod origin;
 #[cfg_attr(not(feature = "status"), path = "server/pages/absent.rs")]
 mod pages;
+#[cfg_attr(not(feature = "explain"), path = "server/question/absent.rs")]
 pub(crate) mod question;
 mod record;
 pub(crate) mod rule_source;

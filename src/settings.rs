@@ -117,7 +117,8 @@ impl Settings {
         let directions = 2 * self.max_sessions;
         let large_bytes =
             self.buffer_budget_bytes.min(directions.saturating_mul(self.buffer_bytes));
-        let process = self.max_sessions * SESSION_BYTES_MAX + large_bytes;
+        let process =
+            self.max_sessions.saturating_mul(SESSION_BYTES_MAX).saturating_add(large_bytes);
         // Spare pipes are empty.
         (process, self.pipes_max.min(directions) * PIPE_BYTES)
     }

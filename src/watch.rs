@@ -12,7 +12,6 @@ use mio::{Interest, Registry, Token};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{FileType, lstat};
 use rustix::io::Errno;
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::mem::{MaybeUninit, take};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -40,8 +39,9 @@ const MISSING: WatchFlags = WatchFlags::CREATE.union(WatchFlags::MOVED_TO);
 pub struct FileWatch {
     inotify: OwnedFd,
     files: Vec<WatchedFile>,
-    /// By the kernel's number. Paths may share an inode, which has one watch for all of them.
-    watches: BTreeMap<i32, Watch>,
+    /// A few, in the order of the kernel's numbers. Paths may share an inode, which has one watch for
+    /// all of them.
+    watches: Vec<Watch>,
 }
 
 struct WatchedFile {
@@ -51,6 +51,8 @@ struct WatchedFile {
 }
 
 struct Watch {
+    /// The kernel's number.
+    number: i32,
     path: PathBuf,
     flags: WatchFlags,
     /// The files that it is for, each with the missing name in this directory, if any.
@@ -65,7 +67,7 @@ impl FileWatch {
         let mut source = SourceFd(&inotify.as_raw_fd());
         registry.register(&mut source, Token(token), Interest::READABLE)?;
         let files = files.into_iter().map(|path| WatchedFile { path, failure: None });
-        let mut watch = FileWatch { inotify, files: files.collect(), watches: BTreeMap::new() };
+        let mut watch = FileWatch { inotify, files: files.collect(), watches: Vec::new() };
         watch.renew();
         Ok(watch)
     }
@@ -85,7 +87,7 @@ impl FileWatch {
                 }
                 Ok(event) => {
                     // A removed watch may still have a pending event.
-                    let Some(watch) = self.watches.get(&event.wd()) else { continue };
+                    let Some(watch) = find(&self.watches, event.wd()) else { continue };
                     let name = event.file_name().map(|name| name.to_bytes());
                     for (file, missing) in &watch.interests {
                         changed[*file] |= missing.as_deref().map(OsStr::as_bytes) == name;
@@ -117,11 +119,11 @@ impl FileWatch {
                 warn!("{}: changes may not be detected before SIGHUP: {error}", path.display());
             }
         }
-        for (&number, old) in &before {
-            match self.watches.get(&number) {
+        for old in &before {
+            match find(&self.watches, old.number) {
                 // This fails when the inode is gone, and its watch with it.
-                None => drop(inotify::remove_watch(&self.inotify, number)),
-                Some(watch) if watch.flags != old.flags => self.reduce(number, watch),
+                None => drop(inotify::remove_watch(&self.inotify, old.number)),
+                Some(watch) if watch.flags != old.flags => self.reduce(watch),
                 Some(_) => {}
             }
         }
@@ -131,11 +133,11 @@ impl FileWatch {
     }
 
     /// Drops the flags of an old watch that are no longer needed.
-    fn reduce(&self, number: i32, watch: &Watch) {
+    fn reduce(&self, watch: &Watch) {
         let flags = watch.flags | WatchFlags::DONT_FOLLOW;
         match inotify::add_watch(&self.inotify, &watch.path, flags) {
             // Another inode is there by now, and its event is pending.
-            Ok(other) if other != number && !self.watches.contains_key(&other) => {
+            Ok(other) if find(&self.watches, other).is_none() => {
                 let _ = inotify::remove_watch(&self.inotify, other);
             }
             _ => {}
@@ -198,8 +200,12 @@ impl FileWatch {
         let mask = flags | WatchFlags::DONT_FOLLOW | WatchFlags::MASK_ADD;
         match inotify::add_watch(&self.inotify, path, mask) {
             Ok(number) => {
-                let new = || Watch { path: path.into(), flags, interests: Vec::new() };
-                let watch = self.watches.entry(number).or_insert_with(new);
+                let place = self.watches.partition_point(|watch| watch.number < number);
+                if self.watches.get(place).is_none_or(|watch| watch.number != number) {
+                    let (path, interests) = (path.into(), Vec::new());
+                    self.watches.insert(place, Watch { number, path, flags, interests });
+                }
+                let watch = &mut self.watches[place];
                 watch.flags |= flags;
                 watch.interests.push((file, name));
             }
@@ -211,9 +217,14 @@ impl FileWatch {
 }
 
 /// The watches on the path of a file.
-fn watches_of(watches: &BTreeMap<i32, Watch>, file: usize) -> impl Iterator<Item = i32> {
-    let is_for_it = move |watch: &Watch| watch.interests.iter().any(|(other, _)| *other == file);
-    watches.iter().filter(move |(_, watch)| is_for_it(watch)).map(|(&number, _)| number)
+fn watches_of(watches: &[Watch], file: usize) -> impl Iterator<Item = i32> {
+    let is_for_it = move |watch: &&Watch| watch.interests.iter().any(|(other, _)| *other == file);
+    watches.iter().filter(is_for_it).map(|watch| watch.number)
+}
+
+/// The watch that has this number.
+fn find(watches: &[Watch], number: i32) -> Option<&Watch> {
+    watches.iter().find(|watch| watch.number == number)
 }
 
 /// The start of an absolute path.

@@ -2,6 +2,10 @@
 //! of them.
 
 #![cfg(feature = "server")]
+#![cfg_attr(
+    not(feature = "default"),
+    allow(dead_code, unused_imports, reason = "only tests of an optional part use it")
+)]
 
 mod common;
 
@@ -38,6 +42,7 @@ fn examples() -> Vec<(String, Vec<String>)> {
     examples
 }
 
+#[cfg(feature = "default")]
 #[test]
 fn the_examples_of_the_page_print_what_it_shows() {
     let directory = scratch_directory();
@@ -112,6 +117,11 @@ fn a_wrong_command_line_is_exit_code_2_and_one_line_with_flag_and_expectation() 
         let error = complaint(2, arguments);
         assert!(error.contains(flag) && error.contains(expected), "{arguments:?}: {error}");
     }
+}
+
+#[cfg(feature = "explain")]
+#[test]
+fn a_bad_question_is_exit_code_2_and_one_line() {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/socks.conf");
     let error = complaint(2, &["-c", rules, "-e", "c 1.2.3.4"]);
     assert!(error.contains("--explain") && error.contains("HOST:PORT"), "{error}");
@@ -155,7 +165,9 @@ fn the_error_of_a_bad_rule_file_names_file_and_line_wherever_it_is_read() {
     fs::write(&file, "\u{feff}# first\r\npermit c 1.2.3.4\r\npermit c 1.2.3\r\n").unwrap();
     let file = file.to_str().unwrap();
     let expected = format!("socku: {file}:3: found `1.2.3`, expected four octets");
-    for arguments in [&["-t"][..], &["-e", "c 1.2.3.4:80"], &[], &["-l", "127.0.0.1:0"]] {
+    let question = ["-e", "c 1.2.3.4:80"];
+    let question = if cfg!(feature = "explain") { &question[..] } else { &["-t"] };
+    for arguments in [&["-t"][..], question, &[], &["-l", "127.0.0.1:0"]] {
         let error = complaint(1, &[arguments, &["-c", file]].concat());
         assert!(error.starts_with(&expected), "{error}");
     }
@@ -202,6 +214,7 @@ fn a_test_gives_all_errors_of_files_and_flags() {
     assert!(errors_of_test(&["-c", "no-such", "-o", "203.0.113.78"]).len() == 2);
 }
 
+#[cfg(feature = "dead-rules")]
 #[test]
 fn a_test_warns_as_a_start_would_and_marks_rules_that_never_match() {
     let rules = "deny c 10.0.0.0/8\npermit c 10.1.1.1\npermit c any\npermit b 224.0.0.0/4\npermit c * auth\n";
@@ -278,7 +291,7 @@ fn a_start_and_a_test_find_an_address_of_the_status_page_that_cannot_be_had() {
     drop(taken);
 }
 
-#[cfg(feature = "status")]
+#[cfg(all(feature = "status", feature = "explain"))]
 #[test]
 fn the_status_page_of_a_running_proxy_makes_no_test_fail_and_is_never_a_target() {
     let proxy = Proxy::start("permit c 127.*.*.*\n", &["--status", "127.0.0.1:0"]);
@@ -303,7 +316,13 @@ fn a_running_proxy_makes_no_test_fail() {
     let file = proxy.rule_file.to_str().unwrap();
     let (code, out, error) = outcome(&mut socku(&["-t", "-c", file, "-l", &address]));
     assert_eq!((code, error.as_str()), (0, ""), "{out}");
-    // And its socket is never a target, of a question either.
+}
+
+#[cfg(feature = "explain")]
+#[test]
+fn the_socket_of_a_running_proxy_is_never_the_target_of_a_question() {
+    let proxy = Proxy::start("permit c 127.*.*.*\n", &[]);
+    let address = proxy.address.to_string();
     let question = format!("c {address}");
     let arguments = ["-e", &question, "-c", proxy.rule_file.to_str().unwrap(), "-l", &address];
     let (code, out, _) = outcome(&mut socku(&arguments));
@@ -315,6 +334,7 @@ fn a_running_proxy_makes_no_test_fail() {
     assert_eq!(code, 0, "it is another program's");
 }
 
+#[cfg(feature = "explain")]
 #[test]
 fn a_question_is_decided_as_a_running_proxy_decides() {
     let rules = "deny c 127.0.0.9\npermit c 127.0.0.0/16 from 127.0.0.1 port 1-65000\n\
@@ -373,6 +393,7 @@ fn a_start_tells_what_it_starts_with() {
     assert!(proxy.wait_logs("in force", 2)[1].ends_with(": 1 rule in force"));
 }
 
+#[cfg(feature = "explain")]
 #[test]
 fn explain_exits_with_3_for_a_no_and_with_0_otherwise() {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/socks.conf");

@@ -4,8 +4,8 @@
 #![cfg(feature = "default")]
 
 use socku::internals::config::{self, Invocation};
-use socku::internals::explain;
 use socku::internals::limit::Limit;
+use socku::internals::listing::listing;
 use socku::internals::reason::CloseReason;
 use socku::internals::rules::RuleSet;
 use std::fs;
@@ -141,7 +141,7 @@ fn links_in_documents_lead_to_files() {
 fn the_page_about_rules_shows_the_shipped_rules_as_they_are() {
     let page = read("docs/rules.md");
     let rules = RuleSet::parse(read("socks.conf").as_bytes()).unwrap();
-    for line in explain::listing(&rules, &[]).lines() {
+    for line in listing(&rules, &[]).lines() {
         assert!(page.contains(&format!("\n{line}\n")), "`socku -t` shows `{line}`");
     }
 }

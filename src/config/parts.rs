@@ -14,7 +14,7 @@ pub struct Part {
 }
 
 /// All optional parts.
-pub const PARTS: [Part; 6] = [
+pub const PARTS: [Part; 9] = [
     Part {
         feature: "status",
         flags: &["status"],
@@ -45,6 +45,24 @@ pub const PARTS: [Part; 6] = [
         flags: &["health"],
         signals: &[],
         is_built: cfg!(feature = "health"),
+    },
+    Part {
+        feature: "explain",
+        flags: &["explain"],
+        signals: &[],
+        is_built: cfg!(feature = "explain"),
+    },
+    Part {
+        feature: "dead-rules",
+        flags: &[],
+        signals: &[],
+        is_built: cfg!(feature = "dead-rules"),
+    },
+    Part {
+        feature: "timestamps",
+        flags: &[],
+        signals: &[],
+        is_built: cfg!(feature = "timestamps"),
     },
 ];
 

@@ -1,8 +1,9 @@
 //! Recent answers, kept for their TTL.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::family::QuestionKey;
+use super::ordered::Ordered;
 use super::{Addresses, DnsError};
 
 /// Most answers kept: those of both families for 256 names.
@@ -21,9 +22,9 @@ pub type AddressResult = Result<Addresses, DnsError>;
 /// The most recently used answers.
 #[derive(Debug, Default)]
 pub struct Cache {
-    entries: BTreeMap<QuestionKey, Entry>,
+    entries: HashMap<QuestionKey, Entry>,
     /// The questions by their last use, the least recent first.
-    order: BTreeMap<u64, QuestionKey>,
+    order: Ordered<QuestionKey>,
     uses: u64,
 }
 
@@ -43,7 +44,7 @@ impl Cache {
         }
         self.uses += 1;
         let entry = self.entries.get_mut(key)?;
-        self.order.remove(&entry.used);
+        self.order.remove(entry.used);
         entry.used = self.uses;
         self.order.insert(entry.used, key.clone());
         Some(entry.answer.clone())
@@ -64,7 +65,7 @@ impl Cache {
         }
         self.remove(key);
         if self.entries.len() >= ENTRIES_MAX
-            && let Some((_, oldest)) = self.order.pop_first()
+            && let Some(oldest) = self.order.pop_first()
         {
             self.entries.remove(&oldest);
         }
@@ -75,13 +76,13 @@ impl Cache {
 
     fn remove(&mut self, key: &QuestionKey) {
         if let Some(entry) = self.entries.remove(key) {
-            self.order.remove(&entry.used);
+            self.order.remove(entry.used);
         }
     }
 
     pub fn clear(&mut self) {
         self.entries.clear();
-        self.order.clear();
+        self.order = Ordered::default();
     }
 
     pub fn len(&self) -> usize {

@@ -7,7 +7,7 @@ use crate::name::Name;
 
 /// The kind of address that a question asks for. IPv6 comes first, so that it is asked first (RFC
 /// 8305 section 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// AAAA records.
     V6,
@@ -28,7 +28,7 @@ impl Family {
 }
 
 /// A question: a name and the family of the addresses wanted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QuestionKey {
     pub name: Name,
     pub family: Family,

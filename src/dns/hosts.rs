@@ -1,6 +1,6 @@
 //! /etc/hosts: names that are known without a query.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::{ADDRESSES_MAX, Addresses};
@@ -10,7 +10,7 @@ use crate::name::{self, Classified};
 /// the number of names has no cap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
-    names: BTreeMap<Box<str>, Addresses>,
+    names: HashMap<Box<str>, Addresses>,
 }
 
 impl Hosts {

@@ -7,7 +7,7 @@
 mod questions;
 mod waiters;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use super::cache::Cache;
 use super::counters::Counters;
 use super::family::QuestionKey;
 use super::message::Response;
+use super::ordered::{Order, Ordered, first_of};
 use super::query::{Query, Transmit};
 use super::shares::Shares;
 use super::waiter::Waiter;
@@ -44,26 +45,26 @@ pub struct Resolver {
     hosts: Hosts,
     cache: Cache,
     random: Box<dyn FnMut() -> u16 + Send>,
-    waiters: BTreeMap<u64, Waiter>,
-    /// When each waiter times out.
-    deadlines: BTreeSet<(u64, u64)>,
-    questions: BTreeMap<QuestionKey, Question>,
-    /// When questions end because the other family has waited long enough.
-    cut_offs: BTreeSet<(u64, QuestionKey)>,
+    waiters: Ordered<Waiter>,
+    /// The numbers of the waiters, in the order in which they time out.
+    deadlines: Order,
+    questions: HashMap<QuestionKey, Question>,
+    /// The questions that end because the other family has waited long enough, in that order.
+    cut_offs: Ordered<QuestionKey>,
     /// Questions waiting for a query, and queries in flight, by source.
     shares: Shares,
-    queries: BTreeMap<u64, Query>,
+    queries: Ordered<Query>,
     /// Most of them.
     queries_max: usize,
     /// How many names were asked for while questions waited; to be taken.
     delayed: u64,
-    /// When each query times out.
-    expiries: BTreeSet<(u64, u64)>,
+    /// The keys of the queries, in the order in which they time out.
+    expiries: Order,
     transmits: VecDeque<u64>,
     closes: VecDeque<u64>,
     /// Answers not yet polled, in order, and the place of each waiter among them.
-    answers: BTreeMap<u64, (u64, Result<Resolved, DnsError>)>,
-    answered: BTreeMap<u64, u64>,
+    answers: Ordered<(u64, Result<Resolved, DnsError>)>,
+    answered: Order,
     /// The settings are new: queued questions may be sent.
     restarted: bool,
     /// The last number given to a query, an answer or a queued question.
@@ -73,12 +74,13 @@ pub struct Resolver {
 }
 
 struct Question {
-    waiters: BTreeSet<u64>,
+    /// By their number.
+    waiters: Order,
     /// The number of waiters of each source.
-    sources: BTreeMap<IpAddr, usize>,
+    sources: Order,
     /// The source whose share it counts in and whose queue it waits in.
     payer: IpAddr,
-    /// Its place in that queue.
+    /// Its place in that queue, which no other question has.
     place: u64,
     /// The key of its query; without one it is queued.
     query: Option<u64>,
@@ -107,19 +109,19 @@ impl Resolver {
             hosts,
             cache: Cache::default(),
             random,
-            waiters: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            questions: BTreeMap::new(),
-            cut_offs: BTreeSet::new(),
+            waiters: Ordered::default(),
+            deadlines: Order::new(),
+            questions: HashMap::new(),
+            cut_offs: Ordered::default(),
             shares: Shares::default(),
-            queries: BTreeMap::new(),
+            queries: Ordered::default(),
             queries_max: QUERIES_MAX,
             delayed: 0,
-            expiries: BTreeSet::new(),
+            expiries: Order::new(),
             transmits: VecDeque::new(),
             closes: VecDeque::new(),
-            answers: BTreeMap::new(),
-            answered: BTreeMap::new(),
+            answers: Ordered::default(),
+            answered: Order::new(),
             restarted: false,
             serial: 0,
             rotation: 0,
@@ -133,8 +135,13 @@ impl Resolver {
     pub fn set_settings(&mut self, settings: ResolverSettings) {
         self.settings = Arc::new(settings);
         self.cache.clear();
-        let questions: Vec<QuestionKey> = self.questions.keys().cloned().collect();
-        questions.into_iter().for_each(|question| self.restart(question));
+        let mut questions = Ordered::default();
+        for (asked, question) in &self.questions {
+            questions.insert(question.place, asked.clone());
+        }
+        while let Some(asked) = questions.pop_first() {
+            self.restart(asked);
+        }
         self.rejoin();
         self.restarted = !self.questions.is_empty();
     }
@@ -173,7 +180,7 @@ impl Resolver {
     /// (`address::source_of`). `waiter` identifies the waiter until the answer or `cancel`; the caller must not
     /// use it twice at a time.
     pub fn resolve(&mut self, now: u64, name: &Name, source: IpAddr, waiter: u64) -> Lookup {
-        assert!(!self.waiters.contains_key(&waiter), "waiter {waiter} waits already");
+        assert!(!self.waiters.contains(waiter), "waiter {waiter} waits already");
         if let Some(addresses) = self.known(name) {
             return Lookup::Done(Ok(Resolved { name: name.clone(), addresses }));
         }
@@ -217,8 +224,8 @@ impl Resolver {
         if let Some(gone) = self.remove_waiter(waiter) {
             self.leave(waiter, &gone);
             self.ask_queued(now);
-        } else if let Some(place) = self.answered.remove(&waiter) {
-            self.answers.remove(&place);
+        } else if let Some(place) = self.answered.remove(&waiter.into()) {
+            self.answers.remove(place);
         }
     }
 
@@ -226,7 +233,7 @@ impl Resolver {
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         while let Some(key) = self.transmits.pop_front() {
             // A query may have ended before it was sent.
-            if let Some(query) = self.queries.get_mut(&key) {
+            if let Some(query) = self.queries.get_mut(key) {
                 query.transmitted = true;
                 self.counters.sent += 1;
                 return Some(query.transmit(key));
@@ -242,8 +249,8 @@ impl Resolver {
 
     /// The next waiter that has an answer.
     pub fn poll_answer(&mut self) -> Option<(u64, Result<Resolved, DnsError>)> {
-        let (_, (waiter, answer)) = self.answers.pop_first()?;
-        self.answered.remove(&waiter);
+        let (waiter, answer) = self.answers.pop_first()?;
+        self.answered.remove(&waiter.into());
         Some((waiter, answer))
     }
 
@@ -255,16 +262,17 @@ impl Resolver {
     /// When to call [`Resolver::handle_timeout`], if nothing else happens.
     pub fn deadline(&self) -> Option<u64> {
         // Called in every turn of the loop, with any number of open queries.
-        let first = [self.expiries.first(), self.deadlines.first()];
-        let first = first.into_iter().flatten().map(|(deadline, _)| *deadline);
-        let first = first.chain(self.cut_offs.first().map(|(deadline, _)| *deadline)).min();
+        let first = |order: &Order| order.first_key_value().map(|(key, _)| *key);
+        let cut_off = self.cut_offs.first().map(|(key, _)| key);
+        let firsts = [first(&self.expiries), first(&self.deadlines), cut_off];
+        let first = firsts.into_iter().flatten().map(first_of).min();
         if self.restarted { Some(0) } else { first }
     }
 
     /// A datagram has arrived for a query. Unknown keys are ignored here and below: the query may
     /// have ended while the event was pending.
     pub fn handle_datagram(&mut self, now: u64, key: u64, bytes: &[u8]) {
-        if let Some(query) = self.queries.get(&key) {
+        if let Some(query) = self.queries.get(key) {
             let response = query.read_datagram(bytes);
             self.handle_response(now, key, response);
         }
@@ -272,7 +280,7 @@ impl Resolver {
 
     /// Bytes have arrived over a query's TCP connection, cut anywhere.
     pub fn handle_stream_bytes(&mut self, now: u64, key: u64, bytes: &[u8]) {
-        if let Some(query) = self.queries.get_mut(&key) {
+        if let Some(query) = self.queries.get_mut(key) {
             let response = query.read_stream(bytes);
             self.handle_response(now, key, response);
         }
@@ -280,7 +288,7 @@ impl Resolver {
 
     /// A query's socket could not be opened, has failed, or was closed by the server.
     pub fn handle_error(&mut self, now: u64, key: u64) {
-        if self.queries.contains_key(&key) {
+        if self.queries.contains(key) {
             self.handle_response(now, key, Response::Failure);
         }
     }
@@ -290,19 +298,22 @@ impl Resolver {
     pub fn handle_timeout(&mut self, now: u64) {
         // Waiters first, so that no query is sent for a waiter that has just timed out.
         for _ in 0..TIMEOUTS_PER_CALL {
-            let Some(&(deadline, waiter)) = self.deadlines.first() else { break };
-            if deadline > now {
+            let Some((key, waiter)) = self.deadlines.first_key_value() else { break };
+            if first_of(*key) > now {
                 break;
             }
-            self.time_out(now, waiter);
+            self.time_out(now, *waiter);
         }
-        while let Some((_, question)) = self.cut_offs.first().filter(|(at, _)| *at <= now) {
+        while let Some((at, question)) = self.cut_offs.first() {
+            if first_of(at) > now {
+                break;
+            }
             let asked = question.clone();
             let error = self.questions.get(&asked).map(|question| question.if_late);
             self.answer(now, &asked, Err(error.unwrap_or(DnsError::Timeout)));
         }
         self.restarted = false;
-        let late = self.expiries.iter().take_while(|(deadline, _)| *deadline <= now);
+        let late = self.expiries.iter().take_while(|(deadline, _)| first_of(**deadline) <= now);
         let keys: Vec<u64> = late.map(|(_, key)| *key).collect();
         // The latest first: if there was one socket only, and a silent server kept it for the AAAA
         // query of a name, the A query has it now.

@@ -4,6 +4,7 @@ use super::*;
 use crate::dns::family::Family;
 use crate::dns::server::name;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 fn source(last: u8) -> IpAddr {
@@ -106,7 +107,7 @@ proptest! {
         let count = |last: u8| owners.values().filter(|&&owner| owner == last).count();
         let most = (0..6).map(count).max().unwrap_or(0);
         for &last in &waiting {
-            let is_left = shares.waiting.iter().any(|(_, _, address)| *address == source(last));
+            let is_left = shares.sources.get(key_of(source(last))).is_some_and(|left| !left.queued.is_empty());
             prop_assert!(!is_left || count(last) + 1 >= most, "{:?}", owners);
         }
     }

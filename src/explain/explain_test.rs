@@ -1,4 +1,4 @@
-//! Answers and listings, by tables.
+//! Answers, by tables.
 
 use super::*;
 use crate::context::is_own;
@@ -113,12 +113,6 @@ fn the_error_of_a_bad_question_says_what_was_expected() {
             "{question}: {error}"
         );
     }
-}
-
-#[test]
-fn the_listing_shows_lines_and_the_default() {
-    let listing = listing(&RuleSet::parse(b"# x\npermit c 1.2.3.4").unwrap(), &[]);
-    assert_eq!(listing, "   2: permit c 1.2.3.4\n   -: deny everything else\n");
 }
 
 /// The rules, a question, and what is said of the permit rule that came nearest.

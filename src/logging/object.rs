@@ -1,8 +1,9 @@
 //! A line of the log as a JSON object.
 
+use super::stamp;
 use log::Level;
-use std::fmt::Display;
 use std::io::{self, Write};
+use std::time::SystemTime;
 
 /// The records of these are objects themselves.
 const OBJECT_TARGETS: [&str; 2] = ["access", "dump"];
@@ -10,12 +11,13 @@ const OBJECT_TARGETS: [&str; 2] = ["access", "dump"];
 /// Writes a whole object: of a session with its fields as members, else with the text as `message`.
 pub fn write(
     out: &mut impl Write,
-    time: impl Display,
+    now: SystemTime,
     level: Level,
     target: &str,
     text: &str,
 ) -> io::Result<()> {
-    write!(out, "{{\"time\":\"{time}\",\"level\":\"{level}\",\"logger\":")?;
+    let time = stamp::utc(now);
+    write!(out, "{{\"time\":\"{time:.3}\",\"level\":\"{level}\",\"logger\":")?;
     serde_json::to_writer(&mut *out, target)?;
     match text.strip_prefix('{').filter(|_| OBJECT_TARGETS.contains(&target)) {
         Some(members) => writeln!(out, ",{members}"),

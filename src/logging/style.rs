@@ -1,10 +1,9 @@
 //! How a line of the log is written: as text or as a JSON object, and under systemd's journal with
 //! its priority in front.
 
-use super::object;
+use super::{object, stamp};
 use crate::service;
 use crate::settings::LogFormat;
-use jiff::Timestamp;
 use log::Level;
 use std::io::{self, Write};
 use std::time::SystemTime;
@@ -39,12 +38,14 @@ impl Style {
     ) -> io::Result<()> {
         self.write_priority(out, level)?;
         if !self.format.is_text() {
-            return object::write(out, format_args!("{:.3}", utc(now)), level, target, text);
+            return object::write(out, now, level, target, text);
         }
-        match self.is_journal {
-            true => write!(out, "[{target}] ")?,
-            false => write!(out, "[{:.0} {level:<5} {target}] ", utc(now))?,
+        out.write_all(b"[")?;
+        if !self.is_journal {
+            stamp::write(out, now)?;
+            write!(out, "{level:<5} ")?;
         }
+        write!(out, "{target}] ")?;
         write_line(out, text)
     }
 
@@ -74,11 +75,6 @@ impl Style {
         };
         write!(out, "<{priority}>")
     }
-}
-
-/// A time as RFC 3339 has it, in UTC. A clock that is set to where no calendar goes shows 1970.
-fn utc(time: SystemTime) -> Timestamp {
-    Timestamp::try_from(time).unwrap_or_default()
 }
 
 /// The rest of a line of text. It stays one line, whatever a file of the settings is called.
@@ -112,10 +108,9 @@ mod tests {
     #[test]
     fn a_record_is_one_line_in_each_style() {
         let line = |style| written(style, Level::Info, "access", "id=1 client=192.0.2.1:1");
-        assert_eq!(
-            line(STYLES[0]),
-            "[2026-11-30T08:00:00Z INFO  access] id=1 client=192.0.2.1:1\n"
-        );
+        let time = if cfg!(feature = "timestamps") { "2026-11-30T08:00:00Z " } else { "" };
+        let expected = format!("[{time}INFO  access] id=1 client=192.0.2.1:1\n");
+        assert_eq!(line(STYLES[0]), expected);
         assert_eq!(line(STYLES[1]), "<6>[access] id=1 client=192.0.2.1:1\n");
     }
 

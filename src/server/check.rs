@@ -6,8 +6,8 @@ use super::settings::settings;
 use super::start::{check_outbound, counted, is_beyond_loopback};
 use super::user_source::UserSource;
 use crate::config::Config;
-use crate::explain;
 use crate::limits;
+use crate::listing::listing;
 use crate::net::has_address;
 use crate::privileges::{self, IdentityError};
 use crate::reload::{self, Checked};
@@ -101,7 +101,7 @@ impl Report {
             comparisons_max: COMPARISONS_MAX,
         });
         self.warnings.extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
-        self.listing = explain::listing(rules, &rules.dead_rules(COMPARISONS_MAX));
+        self.listing = listing(rules, &rules.dead_rules(COMPARISONS_MAX));
     }
 
     fn list_users(&mut self, config: &Config, users: Option<&Users>) {

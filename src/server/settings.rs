@@ -38,25 +38,35 @@ const RESOLVE_SLACK_MS: Millis = 1000;
 /// Most questions to name servers in flight. Their sockets are not counted among those of the
 /// sessions that wait for them, which may hold two others meanwhile: client and identd.
 pub fn queries_max(descriptors: u64) -> usize {
-    QUERIES_MAX.min(descriptors as usize / 16).max(2)
+    portion(descriptors, 16, QUERIES_MAX).max(2)
+}
+
+/// One of so many descriptors, at most this number. There may be more of them than fit a usize.
+fn portion(descriptors: u64, one_of: u64, most: usize) -> usize {
+    (descriptors / one_of).min(most as u64) as usize
+}
+
+/// Most sessions with descriptors for so many, and most bytes of relay buffers; all of it fits into
+/// so many bytes of memory.
+fn shares(by_descriptors: u64, memory: u64) -> (usize, usize) {
+    // A quarter for relay buffers, half for everything else of sessions, and the rest is slack.
+    let buffer_budget_bytes = (LARGE_BUDGET_BYTES as u64).min(memory / 4) as usize;
+    let by_memory = memory / 2 / SESSION_BYTES_MAX as u64;
+    (by_descriptors.min(by_memory).clamp(1, SESSIONS_MAX) as usize, buffer_budget_bytes)
 }
 
 /// The settings of the loop, and what is to be warned about: that they have less than was asked for,
 /// or more than is safe.
 pub fn settings(config: &Config, descriptors: u64, listeners: usize) -> (Settings, Vec<String>) {
     // With few descriptors, they are for sessions rather than for pipes.
-    let pipes_max = if config.splice { PIPES_MAX.min(descriptors as usize / 32) } else { 0 };
+    let pipes_max = if config.splice { portion(descriptors, 32, PIPES_MAX) } else { 0 };
     let pipe_ends = if config.splice { 2 * (pipes_max + SPARE_PIPES_MAX) } else { 0 };
-    let extra_attempts_max = EXTRA_ATTEMPTS_MAX.min(descriptors as usize / 32);
+    let extra_attempts_max = portion(descriptors, 32, EXTRA_ATTEMPTS_MAX);
     let status = config.status.map_or(0, |_| 1 + CLIENTS_MAX);
     let others = listeners + status + pipe_ends + queries_max(descriptors) + extra_attempts_max;
     let reserved = RESERVED_DESCRIPTORS + others as u64;
     let by_descriptors = descriptors.saturating_sub(reserved) / 2;
-    let memory = limits::memory_left().unwrap_or(u64::MAX);
-    // A quarter for relay buffers, half for everything else of sessions, and the rest is slack.
-    let buffer_budget_bytes = (LARGE_BUDGET_BYTES as u64).min(memory / 4) as usize;
-    let by_memory = memory / 2 / SESSION_BYTES_MAX as u64;
-    let sessions_max = by_descriptors.min(by_memory).clamp(1, SESSIONS_MAX) as usize;
+    let (sessions_max, buffer_budget_bytes) = shares(by_descriptors, limits::memory_left());
     let mut warnings = Vec::new();
     if let Some(sessions) = config.max_sessions.filter(|&sessions| sessions > sessions_max) {
         warnings.push(format!(
@@ -114,5 +124,41 @@ fn durations(config: &Config) -> Durations {
         linger_ms: LINGER_MS,
         reset_poll_ms: RESET_POLL_MS,
         slow_reset_poll_ms: SLOW_RESET_POLL_MS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_and_buffers_fit_into_the_memory_of_a_32_bit_process() {
+        for descriptors in [0, 100, 1 << 19, 1 << 20, 1 << 32, u64::MAX] {
+            for memory in [1 << 20, 64 << 20, i32::MAX as u64, isize::MAX as u64, u64::MAX] {
+                let (sessions, buffer_bytes) = shares(descriptors, memory);
+                let most = sessions as u128 * SESSION_BYTES_MAX as u128 + buffer_bytes as u128;
+                assert!(most <= u128::from(memory), "{descriptors} descriptors, {memory} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_settings_overflow_nothing() {
+        let config =
+            Config { max_sessions: Some(1 << 20), buffer_bytes: 16 << 20, ..Config::default() };
+        config.check().unwrap();
+        // As many descriptors as would wrap around in a usize of 32 bits.
+        for descriptors in [1 << 32, u64::MAX] {
+            let (settings, _) = settings(&config, descriptors, 1);
+            assert_eq!(queries_max(descriptors), QUERIES_MAX);
+            assert_eq!(settings.pipes_max, PIPES_MAX);
+            let (process, _) = settings.memory_max_bytes();
+            let all = settings.max_sessions as u128 * SESSION_BYTES_MAX as u128;
+            assert_eq!(process as u128, all + settings.buffer_budget_bytes as u128);
+            // The slots of all sessions and both buffers of each come to more than 32 bits.
+            let beyond =
+                Settings { max_sessions: 1 << 20, buffer_budget_bytes: usize::MAX, ..settings };
+            assert!(beyond.memory_max_bytes().0 > 1 << 31);
+        }
     }
 }

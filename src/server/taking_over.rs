@@ -54,7 +54,8 @@ pub fn answer_trial(config: &Config, descriptors: usize) -> Result<String, Error
     let users = UserSource::find(config).read()?;
     // Sessions, and their bytes once more in buffers, beside all that was read: to lack memory then
     // would end them all.
-    let needed = SERVER_BYTES + handover.connections.len() * SESSION_BYTES_MAX + bytes.len();
+    let sessions = handover.connections.len().saturating_mul(SESSION_BYTES_MAX);
+    let needed = sessions.saturating_add(SERVER_BYTES + bytes.len());
     limits::check_memory(needed).map_err(|error| Error::step(Step::Upgrade, error))?;
     drop((rules, users));
     Ok(format!("socku {} accepts hand-over {FORMAT}\n", env!("CARGO_PKG_VERSION")))

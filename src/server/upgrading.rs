@@ -40,7 +40,7 @@ impl Server {
             Err(error) => return error!("no upgrade: the path of this program: {error}"),
         };
         // To lack memory in the middle of it would end the process.
-        let needed = self.reactor.session_count() * RECORD_BYTES_MAX;
+        let needed = self.reactor.session_count().saturating_mul(RECORD_BYTES_MAX);
         if let Err(error) = limits::check_memory(needed) {
             return error!("no upgrade: {error}");
         }

@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 # Addresses of the gateway and the hosts of the examples. On loopback, all of a network is here.
-ADDRESSES = ("192.168.1.1/24", "192.0.2.1/24", "203.0.113.9/32", "10.0.0.1/24")
+ADDRESSES = ("192.168.1.1/24", "192.0.2.1/24", "203.0.113.9/32", "10.0.0.1/24",
+             "2001:db8::80/128")
 HOSTS = """\
 127.0.0.1 localhost proxy.example
 ::1 localhost
 192.0.2.80 www.example.com example.com
 192.0.2.22 host gateway
+2001:db8::80 ipv6.example.com
 """
 SUDO = '#!/bin/sh\nexec "$@"\n'
 # File systems with this machine's own files, and where others are that it does not take over.

@@ -14,10 +14,12 @@ A comment on the line before a block, which readers do not see, says it:
     <!-- part of: FILE -->          lines of a file of this repository, in its order
     <!-- unit: UNIT -->             a drop-in, which systemd checks in that of tests/systemd/run
 
-These two stand anywhere, without a block:
+These stand anywhere, without a block:
 
     <!-- hidden: COMMAND -->        is run as well
     <!-- prints: TEXT -->           what the blocks before it print, or part of a line of that
+    <!-- session: FIELDS -->        the proxy has granted one with these fields of its access line
+                                    since the last block was run, beside those expected before
 """
 
 import re
@@ -26,7 +28,7 @@ from dataclasses import dataclass
 from lab.programs import ROOT
 
 KINDS = ("run by", "read by", "not run", "part of", "run", "serves", "output", "file", "unit",
-         "hidden", "prints")
+         "hidden", "prints", "session")
 COMMENT = re.compile(rf"\s*<!-- ({'|'.join(KINDS)})(?:: (.+))? -->$")
 FENCE = re.compile(r"( *)```(\S*)$")
 COMMANDS = ("sh", "console")
@@ -80,6 +82,8 @@ def blocks(page, text):
             found.append(Block(page, number, "sh", "run", "", [comment[2]]))
         elif comment and comment[1] == "prints":
             found.append(Block(page, number, "text", "output", "", [f"...{comment[2]}..."]))
+        elif comment and comment[1] == "session":
+            found.append(Block(page, number, "text", "session", comment[2], []))
         else:
             kind, argument = (comment[1], comment[2] or "") if comment else ("", "")
     return found

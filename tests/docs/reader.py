@@ -1,5 +1,6 @@
 """The reader of a page: types its commands into a shell, and compares what they print."""
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from page import blocks
 from shell import SERVER_DEADLINE_S, Shell
 from shown import difference, missing
 
-WEB = ("192.0.2.80", 80)
+WEB = (("192.0.2.80", 80), ("2001:db8::80", 80))
 # The exit code of a program that leaves ^C to the system.
 INTERRUPTED = 130
 
@@ -33,15 +34,20 @@ class Reader:
     def __init__(self, directory):
         self._directory = directory
         self._shell = Shell(directory)
+        # Numbers of the access lines that no session to come is expected in.
+        self._taken = set()
 
     def read(self, block):
         """Does with a block what its comment says."""
         if block.kind == "run" and not block.argument:
+            self._taken = set(range(len(self._access_lines())))
             self._type(commands(block))
         elif block.kind == "serves":
             self._serve(commands(block), block.argument.split(", "))
         elif block.kind == "output":
             self._compare(block)
+        elif block.kind == "session":
+            self._expect_session(block.argument.split())
         elif block.kind == "file":
             path = Path(os.path.expanduser(block.argument))
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,11 +92,33 @@ class Reader:
             return f"`{line}`; printed is `{''.join(similar)}`" if line else None
         wait_for(absent, lambda: not absent(), SERVER_DEADLINE_S)
 
+    def _access_lines(self):
+        return [line for line in self._shell.printed() if " access] " in line]
+
+    def _expect_session(self, fields):
+        """An access line has these fields, sooner or later: which of several sessions ends first is
+        chance."""
+        def others():
+            return [(number, line) for number, line in enumerate(self._access_lines())
+                    if number not in self._taken]
+
+        def find():
+            return next(({number} for number, line in others() if is_granted(line.split(), fields)),
+                        None)
+        self._taken |= wait_for(
+            lambda: "\n".join(["the session; there are only:", *(line for _, line in others())]),
+            find, SERVER_DEADLINE_S)
+
     def _check_rules(self, block):
         rules = self._directory / "rules.conf"
         rules.write_text(block.text())
         code, printed = self._shell.run(f"socku -t -c {rules}")
         expect(code == 0, "\n".join(printed))
+
+
+def is_granted(words, fields):
+    """Whether an access line is about a session that was granted, with these fields."""
+    return bool({"reply=0", "reply=90"} & set(words)) and set(fields) <= set(words)
 
 
 def _exit_code(shown):
@@ -114,7 +142,9 @@ def main(page, text, programs):
         directory = Path(name)
         (directory / "index.html").write_text("hello\n")
         (directory / "shell").mkdir()
-        with servers.files(directory, *WEB):
+        with contextlib.ExitStack() as running:
+            for address in WEB:
+                running.enter_context(servers.files(directory, *address))
             reader = Reader(directory / "shell")
             for block in blocks(page, text):
                 try:

@@ -4,11 +4,13 @@ import re
 
 # What differs from one run to the next, and is the same here.
 VARYING = (
+    # Columns, which are as wide as what is in them.
+    (r"  +", " "),
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     # A port that the kernel chose.
     (r"(?<=:)[3-6]\d{4}\b", "PORT"),
     (r"\b(socku) \d+\.\d+\.\d+", r"\1 VERSION"),
-    (r"\b(up|down|ms|pid|id)([=:]|\":)\d+", r"\1\2N"),
+    (r"\b(up|down|ms|pid|fd|id)([=:]|\":)\d+", r"\1\2N"),
     (r"\bat most \d+ sessions", "at most N sessions"),
     (r"\b\d+ sessions?, \d+ listeners?", "N sessions, N listeners"),
 )

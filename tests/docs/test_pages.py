@@ -12,6 +12,7 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[:2])
 import claims  # noqa: E402
 from command import bare, commands, is_background  # noqa: E402
 from page import Block, blocks, indented  # noqa: E402
+from reader import is_granted  # noqa: E402
 from shown import difference, missing  # noqa: E402
 
 PAGE = """\
@@ -53,6 +54,17 @@ class Pages(unittest.TestCase):
             (17, "text", "", "", ["shown"]),
             (20, "text", "output", "", ["...word..."]),
         ])
+
+    def test_a_session_is_expected_after_its_commands(self):
+        found = blocks("p", '<!-- run -->\n```sh\ncurl\n```\n<!-- session: proto=5 user="" -->\n')
+        self.assertEqual([(one.kind, one.argument) for one in found],
+                         [("run", ""), ("session", 'proto=5 user=""')])
+
+    def test_a_session_has_all_fields_and_was_granted(self):
+        line = 'id=1 proto=4 user="bob" target=192.0.2.80:80 reply=90'.split()
+        self.assertTrue(is_granted(line, ["proto=4", 'user="bob"']))
+        self.assertFalse(is_granted(line, ["proto=4", 'user=""']))
+        self.assertFalse(is_granted([*line[:-1], "reply=91"], ["proto=4"]))
 
     def test_a_comment_before_other_text_counts_for_no_block(self):
         self.assertEqual(blocks("p", "<!-- run -->\n\n```sh\ntrue\n```\n")[0].kind, "")

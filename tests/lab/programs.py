@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,3 +22,8 @@ def build(*options):
 def release_or(file):
     """A built socku, or where there is none the release build."""
     return Path(file).resolve() if file else build("--release") / "socku"
+
+
+def version():
+    """The version in Cargo.toml."""
+    return tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]

@@ -1,11 +1,11 @@
 //! Questions and their queries: which server is queried next, and in whose share it counts.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::super::DnsError;
 use super::super::family::{Family, QuestionKey};
 use super::super::message::Response;
+use super::super::ordered::{Order, address_of, key_of, pair};
 use super::super::query::{Query, Transport};
 use super::super::shares::Shares;
 use super::{Question, Resolver};
@@ -49,9 +49,9 @@ impl Resolver {
     pub(super) fn insert_question(&mut self, asked: QuestionKey, source: IpAddr, waiter: u64) {
         let settings = self.settings.clone();
         let place = self.next_serial();
-        let question = Question {
-            waiters: BTreeSet::from([waiter]),
-            sources: BTreeMap::from([(source, 1)]),
+        let mut question = Question {
+            waiters: Order::new(),
+            sources: Order::new(),
             payer: source,
             place,
             query: None,
@@ -62,6 +62,8 @@ impl Resolver {
             cut_off: None,
             if_late: DnsError::Timeout,
         };
+        question.waiters.insert(waiter.into(), waiter);
+        question.sources.insert(key_of(source), 1);
         self.questions.insert(asked.clone(), question);
         self.shares.enqueue(source, place, asked);
     }
@@ -73,7 +75,7 @@ impl Resolver {
         (question.tries, question.offset) = (0, 0);
         question.failure = question.settings.untried_failure();
         if let Some(at) = question.cut_off.take() {
-            self.cut_offs.remove(&(at, asked.clone()));
+            self.cut_offs.remove(pair(at, question.place));
         }
         let (payer, place) = (question.payer, question.place);
         if let Some(key) = question.query.take() {
@@ -93,7 +95,7 @@ impl Resolver {
                 Family::V4 => IPV4_DELAY_MS,
             };
             question.cut_off = Some(now + delay_ms);
-            self.cut_offs.insert((now + delay_ms, asked.clone()));
+            self.cut_offs.insert(pair(now + delay_ms, question.place), asked.clone());
         }
     }
 
@@ -139,7 +141,7 @@ impl Resolver {
         self.shares.hold(question.payer, key);
         query.id = (self.random)();
         query.deadline = now + question.settings.try_timeout_ms();
-        self.expiries.insert((query.deadline, key));
+        self.expiries.insert(pair(query.deadline, key), key);
         self.queries.insert(key, query);
         self.transmits.push_back(key);
     }
@@ -171,8 +173,8 @@ impl Resolver {
     }
 
     pub(super) fn end_query(&mut self, key: u64) -> Option<Query> {
-        let query = self.queries.remove(&key)?;
-        self.expiries.remove(&(query.deadline, key));
+        let query = self.queries.remove(key)?;
+        self.expiries.remove(&pair(query.deadline, key));
         if let Some(question) = self.questions.get(&query.question) {
             self.shares.release(question.payer, key);
         }
@@ -185,7 +187,7 @@ impl Resolver {
     pub(super) fn remove_question(&mut self, asked: &QuestionKey) -> Option<Question> {
         let question = self.questions.get(asked)?;
         if let Some(at) = question.cut_off {
-            self.cut_offs.remove(&(at, asked.clone()));
+            self.cut_offs.remove(pair(at, question.place));
         }
         match question.query {
             None => self.shares.dequeue(question.payer, question.place),
@@ -199,7 +201,7 @@ impl Question {
     /// The source to charge it to: of its sources, the one with the fewest other questions, so that
     /// it is sent as soon as if that one had asked alone.
     pub(super) fn lightest(&self, shares: &Shares) -> IpAddr {
-        let sources = self.sources.keys().take(SOURCES_COMPARED_MAX).copied();
+        let sources = self.sources.keys().take(SOURCES_COMPARED_MAX).map(|&key| address_of(key));
         sources.min_by_key(|&source| shares.load(source)).unwrap_or(self.payer)
     }
 }

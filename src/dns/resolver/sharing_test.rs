@@ -182,7 +182,7 @@ fn many_expired_waiters_take_several_calls() {
     while let Some(deadline) = resolver.deadline().filter(|_| resolver.waiters() > 0) {
         assert!(deadline <= TOTAL_TIMEOUT_MS);
         // The only query is removed, so that only the waiters time out.
-        resolver.queries.clear();
+        resolver.queries = Default::default();
         resolver.expiries.clear();
         resolver.handle_timeout(TOTAL_TIMEOUT_MS);
         let given = std::iter::from_fn(|| resolver.poll_answer()).count();

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::super::cache::{AddressResult, MISSING_FAMILY_TTL_S};
 use super::super::family::{Family, QuestionKey, alternate};
+use super::super::ordered::{key_of, pair};
 use super::super::waiter::{Waiter, most_significant};
 use super::super::{DnsError, Resolved};
 use super::Resolver;
@@ -12,20 +13,20 @@ use crate::name::Name;
 /// Waiters come and go.
 impl Resolver {
     pub(super) fn insert_waiter(&mut self, number: u64, waiter: Waiter) {
-        self.deadlines.insert((waiter.deadline, number));
+        self.deadlines.insert(pair(waiter.deadline, number), number);
         self.waiters.insert(number, waiter);
     }
 
     pub(super) fn remove_waiter(&mut self, number: u64) -> Option<Waiter> {
-        let waiter = self.waiters.remove(&number)?;
-        self.deadlines.remove(&(waiter.deadline, number));
+        let waiter = self.waiters.remove(number)?;
+        self.deadlines.remove(&pair(waiter.deadline, number));
         Some(waiter)
     }
 
     fn push_answer(&mut self, waiter: u64, answer: Result<Resolved, DnsError>) {
         let place = self.next_serial();
         self.answers.insert(place, (waiter, answer));
-        self.answered.insert(waiter, place);
+        self.answered.insert(waiter.into(), place);
     }
 
     /// Moves a waiter on to the next name that is not cached as missing. `None`: it waits for the
@@ -86,8 +87,8 @@ impl Resolver {
     /// Adds a waiter to a question, which is created if there is none.
     fn join(&mut self, number: u64, source: IpAddr, asked: &QuestionKey) {
         if let Some(question) = self.questions.get_mut(asked) {
-            question.waiters.insert(number);
-            *question.sources.entry(source).or_default() += 1;
+            question.waiters.insert(number.into(), number);
+            *question.sources.entry(key_of(source)).or_default() += 1;
             let payer = question.payer;
             // In the queue of a source with many, it would wait longer than if this source asked
             // alone.
@@ -103,15 +104,16 @@ impl Resolver {
     pub(super) fn leave(&mut self, number: u64, waiter: &Waiter) {
         for asked in waiter.questions() {
             let Some(question) = self.questions.get_mut(&asked) else { continue };
-            question.waiters.remove(&number);
-            let waiting = question.sources.entry(waiter.source).or_default();
+            question.waiters.remove(&number.into());
+            let source = key_of(waiter.source);
+            let waiting = question.sources.entry(source).or_default();
             *waiting = waiting.saturating_sub(1);
             if *waiting == 0 {
-                question.sources.remove(&waiter.source);
+                question.sources.remove(&source);
             }
             if question.waiters.is_empty() {
                 self.remove_question(&asked);
-            } else if !question.sources.contains_key(&question.payer) {
+            } else if !question.sources.contains_key(&key_of(question.payer)) {
                 let payer = question.lightest(&self.shares);
                 self.charge(&asked, payer);
             }
@@ -120,14 +122,15 @@ impl Resolver {
 
     /// Waiters that have one answer of a replaced server ask that question again.
     pub(super) fn rejoin(&mut self) {
-        let asks_again = |family| self.settings.aaaa || family != Family::V6;
-        let half_answered = self.waiters.iter_mut().filter_map(|(&number, waiter)| {
-            let (family, _) = waiter.first.take_if(|(family, _)| asks_again(*family))?;
-            Some((number, waiter.source, QuestionKey::new(waiter.asking.as_ref()?, family)))
-        });
-        let again: Vec<_> = half_answered.collect();
-        for (number, source, question) in again {
-            self.join(number, source, &question);
+        let aaaa = self.settings.aaaa;
+        let asks_again = |family| aaaa || family != Family::V6;
+        for number in self.deadlines.values().copied().collect::<Vec<_>>() {
+            let Some(waiter) = self.waiters.get_mut(number) else { continue };
+            let first = waiter.first.take_if(|(family, _)| asks_again(*family));
+            if let (Some((family, _)), Some(name)) = (first, &waiter.asking) {
+                let (source, question) = (waiter.source, QuestionKey::new(name, family));
+                self.join(number, source, &question);
+            }
         }
     }
 }
@@ -150,8 +153,8 @@ impl Resolver {
         }
         // Thousands may have the same first answer; they share the result.
         let mut latest: Option<(AddressResult, AddressResult)> = None;
-        for number in question.waiters {
-            let Some(waiter) = self.waiters.get_mut(&number) else { continue };
+        for number in question.waiters.into_values() {
+            let Some(waiter) = self.waiters.get_mut(number) else { continue };
             let Some(first) = waiter.first.take() else {
                 waiter.first = Some((asked.family, answer.clone()));
                 continue;

@@ -1,0 +1,22 @@
+"""What the linker of static programs is told."""
+
+import unittest
+
+from static import link
+
+
+class Link(unittest.TestCase):
+    def test_a_static_program_is_position_independent(self):
+        self.assertEqual(link.position_independent(["-m64", "-static-pie", "a.o"]),
+                         ["-m64", "-static", "-pie", "a.o"])
+        self.assertEqual(link.position_independent(["-static", "-no-pie"]), ["-static", "-no-pie"])
+
+    def test_the_linker_is_run_as_zig_runs_it_and_with_more_options(self):
+        printed = "ld.lld -r -o /a b/zig/crt1.o\nld.lld --eh-frame-hdr -o /a b/out /a b/in.o -s\n"
+        words = link.again(printed, "/a b")
+        self.assertEqual(words[:4], ["-o", "/a b/out", "/a b/in.o", "-s"])
+        self.assertEqual(words[4:], link.OPTIONS)
+
+
+if __name__ == "__main__":
+    unittest.main()
