@@ -112,7 +112,7 @@ impl Logged {
         let address = own_address(STARTED.fetch_add(1, Ordering::Relaxed));
         let address = SocketAddrV4::new(address, PORT);
         command.args(["--nameserver", "127.0.0.1:1", "-l", &address.to_string()]);
-        command.args(flags).arg("-c").arg(rules).env("RUST_LOG", "info");
+        command.args(flags).arg("-c").arg(rules).env("RUST_LOG", "info,access=debug");
         let child = command.stderr(stderr).spawn().unwrap();
         let logged = Logged { child, address };
         let first = wait_until("the program to listen", || TcpStream::connect(address).ok());

@@ -309,7 +309,9 @@ fn the_cargo_package_holds_what_users_need_and_nothing_else() {
     }
     // What the compiler reads besides.
     for path in packaged.iter().filter(|path| is_rust(&path.to_string_lossy())) {
-        for rest in read(path).split("include_str!(\"").skip(1) {
+        let text = read(path);
+        let named = ["include_str!(\"", "#[path = \""].map(|before| text.split(before).skip(1));
+        for rest in named.into_iter().flatten() {
             let file = root().join(path).with_file_name(rest.split('"').next().unwrap());
             let file = fs::canonicalize(file).unwrap();
             let file = file.strip_prefix(fs::canonicalize(root()).unwrap()).unwrap();

@@ -11,6 +11,16 @@ from lab.wait import wait_for
 # Both ends of the cable between this namespace and the container's.
 OUTSIDE, INSIDE = "10.0.0.1", "10.0.0.2"
 NAME = "socku-test"
+# What a container may do unless it is told otherwise; engines leave some more.
+DEFAULT_CAPABILITIES = ["CAP_CHOWN", "CAP_NET_BIND_SERVICE", "CAP_SETUID"]
+
+
+def name_of(archive):
+    """The name that `docker run` knows a loaded image by."""
+    with tarfile.open(archive) as file:
+        manifest, = json.load(file.extractfile("manifest.json"))
+        name, = manifest["RepoTags"]
+        return name
 
 
 def unpack(archive, root):
@@ -23,18 +33,22 @@ def unpack(archive, root):
         return json.load(file.extractfile(manifest["Config"]))["config"]
 
 
-def bundle(directory, settings, mounts, arguments):
-    """Writes the configuration of a container beside its root file system: the image's settings, no
-    capability, nothing that can be written to. `mounts` are directories by where they appear."""
+def bundle(directory, settings, run, mounts, arguments):
+    """Writes the configuration of a container beside its root file system: the image's settings, and
+    the restrictions that `docker run` was asked for. `mounts` are directories by where they
+    appear."""
     uid, gid = map(int, settings["User"].split(":"))
-    none = {kind: [] for kind in ("bounding", "effective", "permitted", "ambient", "inheritable")}
+    granted = {kind: [] for kind in ("bounding", "effective", "permitted", "ambient", "inheritable")}
+    if run.cap_drop != "ALL":
+        granted["bounding"] = DEFAULT_CAPABILITIES
     configuration = {
         "ociVersion": "1.0.2",
         "process": {
             "user": {"uid": uid, "gid": gid}, "cwd": settings["WorkingDir"] or "/",
             "args": settings["Entrypoint"] + (arguments or settings["Cmd"]),
-            "env": settings.get("Env") or [], "capabilities": none, "noNewPrivileges": True},
-        "root": {"path": "root", "readonly": True},
+            "env": settings.get("Env") or [], "capabilities": granted,
+            "noNewPrivileges": run.security_opt == "no-new-privileges"},
+        "root": {"path": "root", "readonly": run.read_only},
         "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}] + [
             {"destination": inside, "source": str(outside), "options": ["bind", "ro"]}
             for inside, outside in mounts.items()],
@@ -47,8 +61,8 @@ def bundle(directory, settings, mounts, arguments):
 class Container(Process):
     """A container that runs the program of an image, with a cable to this namespace."""
 
-    def __init__(self, directory, settings, mounts, arguments=None):
-        bundle(directory, settings, mounts, arguments)
+    def __init__(self, directory, settings, run, mounts, arguments=None):
+        bundle(directory, settings, run, mounts, arguments)
         self._runc = ["runc", "--root", directory / "state"]
         super().__init__([*self._runc, "run", "--bundle", directory, NAME])
 

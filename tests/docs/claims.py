@@ -8,8 +8,8 @@ from command import bare, commands
 from page import COMMANDS, PLAIN, READ_BY, indented
 
 CI = ".ci/run"
-# Knows the pages whose blocks are run where systemd is.
-SYSTEMD = "tests/systemd/pages.py"
+# What runs blocks in the container of a folder of tests/.
+IN_CONTAINER = {"systemd": "tests/systemd/inside", "deb": "tests/deb/inside"}
 LINK = re.compile(r"\]\(([^)#:]*)#([^)]+)\)")
 
 
@@ -36,6 +36,8 @@ def of_block(block):
         return "has commands, expected a comment that says how they are run: see tests/docs/page.py"
     if block.kind == "not run" and not block.argument:
         return "is not run, expected a reason"
+    if block.container() and block.container() not in IN_CONTAINER:
+        return f"is run in `{block.container()}`, expected one of {', '.join(IN_CONTAINER)}"
     if block.kind == "run by":
         known = lines_of(block.argument)
         absent = [one.text for one in commands(block) if bare(one.text) not in known]
@@ -47,8 +49,8 @@ def of_block(block):
 
 def _reader(block):
     """The program that takes a block from its page; None where it has none."""
-    if block.needs_systemd():
-        return SYSTEMD
+    if block.container():
+        return IN_CONTAINER[block.container()]
     if block.kind == "read by":
         return block.argument
     return READ_BY.get(block.language) if not block.kind else None

@@ -5,14 +5,14 @@ A comment on the line before a block, which readers do not see, says it:
     <!-- run -->                    in the machine of the page, after the blocks before it
     <!-- serves: ADDR:PORT, ... --> the same; its last commands are servers, one for each address,
                                     which are ended again
-    <!-- run: systemd -->           in the container of tests/systemd/run
+    <!-- run: FOLDER -->            in the container of a test: tests/systemd/run, tests/deb/run
     <!-- run by: PROGRAM -->        its commands stand in that program of this repository
     <!-- read by: PROGRAM -->       that program takes its commands from the page
     <!-- not run: REASON -->        nowhere
     <!-- output -->                 what the blocks before it print
     <!-- file: PATH -->             a file of the machine
     <!-- part of: FILE -->          lines of a file of this repository, in its order
-    <!-- unit: UNIT -->             a drop-in, which systemd checks in the container
+    <!-- unit: UNIT -->             a drop-in, which systemd checks in that of tests/systemd/run
 
 These stand anywhere, without a block:
 
@@ -24,6 +24,8 @@ These stand anywhere, without a block:
 
 import re
 from dataclasses import dataclass
+
+from lab.programs import ROOT
 
 KINDS = ("run by", "read by", "not run", "part of", "run", "serves", "output", "file", "unit",
          "hidden", "prints", "session")
@@ -50,8 +52,11 @@ class Block:
     def __str__(self):
         return f"{self.page}:{self.line}"
 
-    def needs_systemd(self):
-        return self.kind == "unit" or (self.kind, self.argument) == ("run", "systemd")
+    def container(self):
+        """The folder of tests/ in whose container this is run; nothing if it is run in none."""
+        if self.kind == "unit":
+            return "systemd"
+        return self.argument if self.kind == "run" else ""
 
     def text(self):
         return "".join(f"{line}\n" for line in self.lines)
@@ -82,6 +87,12 @@ def blocks(page, text):
         else:
             kind, argument = (comment[1], comment[2] or "") if comment else ("", "")
     return found
+
+
+def read_by(program, page):
+    """The blocks of a page that a program of this repository takes from there."""
+    return [block for block in blocks(page, (ROOT / page).read_text())
+            if (block.kind, block.argument) == ("read by", program)]
 
 
 def indented(text):

@@ -128,7 +128,11 @@ class Claims(unittest.TestCase):
             (block("run by", "cargo tset", argument=".ci/run"), "has no line `cargo tset`"),
             (block("part of", "x", language="text", argument="socks.conf"), "other lines than"),
             (block("", language="yaml", page="docs/none.md"), "is not read by tests/status/run"),
-            (block("run", "true", argument="systemd", page="docs/none.md"), "is not read by"),
+            (block("run", "true", argument="systemd", page="docs/none.md"),
+             "is not read by tests/systemd/inside"),
+            (block("run", "true", argument="deb", page="docs/none.md"),
+             "is not read by tests/deb/inside"),
+            (block("run", "true", argument="rpm"), "expected one of systemd, deb"),
             (block("read by", "true", argument="src/lib.rs"), "is not read by src/lib.rs"),
         ):
             self.assertIn(words, claims.of_block(one) or "", one)

@@ -16,6 +16,8 @@ BOOT_S_MAX = 170
 # In the container.
 MARK = Path("socku-test-container")
 TEST = Path("test")
+# What a reader of the documents has before him, if the script runs commands of theirs.
+SOURCE = Path("source")
 OUTPUT = TEST / "output"
 BOOTED = TEST / "booted"
 # Runs a program. Whatever that starts, mounts and writes below /run is gone when `unshare` is.
@@ -54,7 +56,7 @@ StandardError=append:/{OUTPUT}
 def _prepare(root, folder):
     """Lets the script run when systemd has booted there."""
     (root / MARK).touch()
-    for source in (ROOT / "tests/lab", folder):
+    for source in (ROOT / "tests/lab", ROOT / "tests/docs", folder):
         shutil.copytree(source, root / TEST / source.name)
     (root / "etc/systemd/system/socku-test.service").write_text(_unit(TEST / folder.name / "inside"))
     # Nothing else of a system is wanted.
