@@ -182,13 +182,13 @@ impl<P> Pool<P> {
         if self.large_bytes == SMALL_BYTES {
             return self.lend_small();
         }
-        if (self.lent_large + 1) * self.large_bytes > self.budget_bytes {
+        if (self.lent_large + 1).saturating_mul(self.large_bytes) > self.budget_bytes {
             self.buffers_lacking += 1;
             return self.lend_small();
         }
         let Some(bytes) = self.large.pop().or_else(|| allocate(self.large_bytes)) else {
             // There is no memory for more, and small ones need some as well.
-            self.budget_bytes = self.lent_large / 4 * 3 * self.large_bytes;
+            self.budget_bytes = (self.lent_large / 4 * 3).saturating_mul(self.large_bytes);
             self.buffers_lacking += 1;
             return self.lend_small();
         };
@@ -291,8 +291,8 @@ mod tests {
     fn a_failed_large_allocation_lowers_the_budget() {
         let mut pool = Pool::<()>::new(4096, LARGE_BUDGET_BYTES, 0);
         let lent: Vec<_> = (0..8).map(|_| pool.lend()).collect();
-        // Larger than any address space.
-        pool.large_bytes = isize::MAX as usize / 16;
+        // Larger than any address space, on 32-bit processors as well.
+        pool.large_bytes = isize::MAX as usize + 1;
         pool.budget_bytes = usize::MAX;
         assert_eq!(pool.lend().room().len(), SMALL_BYTES);
         assert_eq!(pool.lent(), (1, 8));
