@@ -15,6 +15,7 @@ mod sys;
 pub use handed::{GivenList, HandOver, LentList};
 pub use mio_net::{MioNet, listening_socket};
 pub use route::{has_address, interface_number, is_local};
+pub use sys::{clock_ns, is_writable_within};
 #[cfg(feature = "upgrade")]
 pub use sys::{exec, set_blocked};
 

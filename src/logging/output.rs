@@ -5,7 +5,7 @@
 //! enough: between poll and write another process may fill the pipe, and a terminal is writable as
 //! soon as it has room for one byte.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::net;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::{Errno, write};
 use rustix::net::{SendFlags, send};
@@ -62,10 +62,8 @@ impl Output {
     }
 
     fn is_writable_within(&self, time: Duration) -> bool {
-        let mut fds = [PollFd::new(self, PollFlags::OUT)];
-        let timeout = Timespec::try_from(time).unwrap_or_default();
         // An error of the descriptor is reported by the write.
-        poll(&mut fds, Some(&timeout)) != Ok(0)
+        net::is_writable_within(self, time)
     }
 }
 

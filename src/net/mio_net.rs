@@ -1,13 +1,13 @@
 //! [`Net`] over mio: one epoll, edge-triggered.
 
-use super::{Event, Net, route, sys};
+use super::sys::{self, clock_ns};
+use super::{Event, Net, route};
 use crate::address::unspecified;
 use crate::sizes::PIPE_BYTES;
 use crate::time::Millis;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Poll, Registry, Token};
 use rustix::pipe::{self, PipeFlags, SpliceFlags};
-use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
@@ -306,12 +306,6 @@ impl Net for MioNet {
         // If this fails, the connection is closed in order, which is the next best.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
-}
-
-/// The system's clock that only goes forward.
-fn clock_ns() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
 }
 
 /// A socket that listens, with the options that are set before. At an IPv6 address it is for IPv6

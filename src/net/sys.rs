@@ -3,7 +3,9 @@
 
 use std::ffi::c_int;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 #[cfg(feature = "upgrade")]
 pub use process::{exec, set_blocked};
@@ -24,6 +26,31 @@ pub fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
 /// Whether the next byte to be read from a TCP connection is the urgent one.
 pub fn is_at_mark(socket: &impl AsFd) -> io::Result<bool> {
     Ok(get_int(socket, SIOCATMARK)? != 0)
+}
+
+/// The system's clock that only goes forward, in nanoseconds. rustix takes the time of 32-bit MIPS with
+/// musl, whose parts have 32 bits there, for one of 64 bits.
+pub fn clock_ns() -> u64 {
+    let mut time = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: the pointer is valid for the whole struct, which the call fills in unless it fails.
+    let time = unsafe {
+        let result = libc::clock_gettime(libc::CLOCK_MONOTONIC, time.as_mut_ptr());
+        assert!(result == 0, "Linux has this clock");
+        time.assume_init()
+    };
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
+}
+
+/// Whether there is room to write to a descriptor, or an error of it, before this time has passed.
+/// rustix passes a time here as well.
+pub fn is_writable_within(descriptor: &impl AsFd, time: Duration) -> bool {
+    let fd = descriptor.as_fd().as_raw_fd();
+    let mut asked = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // Not before: a part of a millisecond is one.
+    let timeout_ms = c_int::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX);
+    // SAFETY: the descriptor is borrowed for the call, and the pointer is to one valid struct, as the
+    // number says.
+    unsafe { libc::poll(&raw mut asked, 1, timeout_ms) != 0 }
 }
 
 /// Makes a later bind to an address leave the port to connect, when the kernel knows the target:
@@ -93,5 +120,34 @@ mod process {
         // crate ever changes.
         unsafe { libc::execv(program.as_ptr(), pointers.as_ptr()) };
         io::Error::last_os_error()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn the_clock_goes_as_that_of_the_standard_library() {
+        let (before, start) = (clock_ns(), Instant::now());
+        while start.elapsed() < Duration::from_millis(5) {}
+        let passed = Duration::from_nanos(clock_ns() - before);
+        assert!((Duration::from_millis(5)..=start.elapsed() * 2).contains(&passed), "{passed:?}");
+    }
+
+    #[test]
+    fn a_pipe_without_room_is_waited_for_as_long_as_said() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        assert!(is_writable_within(&writer, Duration::from_secs(60)));
+        let room = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
+        io::Write::write_all(&mut writer, &vec![0; room]).unwrap();
+        for time in [Duration::ZERO, Duration::from_micros(1), Duration::from_millis(30)] {
+            let start = Instant::now();
+            assert!(!is_writable_within(&writer, time));
+            assert!(start.elapsed() >= time, "{time:?}");
+        }
+        drop(reader);
+        assert!(is_writable_within(&writer, Duration::from_secs(60)), "an error");
     }
 }

@@ -1,9 +1,9 @@
 //! The news of a server for the service manager.
 
+use crate::net;
 use crate::reload::Source;
 use crate::service::Notifier;
 use crate::time::Millis;
-use rustix::time::{ClockId, clock_gettime};
 use std::os::fd::BorrowedFd;
 
 /// After the drain time-out, for the end itself: a slow reader of the log has a second.
@@ -95,6 +95,5 @@ impl Announcer {
 
 /// The time of the system's clock that only goes forward, in microseconds.
 fn now_us() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
+    net::clock_ns() / 1000
 }
