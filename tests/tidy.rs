@@ -3,7 +3,7 @@
 
 #![cfg(feature = "default")]
 
-use socku::internals::config::{self, Invocation};
+use socku::internals::config::{self, Invocation, PARTS, Part};
 use socku::internals::limit::Limit;
 use socku::internals::listing::listing;
 use socku::internals::reason::CloseReason;
@@ -150,6 +150,24 @@ fn the_page_about_rules_shows_the_shipped_rules_as_they_are() {
 fn the_readme_is_one_page() {
     let lines = read("README.md").lines().count();
     assert!(lines <= README_LINES_MAX, "README.md: {lines} lines, {README_LINES_MAX} allowed");
+}
+
+/// The table of parts has each of them, in the order of the program, with its flags and signals.
+#[test]
+fn the_page_about_platforms_says_what_each_part_brings() {
+    let page = read("docs/platforms.md");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| part |")).skip(2);
+    let rows: Vec<&str> = rows.take_while(|line| line.starts_with("| ")).collect();
+    assert_eq!(rows.len(), PARTS.len(), "{rows:#?}");
+    for (row, Part { feature, flags, signals, .. }) in rows.iter().zip(PARTS) {
+        assert!(row.starts_with(&format!("| `{feature}` | ")), "{feature}: `{row}`");
+        for flag in flags {
+            assert!(row.contains(&format!("`--{flag}`")), "--{flag}: `{row}`");
+        }
+        for signal in signals {
+            assert!(row.contains(signal), "{signal}: `{row}`");
+        }
+    }
 }
 
 /// The page with the flags, the limits, the signals and the reasons.
