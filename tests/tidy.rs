@@ -146,6 +146,43 @@ fn the_page_about_rules_shows_the_shipped_rules_as_they_are() {
     }
 }
 
+/// Rule files that a reader may copy: whole files, and blocks that begin with a file's name.
+fn documented_rule_files() -> Vec<(String, String)> {
+    let whole = files(&["docs"], |name| name == "socks.conf").into_iter();
+    let mut found: Vec<_> =
+        whole.map(|path| (path.display().to_string(), read(&path))).collect();
+    for path in documents() {
+        for block in read(&path).split("```conf\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            if block.lines().next().is_some_and(|line| line.ends_with("socks.conf")) {
+                found.push((path.display().to_string(), block.into()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn documented_rules_for_every_target_deny_first_what_the_shipped_rules_deny() {
+    let rules_of = |text: &str| listing(&RuleSet::parse(text.as_bytes()).unwrap(), &[]);
+    let texts = |listing: &str| -> Vec<String> {
+        listing.lines().map(|line| line.split_once(": ").unwrap().1.into()).collect()
+    };
+    let shipped = texts(&rules_of(&read("socks.conf")));
+    let denied: Vec<_> = shipped.iter().filter(|rule| rule.starts_with("deny cb ")).collect();
+    assert!(denied.len() >= 8, "{shipped:#?}");
+    let documented = documented_rule_files();
+    assert!(documented.len() >= 2, "{documented:#?}");
+    for (place, text) in documented {
+        let rules = texts(&rules_of(&text));
+        let is_wide = |rule: &String| rule.starts_with("permit") && rule.contains(" * ");
+        let first = rules.iter().position(is_wide).unwrap_or(rules.len());
+        for rule in &denied {
+            assert!(rules[..first].contains(rule), "{place} lacks `{rule}`: {rules:#?}");
+        }
+    }
+}
+
 #[test]
 fn the_readme_is_one_page() {
     let lines = read("README.md").lines().count();
