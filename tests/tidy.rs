@@ -149,8 +149,7 @@ fn the_page_about_rules_shows_the_shipped_rules_as_they_are() {
 /// Rule files that a reader may copy: whole files, and blocks that begin with a file's name.
 fn documented_rule_files() -> Vec<(String, String)> {
     let whole = files(&["docs"], |name| name == "socks.conf").into_iter();
-    let mut found: Vec<_> =
-        whole.map(|path| (path.display().to_string(), read(&path))).collect();
+    let mut found: Vec<_> = whole.map(|path| (path.display().to_string(), read(&path))).collect();
     for path in documents() {
         for block in read(&path).split("```conf\n").skip(1) {
             let block = block.split("```").next().unwrap();
