@@ -196,17 +196,14 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
 /// An error if a flag needs a part that this build lacks.
 fn refuse_absent(matches: &Matches) -> Result<(), UsageError> {
     for part in parts::absent() {
-        let is_asked = |flag: &str| matches.opt_present(flag) && !is_text(matches, flag);
+        // Every build logs as text.
+        let is_text = |flag: &str| matches.opt_str(flag).is_some_and(|value| value == "text");
+        let is_asked = |flag: &str| matches.opt_present(flag) && !is_text(flag);
         if let Some(flag) = part.flags.iter().find(|flag| is_asked(flag)) {
             return Err(UsageError::Absent { flag, feature: part.feature });
         }
     }
     Ok(())
-}
-
-/// Whether the flag asks for the form of the log that every build has.
-fn is_text(matches: &Matches, flag: &str) -> bool {
-    flag == "log-format" && matches.opt_str(flag).as_deref() == Some("text")
 }
 
 /// The number of descriptors that a program on trial would take over.
