@@ -14,7 +14,7 @@ use std::{fmt, iter};
 
 /// An error at run time, or in the rules.
 const RUNTIME: u8 = 1;
-/// A wrong command line, or question of `-e`.
+/// A wrong command line, or query of `-e`.
 const USAGE: u8 = 2;
 /// `-e` says no.
 const DENIED: u8 = 3;

@@ -28,6 +28,7 @@
 mod announcer;
 mod builder;
 pub(crate) mod check;
+mod conflict;
 mod error;
 mod handle;
 #[cfg_attr(not(feature = "health"), path = "server/health/absent.rs")]

@@ -258,7 +258,7 @@ fn a_test_warns_about_a_last_line_that_a_reload_would_refuse() {
 }
 
 #[test]
-fn a_test_finds_ports_that_are_taken_twice_and_shared_ones_are_not() {
+fn a_start_and_a_test_find_ports_that_are_taken_twice_and_shared_ones_are_not() {
     let file = scratch_directory().join("rules");
     fs::write(&file, "permit c 9.9.9.9\n").unwrap();
     let test = |flags: &[&str]| {
@@ -269,6 +269,8 @@ fn a_test_finds_ports_that_are_taken_twice_and_shared_ones_are_not() {
     let both = ["-l", "127.0.0.1:9", "-l", "0.0.0.0:9"];
     let taken = "socku: --listen 0.0.0.0:9: --listen 127.0.0.1:9 has its port already\n";
     assert_eq!(test(&both), (1, taken.into()));
+    let start = ["-c", file.to_str().unwrap(), both[0], both[1], both[2], both[3]];
+    assert_eq!(complaint(1, &start), taken);
     assert_eq!(test(&[&both[..], &["--reuse-port"]].concat()), (0, String::new()));
 }
 
@@ -286,6 +288,7 @@ fn a_start_and_a_test_find_an_address_of_the_status_page_that_cannot_be_had() {
     let both = ["-l", "127.0.0.1:9", "--reuse-port", "--status", "127.0.0.1:9"];
     let expected = "socku: --status 127.0.0.1:9: --listen 127.0.0.1:9 has its port already\n";
     assert_eq!(test(&both), expected);
+    assert_eq!(complaint(1, &[&["-c", rules], &both[..]].concat()), expected);
     let error = test(&["--status", "203.0.113.77:9100"]);
     assert!(error.starts_with("socku: --status 203.0.113.77:9100: Cannot"), "{error}");
     drop(taken);

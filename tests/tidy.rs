@@ -3,7 +3,7 @@
 
 #![cfg(feature = "default")]
 
-use socku::internals::config::{self, Invocation};
+use socku::internals::config::{self, Invocation, PARTS, Part};
 use socku::internals::limit::Limit;
 use socku::internals::listing::listing;
 use socku::internals::reason::CloseReason;
@@ -146,10 +146,64 @@ fn the_page_about_rules_shows_the_shipped_rules_as_they_are() {
     }
 }
 
+/// Rule files that a reader may copy: whole files, and blocks that begin with a file's name.
+fn documented_rule_files() -> Vec<(String, String)> {
+    let whole = files(&["docs"], |name| name == "socks.conf").into_iter();
+    let mut found: Vec<_> = whole.map(|path| (path.display().to_string(), read(&path))).collect();
+    for path in documents() {
+        for block in read(&path).split("```conf\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            if block.lines().next().is_some_and(|line| line.ends_with("socks.conf")) {
+                found.push((path.display().to_string(), block.into()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn documented_rules_for_every_target_deny_first_what_the_shipped_rules_deny() {
+    let rules_of = |text: &str| listing(&RuleSet::parse(text.as_bytes()).unwrap(), &[]);
+    let texts = |listing: &str| -> Vec<String> {
+        listing.lines().map(|line| line.split_once(": ").unwrap().1.into()).collect()
+    };
+    let shipped = texts(&rules_of(&read("socks.conf")));
+    let denied: Vec<_> = shipped.iter().filter(|rule| rule.starts_with("deny cb ")).collect();
+    assert!(denied.len() >= 8, "{shipped:#?}");
+    let documented = documented_rule_files();
+    assert!(documented.len() >= 2, "{documented:#?}");
+    for (place, text) in documented {
+        let rules = texts(&rules_of(&text));
+        let is_wide = |rule: &String| rule.starts_with("permit") && rule.contains(" * ");
+        let first = rules.iter().position(is_wide).unwrap_or(rules.len());
+        for rule in &denied {
+            assert!(rules[..first].contains(rule), "{place} lacks `{rule}`: {rules:#?}");
+        }
+    }
+}
+
 #[test]
 fn the_readme_is_one_page() {
     let lines = read("README.md").lines().count();
     assert!(lines <= README_LINES_MAX, "README.md: {lines} lines, {README_LINES_MAX} allowed");
+}
+
+/// The table of parts has each of them, in the order of the program, with its flags and signals.
+#[test]
+fn the_page_about_platforms_says_what_each_part_brings() {
+    let page = read("docs/platforms.md");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| part |")).skip(2);
+    let rows: Vec<&str> = rows.take_while(|line| line.starts_with("| ")).collect();
+    assert_eq!(rows.len(), PARTS.len(), "{rows:#?}");
+    for (row, Part { feature, flags, signals, .. }) in rows.iter().zip(PARTS) {
+        assert!(row.starts_with(&format!("| `{feature}` | ")), "{feature}: `{row}`");
+        for flag in flags {
+            assert!(row.contains(&format!("`--{flag}`")), "--{flag}: `{row}`");
+        }
+        for signal in signals {
+            assert!(row.contains(signal), "{signal}: `{row}`");
+        }
+    }
 }
 
 /// The page with the flags, the limits, the signals and the reasons.

@@ -46,9 +46,10 @@ Environment:
     RUST_LOG   level of the log, for example debug or access=info,warn [info]
 
 Exit codes:
-    0  after a clean stop, -t, -V, -h, and -e unless it says no: also when it
-       depends on the addresses of a name
-    1  after an error at run time, in the rules or in the users
-    2  after a wrong command line, or question of -e
+    0  after a clean stop, -t, -V, -h, --health if the proxy answers, and -e
+       unless it says no: also when it depends on the addresses of a name
+    1  after an error at run time, in the rules or in the users, and --health
+       if the proxy does not answer
+    2  after a wrong command line, or query of -e
     3  when -e says no
 ";

@@ -1,5 +1,6 @@
 //! What `-t` does: all checks of a start, without becoming what runs.
 
+use super::conflict::{conflict, listened};
 use super::names;
 use super::rule_source::RuleSource;
 use super::settings::settings;
@@ -14,7 +15,6 @@ use crate::reload::{self, Checked};
 use crate::rules::{Circumstances, RuleSet};
 use crate::token::LISTENERS_MAX;
 use crate::users::Users;
-use std::net::SocketAddr;
 
 /// Most comparisons to find rules that never match: a second or two.
 const COMPARISONS_MAX: usize = 100_000_000;
@@ -75,18 +75,10 @@ impl Report {
         if let Some(address) = config.listen.get(LISTENERS_MAX) {
             self.errors.push(format!("--listen {address}: expected at most 32 addresses"));
         }
-        let listen = config.listen.iter().take(LISTENERS_MAX).map(|address| ("--listen", *address));
-        let all: Vec<_> =
-            listen.chain(config.status.map(|address| ("--status", address))).collect();
+        let all = listened(config);
         for (place, &(flag, address)) in all.iter().enumerate() {
-            // Only listeners for clients share a port, by --reuse-port.
-            let is_shared = config.reuse_port && flag == "--listen";
-            let mut before = all[..place].iter().filter(|_| !is_shared);
-            if let Some((other, taken)) = before.find(|(_, other)| is_taken(address, *other)) {
-                self.errors.push(format!("{flag} {address}: {other} {taken} has its port already"));
-            } else if let Err(error) = has_address(address) {
-                self.errors.push(format!("{flag} {address}: {error}"));
-            }
+            let error = conflict(config, &all, place).or_else(|| has_address(address).err());
+            self.errors.extend(error.map(|error| format!("--{flag} {address}: {error}")));
         }
     }
 
@@ -130,13 +122,4 @@ impl Report {
             Err(error) => self.errors.push(format!("--user: {error}")),
         }
     }
-}
-
-/// Whether two sockets cannot listen on these addresses at the same time.
-fn is_taken(one: SocketAddr, other: SocketAddr) -> bool {
-    let (one_ip, other_ip) = (one.ip(), other.ip());
-    one.port() != 0
-        && one.port() == other.port()
-        && one.is_ipv4() == other.is_ipv4()
-        && (one == other || one_ip.is_unspecified() || other_ip.is_unspecified())
 }

@@ -26,7 +26,7 @@ pub enum Error {
         flag: &'static str,
         /// The address, as it was given.
         address: SocketAddr,
-        /// The system's error.
+        /// The system's error, or which other address of the settings has the port.
         source: io::Error,
     },
     /// A step of starting or running failed.
@@ -96,7 +96,9 @@ impl fmt::Display for Error {
             Error::Users(error) => error.fmt(f),
             Error::Listen { flag, address, source } => {
                 write!(f, "--{flag} {address}")?;
-                f.write_str(hint(flag, source.kind()))
+                // Other words than the system's say themselves what is in the way.
+                let kind = source.raw_os_error().map(|_| source.kind());
+                f.write_str(hint(flag, kind))
             }
             Error::Step { step, .. } => step.fmt(f),
         }
@@ -104,12 +106,12 @@ impl fmt::Display for Error {
 }
 
 /// What the system's words for an address that cannot be listened on leave open.
-fn hint(flag: &str, kind: ErrorKind) -> &'static str {
+fn hint(flag: &str, kind: Option<ErrorKind>) -> &'static str {
     match (kind, flag) {
-        (ErrorKind::AddrInUse, "listen") => {
+        (Some(ErrorKind::AddrInUse), "listen") => {
             ": something listens there already (to share a port, each socku needs --reuse-port)"
         }
-        (ErrorKind::AddrInUse, _) => ": something listens there already",
+        (Some(ErrorKind::AddrInUse), _) => ": something listens there already",
         _ => "",
     }
 }

@@ -1,5 +1,6 @@
 //! The sockets that a server listens on.
 
+use super::conflict::{conflict, listened};
 use super::error::{Error, Step};
 use super::origin::{Origin, Parts};
 use super::pages::Pages;
@@ -35,6 +36,7 @@ impl Sockets {
         let passed = passed.map_err(|error| Error::step(Step::Sockets, error))?;
         match (passed, config.listen.first().filter(|_| config.is_listen_given)) {
             (None, _) => {
+                check_conflicts(config)?;
                 Ok(Sockets::Own { addresses: config.listen.clone(), shared: config.reuse_port })
             }
             (Some(passed), None) => Ok(Sockets::Passed(passed)),
@@ -74,6 +76,17 @@ impl Sockets {
         }
         Ok(())
     }
+}
+
+/// Names both flags, where the system's error would name the second one alone.
+fn check_conflicts(config: &Config) -> Result<(), Error> {
+    let all = listened(config);
+    for (place, &(flag, address)) in all.iter().enumerate() {
+        if let Some(source) = conflict(config, &all, place) {
+            return Err(Error::Listen { flag, address, source });
+        }
+    }
+    Ok(())
 }
 
 impl Origin for Sockets {
