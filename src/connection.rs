@@ -28,7 +28,7 @@ use crate::session::{Action, Session, State};
 use crate::stats::Standing;
 use crate::time::Millis;
 use crate::token::{CLIENT, TARGET, Token};
-use crate::wire::Answer;
+use crate::wire::{Answer, Protocol};
 use attempts::AttemptResult;
 use failure::{cause, reason_of_answer, reason_of_connect};
 use ident_query::IdentQuery;
@@ -90,6 +90,17 @@ impl<N: Net> Connection<N> {
     /// Bytes delivered: up, down.
     pub fn delivered(&self) -> (u64, u64) {
         (self.relay.up.delivered, self.relay.down.delivered)
+    }
+
+    /// Whether the client has sent a greeting of SOCKS5 and nothing more. Once it has ended, it has
+    /// asked for nothing and proved nothing.
+    pub fn has_only_greeted(&self) -> bool {
+        let request = self.session.request();
+        request.protocol == Some(Protocol::Socks5)
+            && request.command.is_none()
+            && request.user().is_empty()
+            && !request.is_proven
+            && self.relay.up.is_empty()
     }
 
     /// What the counters go by.

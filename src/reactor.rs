@@ -46,6 +46,8 @@ pub use dump::Dump;
 #[cfg(feature = "upgrade")]
 pub use record::Export;
 
+/// A health check that takes longer is not told from a client that holds a session.
+const PROBE_MS: Millis = 6_000;
 /// Most deadlines handled per turn: each may open a connection or close one.
 const DEADLINES_PER_TURN: usize = 64;
 /// Most answers of the resolver handed out per turn: each may open a connection, and thousands may
@@ -274,7 +276,7 @@ impl<N: Net> Reactor<N> {
                 self.stats.count_closed(reason);
                 self.refusals.record(session, reason, self.cx.now);
                 let (now, format) = (self.cx.now, self.cx.settings.log_format);
-                let level = if self.is_probe(session) { Level::Debug } else { Level::Info };
+                let level = if self.is_probe(&connection) { Level::Debug } else { Level::Info };
                 log!(target: "access", level, "{}", Line { session, up, down, now, format });
                 connection.close(reason, &mut self.cx);
             }
@@ -284,12 +286,15 @@ impl<N: Net> Reactor<N> {
     }
 
     /// Whether a program of this host only looked whether the proxy answers (`--health`): it left
-    /// before it asked for anything. That may happen every few seconds.
-    fn is_probe(&self, session: &Session) -> bool {
+    /// after its greeting. That may happen every few seconds. Any other client leaves a line, so that
+    /// nobody can try passwords or hold sessions unseen.
+    fn is_probe(&self, connection: &Connection<N>) -> bool {
+        let session = connection.session();
         let client = session.client.ip;
         let mut own = self.cx.listeners.addresses();
         session.state().closed() == Some(CloseReason::ClientLeft)
-            && session.request().command.is_none()
+            && connection.has_only_greeted()
+            && self.cx.now - session.started <= PROBE_MS
             && session.balancer().is_none()
             && (client.is_loopback() || own.any(|address| address.ip() == client))
     }

@@ -7,9 +7,11 @@ mod common;
 use common::machine::CLOSED;
 use common::namespace::{in_namespace, ip};
 use common::socks5::greeting;
-use common::{DEADLINE, PERMIT_ALL, Proxy, listener, socku, with_deadline};
+use common::{DEADLINE, PERMIT_ALL, Proxy, listener, scratch_directory, socku, with_deadline};
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -118,6 +120,8 @@ fn port_0_and_further_arguments_are_errors_of_the_command_line() {
             "--listen \"127.0.0.1:0\": expected a port",
         ),
         (&["127.0.0.1:1080"], "unexpected argument \"127.0.0.1:1080\""),
+        (&["-t"], "--health: expected without --test"),
+        (&["-e", "c 127.0.0.1:80"], "--health: expected without --explain"),
     ] {
         let (code, stderr) = check(flags);
         assert!(code == 2 && stderr.contains(message), "{stderr}");
@@ -164,12 +168,39 @@ fn a_client_of_this_host_that_asks_for_something_is_in_the_log_at_info() {
     assert!(proxy.access(1).0.contains(" INFO "));
     proxy.dial().write_all(b"GET / HTTP/1.0\r\n").unwrap();
     assert!(proxy.access(2).0.contains(" INFO "));
+    // Half a request, of either protocol.
+    let mut stream = proxy.dial();
+    stream.write_all(b"\x05\x01\0\x05\x01\0\x03\x20name").unwrap();
+    stream.read_exact(&mut [0; 2]).unwrap();
+    drop(stream);
+    proxy.access(3);
+    proxy.dial().write_all(b"\x04\x01\0").unwrap();
+    for number in [3, 4] {
+        let access = proxy.access(number);
+        assert_eq!(access.field("reason"), "client-left");
+        assert!(access.0.contains(" INFO "), "{access:?}");
+    }
     // It leaves while the proxy waits for the peer of its BIND.
     let mut stream = proxy.dial();
     stream.write_all(&common::request(2, CLOSED, b"")).unwrap();
     assert_eq!(common::read_reply(&mut stream).0, 90);
     drop(stream);
-    let access = proxy.access(3);
+    let access = proxy.access(5);
+    assert_eq!(access.field("reason"), "client-left");
+    assert!(access.0.contains(" INFO "), "{access:?}");
+}
+
+#[test]
+fn a_client_of_this_host_that_tries_a_password_is_in_the_log_at_info() {
+    let users = scratch_directory().join("users");
+    fs::write(&users, "alice:secret\n").unwrap();
+    fs::set_permissions(&users, Permissions::from_mode(0o600)).unwrap();
+    let proxy = Proxy::start(PERMIT_ALL, &["--users", users.to_str().unwrap()]);
+    let mut stream = proxy.dial();
+    stream.write_all(b"\x05\x01\x02\x01\x05alice\x06secret").unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+    drop(stream);
+    let access = proxy.access(1);
     assert_eq!(access.field("reason"), "client-left");
     assert!(access.0.contains(" INFO "), "{access:?}");
 }

@@ -57,6 +57,12 @@ fn a_flag_of_an_absent_part_is_a_usage_error_that_names_the_feature() {
 }
 
 #[test]
+fn the_log_may_be_asked_for_as_text_by_every_build() {
+    let (code, _, error) = outcome(&["-t", "--log-format", "text"]);
+    assert_eq!((code, error.as_str()), (0, ""));
+}
+
+#[test]
 fn the_version_names_the_parts_that_are_absent() {
     let mut expected = format!("socku {}\n", env!("CARGO_PKG_VERSION"));
     expected.extend(built_without().map(|line| line + "\n"));

@@ -16,10 +16,11 @@ OPTIONS = ["-O2", "--icf=all", "--pack-dyn-relocs=relr", "-T",
 LEFT_OUT = ["--eh-frame-hdr"]
 
 
-def position_independent(arguments):
+def as_zig_takes_them(arguments):
     """rustc asks for a position-independent static program by -static-pie, on most processors. zig
-    makes one at fixed addresses of that, and the other by -static -pie."""
-    changed = {"-static-pie": ["-static", "-pie"]}
+    makes one at fixed addresses of that, and the other by -static -pie. It knows from its target
+    alone that a program is one of i386."""
+    changed = {"-static-pie": ["-static", "-pie"], "-Wl,-melf_i386": []}
     return [word for argument in arguments for word in changed.get(argument, [argument])]
 
 
@@ -36,7 +37,7 @@ def main():
     directory, *rest = sys.argv[1:]
     end = rest.index("--")
     zig, arguments = rest[:end], rest[end + 1:]
-    first = subprocess.run([*zig, *position_independent(arguments), "-v"], check=False, text=True,
+    first = subprocess.run([*zig, *as_zig_takes_them(arguments), "-v"], check=False, text=True,
                            stderr=subprocess.PIPE)
     if first.returncode:
         sys.exit(first.stderr)

@@ -30,11 +30,13 @@ PROFILES = {
     "fast": Profile("release", (), (), ()),
     "small": Profile(
         "small", SMALL_FEATURES, ("optimize_for_size",),
-        # A panic ends the program without its text, and no text is kept for one. Equal runs of
-        # instructions are written once, on processors where LLVM can.
-        ("-Cpanic=immediate-abort", "-Zlocation-detail=none",
-         "-Cllvm-args=-enable-machine-outliner=always")),
+        # A panic ends the program without its text, and no text is kept for one.
+        ("-Cpanic=immediate-abort", "-Zlocation-detail=none")),
 }
+# Equal runs of instructions are written once. LLVM accepts that for any processor and does it for
+# some; for i386 it makes what it cannot assemble.
+OUTLINED = "-Cllvm-args=-enable-machine-outliner=always"
+NOT_OUTLINED = ("i686-unknown-linux-musl",)
 
 
 class Built(NamedTuple):
@@ -64,11 +66,13 @@ def intermediate(root=ROOT):
 def _cargo_build(target, profile, features, root):
     """Lets cargo build a program; where it leaves it."""
     chosen = ["--no-default-features", "--features", ",".join(features)] if features else []
+    is_outlined = profile is PROFILES["small"] and target.name not in NOT_OUTLINED
+    flags = (*profile.flags, OUTLINED) if is_outlined else profile.flags
     done = subprocess.run(
         [toolchain.CARGO, "build", "--quiet", "--locked", "--bin", "socku", "--target", target.name,
          "--profile", profile.cargo, "--target-dir", intermediate(root), *chosen,
          "-Zbuild-std=std,panic_abort", f"-Zbuild-std-features={','.join(profile.library)}"],
-        cwd=root, check=False, env=toolchain.environment(target, profile.flags, root=root))
+        cwd=root, check=False, env=toolchain.environment(target, flags, root=root))
     if done.returncode:
         sys.exit(f"{target.name}: socku cannot be built")
     return intermediate(root) / target.name / profile.cargo / "socku"

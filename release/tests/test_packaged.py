@@ -39,6 +39,10 @@ class Fault(unittest.TestCase):
         found = self.fault(head(21) + b"...built without: \0")
         self.assertEqual(found, "lacks optional parts (some), expected one with all")
 
+    def test_the_text_is_that_of_the_program(self):
+        source = Path(__file__).resolve().parents[2] / "src/config/parts.rs"
+        self.assertIn(f'format!("{packaged.LACKS}{{}}"', source.read_text())
+
     def test_a_program_of_this_processor_is_asked(self):
         with tempfile.TemporaryDirectory() as name:
             program = Path(name) / "socku"

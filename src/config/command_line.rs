@@ -47,6 +47,8 @@ pub enum UsageError {
     Argument(String),
     /// The value of a flag.
     Setting(SettingError),
+    /// A flag beside --health that asks for something else, without its dashes.
+    BesideHealth(&'static str),
     /// A flag of a part that this build lacks.
     Absent {
         /// The flag, without its dashes.
@@ -64,6 +66,7 @@ impl Display for UsageError {
                 write!(f, "unexpected argument {argument:?}, expected options only; see --help")
             }
             UsageError::Setting(error) => error.fmt(f),
+            UsageError::BesideHealth(flag) => write!(f, "--health: expected without --{flag}"),
             UsageError::Absent { flag, feature } => {
                 write!(f, "--{flag}: {}", parts::lacks(feature))
             }
@@ -175,6 +178,10 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
         return Err(UsageError::Argument(argument.clone()));
     }
     let config = read(&matches)?;
+    let mut others = ["test", "explain"].into_iter().filter(|flag| matches.opt_present(flag));
+    if let Some(flag) = others.next().filter(|_| matches.opt_present("health")) {
+        return Err(UsageError::BesideHealth(flag));
+    }
     Ok(match matches.opt_str("explain") {
         Some(query) => Invocation::Explain(config, query),
         None if matches.opt_present("test") => Invocation::Test(config),
@@ -189,11 +196,17 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, Us
 /// An error if a flag needs a part that this build lacks.
 fn refuse_absent(matches: &Matches) -> Result<(), UsageError> {
     for part in parts::absent() {
-        if let Some(flag) = part.flags.iter().find(|flag| matches.opt_present(flag)) {
+        let is_asked = |flag: &str| matches.opt_present(flag) && !is_text(matches, flag);
+        if let Some(flag) = part.flags.iter().find(|flag| is_asked(flag)) {
             return Err(UsageError::Absent { flag, feature: part.feature });
         }
     }
     Ok(())
+}
+
+/// Whether the flag asks for the form of the log that every build has.
+fn is_text(matches: &Matches, flag: &str) -> bool {
+    flag == "log-format" && matches.opt_str(flag).as_deref() == Some("text")
 }
 
 /// The number of descriptors that a program on trial would take over.

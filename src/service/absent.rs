@@ -13,12 +13,15 @@ pub struct Notifier(());
 impl Notifier {
     /// A manager that waits for messages waits in vain, which is worth a warning.
     pub fn from_env() -> Notifier {
-        warn_of("NOTIFY_SOCKET");
+        if env::var_os("NOTIFY_SOCKET").is_some_and(|value| !value.is_empty()) {
+            warn!("NOTIFY_SOCKET: {}", lacks("service"));
+        }
         Notifier(())
     }
 
-    /// Closes a socket that was handed over.
+    /// Closes a socket that was handed over. Its manager gets no more messages.
     pub fn resume(_: OwnedFd) -> Notifier {
+        warn!("NOTIFY_SOCKET: {}", lacks("service"));
         Notifier(())
     }
 
@@ -40,11 +43,12 @@ impl Notifier {
 pub enum Passed {}
 
 impl Passed {
-    /// Sockets of a manager stay where they are, which is worth a warning.
+    /// Sockets of a manager are an error: the kernel would connect clients that nobody accepts.
     pub fn take(_: usize) -> io::Result<Option<Passed>> {
         let own_pid = process::id().to_string();
         if env::var("LISTEN_PID").is_ok_and(|pid| pid == own_pid) {
-            warn_of("LISTEN_FDS");
+            let error = format!("LISTEN_FDS: {}", lacks("service"));
+            return Err(io::Error::new(io::ErrorKind::Unsupported, error));
         }
         Ok(None)
     }
@@ -63,11 +67,4 @@ impl Passed {
 /// Lines are written for any reader of standard error.
 pub fn is_stderr_journal() -> bool {
     false
-}
-
-/// Warns that the manager has set a variable which this build does not obey.
-fn warn_of(variable: &str) {
-    if env::var_os(variable).is_some_and(|value| !value.is_empty()) {
-        warn!("{variable}: {}", lacks("service"));
-    }
 }
