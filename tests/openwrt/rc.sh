@@ -5,7 +5,8 @@
 #
 # $CONFIG is a file of uci, as `config`, `option` and `list` commands. $INTERFACES has a line
 # `NAME FAMILY ADDRESS` for each address. $PROGRAM is run in place of the installed program, and
-# $RUN_AS_OTHER, if it is set, is the user. Each call of procd is a line on standard output, its arguments separated by tabs.
+# $RUN_AS_OTHER, if it is set, is the user. Each call of procd is a line on standard output, its
+# arguments separated by tabs.
 
 initscript="$1"
 action="$2"
