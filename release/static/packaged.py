@@ -12,6 +12,8 @@ PROCESSORS = {
     "i386": (3, False), "loong64": (258, True), "mips64el": (8, True), "ppc64el": (21, True),
     "riscv64": (243, True), "s390x": (22, True),
 }
+# Of an ELF file, what says all this.
+HEAD_BYTES = 20
 # This machine's, by the name that its kernel has for it.
 _OWN = {"aarch64": "arm64", "x86_64": "amd64", "riscv64": "riscv64", "s390x": "s390x"}
 # What `--version` begins its list of absent parts with. The text is in no optimized program that
@@ -23,25 +25,31 @@ def processor(data):
     """The machine of an ELF file, and whether it has 64 bits; ValueError if it is none."""
     if data[:4] != b"\x7fELF":
         raise ValueError("expected a program for Linux")
+    if len(data) < HEAD_BYTES:
+        raise ValueError("is cut off")
     order = "<" if data[5] == 1 else ">"
     return struct.unpack_from(f"{order}H", data, 18)[0], data[4] == 2
 
 
 def _lacks(program, data):
     """The parts that the program says it lacks; `some` if only its text tells, as this machine
-    cannot run it."""
+    cannot run it. OSError if it should be able to."""
     if processor(data) != PROCESSORS.get(_OWN.get(platform.machine())):
         return "some" if LACKS.encode() in data else ""
     done = subprocess.run([program, "--version"], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(done.returncode, f"--version ends with {done.returncode}")
     return done.stdout.partition(LACKS)[2].strip()
 
 
 def fault(program, architecture=None):
     """What is wrong with a program, in words, for one of Debian's architectures if there is one;
     nothing if it can be packaged."""
-    data = program.read_bytes()
     try:
+        data = program.read_bytes()
         found = processor(data)
+    except OSError as error:
+        return error.strerror
     except ValueError as error:
         return str(error)
     if architecture and architecture not in PROCESSORS:
@@ -49,5 +57,8 @@ def fault(program, architecture=None):
     if architecture and found != PROCESSORS[architecture]:
         names = [name for name, known in PROCESSORS.items() if known == found]
         return f"is for {' or '.join(names) or f'machine {found[0]}'}, expected {architecture}"
-    lacks = _lacks(program, data)
+    try:
+        lacks = _lacks(program, data)
+    except OSError as error:
+        return f"cannot be run: {error.strerror}"
     return f"lacks optional parts ({lacks}), expected one with all" if lacks else None

@@ -63,19 +63,19 @@ def intermediate(root=ROOT):
     return root / toolchain.PLACE / "cargo"
 
 
-def _cargo_build(target, profile, features, root):
-    """Lets cargo build a program; where it leaves it."""
+def _cargo_build(target, profile, features, root, name="socku"):
+    """Lets cargo build the program of this name; where it leaves it."""
     chosen = ["--no-default-features", "--features", ",".join(features)] if features else []
     is_outlined = profile is PROFILES["small"] and target.name not in NOT_OUTLINED
     flags = (*profile.flags, OUTLINED) if is_outlined else profile.flags
     done = subprocess.run(
-        [toolchain.CARGO, "build", "--quiet", "--locked", "--bin", "socku", "--target", target.name,
+        [toolchain.CARGO, "build", "--quiet", "--locked", "--bin", name, "--target", target.name,
          "--profile", profile.cargo, "--target-dir", intermediate(root), *chosen,
          "-Zbuild-std=std,panic_abort", f"-Zbuild-std-features={','.join(profile.library)}"],
         cwd=root, check=False, env=toolchain.environment(target, flags, root=root))
     if done.returncode:
-        sys.exit(f"{target.name}: socku cannot be built")
-    return intermediate(root) / target.name / profile.cargo / "socku"
+        sys.exit(f"{target.name}: {name} cannot be built")
+    return intermediate(root) / target.name / profile.cargo / name
 
 
 def build(target, name, root=ROOT):
@@ -91,6 +91,12 @@ def build(target, name, root=ROOT):
     fresh.chmod(0o755)
     fresh.rename(program)
     return Built(program, program.stat().st_size, cpu_s() - before)
+
+
+def console(target):
+    """The console for a target, built by the profile fast: its bytes, as it is not kept."""
+    built = _cargo_build(target, PROFILES["fast"], (), ROOT, "socku-console")
+    return elf.loaded(built.read_bytes())
 
 
 def bytes_with(target, features):

@@ -1,6 +1,7 @@
 """Which programs can be packaged."""
 
 import platform
+import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -31,9 +32,18 @@ class Fault(unittest.TestCase):
             (head(21), "amd64", "is for ppc64el, expected amd64"),
             (head(1), "amd64", "is for machine 1, expected amd64"),
             (b"#!/bin/sh\n", "amd64", "expected a program for Linux"),
+            (head(21)[:19], "ppc64el", "is cut off"),
         ):
             if expected != "":
                 self.assertEqual(self.fault(data, architecture), expected)
+
+    def test_what_cannot_be_read_or_run_is_said(self):
+        self.assertEqual(packaged.fault(Path("/nowhere/socku")), "No such file or directory")
+        self.assertEqual(packaged.fault(Path("/")), "Is a directory")
+        own = Path(sys.executable).read_bytes()
+        for data, expected in ((own[:64], "cannot be run: "), (head(0xFFFF), None)):
+            found = self.fault(data)
+            self.assertTrue(found == expected or found.startswith(expected), found)
 
     def test_a_program_of_another_processor_that_lacks_parts_has_their_text(self):
         found = self.fault(head(21) + b"...built without: \0")

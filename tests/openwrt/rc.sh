@@ -4,8 +4,9 @@
 # package uses them; run by tests/openwrt/run in busybox ash. Arguments: the script, and an action.
 #
 # $CONFIG is a file of uci, as `config`, `option` and `list` commands. $INTERFACES has a line
-# `NAME FAMILY ADDRESS` for each address. $PROGRAM is run in place of the installed program. Each
-# call of procd is a line on standard output, its arguments separated by tabs.
+# `NAME FAMILY ADDRESS` for each address. $PROGRAM is run in place of the installed program, and
+# $RUN_AS_OTHER, if it is set, is the user. Each call of procd is a line on standard output, its
+# arguments separated by tabs.
 
 initscript="$1"
 action="$2"
@@ -91,6 +92,7 @@ reload() {
 
 . "$initscript"
 PROG="$PROGRAM"
+RUN_AS="${RUN_AS_OTHER:-$RUN_AS}"
 case " start reload $EXTRA_COMMANDS " in
 *" $action "*) "$action" ;;
 *) exit 64 ;;
