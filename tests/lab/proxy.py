@@ -51,6 +51,10 @@ class Proxy(Process):
         self._told += count
         return [dict(re.findall(r'(\S+?)="?([^" ]*)', line)) for line in found]
 
+    def sessions_by_id(self, count):
+        """The same in the order in which they began. They may end in any other."""
+        return sorted(self.sessions(count), key=lambda fields: int(fields["id"]))
+
     def wait_idle(self):
         """Waits until it has no session."""
         def is_idle():
