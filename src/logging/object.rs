@@ -32,23 +32,13 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use crate::logging::style::Style;
+    use crate::logging::style::tests::{now, written};
     use crate::settings::LogFormat;
     use log::Level;
     use serde_json::{Value, json};
-    use std::time::{Duration, SystemTime};
 
     const OBJECT: Style = Style { format: LogFormat::Json, is_journal: false };
     const JOURNAL: Style = Style { format: LogFormat::Json, is_journal: true };
-
-    fn now() -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_millis(1_796_025_600_007)
-    }
-
-    fn written(style: Style, level: Level, target: &str, text: &str) -> String {
-        let mut line = Vec::new();
-        style.write(&mut line, now(), level, target, text).unwrap();
-        String::from_utf8(line).unwrap()
-    }
 
     #[test]
     fn a_record_of_a_session_is_one_object_after_its_priority() {

@@ -86,7 +86,7 @@ fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::time::Duration;
 
@@ -95,11 +95,12 @@ mod tests {
         Style { format: LogFormat::Text, is_journal: true },
     ];
 
-    fn now() -> SystemTime {
+    pub fn now() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_796_025_600_007)
     }
 
-    fn written(style: Style, level: Level, target: &str, text: &str) -> String {
+    /// A line in this style.
+    pub fn written(style: Style, level: Level, target: &str, text: &str) -> String {
         let mut line = Vec::new();
         style.write(&mut line, now(), level, target, text).unwrap();
         String::from_utf8(line).unwrap()
