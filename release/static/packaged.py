@@ -2,8 +2,9 @@
 that it has every optional part, as the unit and the health check call on them."""
 
 import platform
-import struct
 import subprocess
+
+from .elf import processor
 
 # Of an ELF file: e_machine, and whether it has 64 bits, for each processor by Debian's name of it.
 # armel and armhf are one here.
@@ -12,23 +13,11 @@ PROCESSORS = {
     "i386": (3, False), "loong64": (258, True), "mips64el": (8, True), "ppc64el": (21, True),
     "riscv64": (243, True), "s390x": (22, True),
 }
-# Of an ELF file, what says all this.
-HEAD_BYTES = 20
 # This machine's, by the name that its kernel has for it.
 _OWN = {"aarch64": "arm64", "x86_64": "amd64", "riscv64": "riscv64", "s390x": "s390x"}
 # What `--version` begins its list of absent parts with. The text is in no optimized program that
 # has all of them.
 LACKS = "built without: "
-
-
-def processor(data):
-    """The machine of an ELF file, and whether it has 64 bits; ValueError if it is none."""
-    if data[:4] != b"\x7fELF":
-        raise ValueError("expected a program for Linux")
-    if len(data) < HEAD_BYTES:
-        raise ValueError("is cut off")
-    order = "<" if data[5] == 1 else ">"
-    return struct.unpack_from(f"{order}H", data, 18)[0], data[4] == 2
 
 
 def _lacks(program, data):

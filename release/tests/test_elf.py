@@ -41,8 +41,21 @@ class Loaded(unittest.TestCase):
                 self.assertEqual(elf.loaded(short), short)
 
     def test_anything_else_is_refused(self):
-        with self.assertRaises(ValueError):
-            elf.loaded(b"#!/bin/sh\n")
+        for read in (elf.loaded, elf.is_static, elf.processor):
+            with self.assertRaises(ValueError):
+                read(b"#!/bin/sh\n")
+
+    def test_a_program_that_names_its_loader_is_not_static(self):
+        for wide in (False, True):
+            for order in "<>":
+                kept, _ = program(wide, order)
+                self.assertTrue(elf.is_static(kept))
+                self.assertEqual(elf.processor(kept), (8, wide))
+                kind_at = 64 if wide else 52
+                dynamic = kept[:kind_at] + struct.pack(f"{order}I", 3) + kept[kind_at + 4:]
+                self.assertFalse(elf.is_static(dynamic))
+                with self.assertRaisesRegex(ValueError, "is cut off"):
+                    elf.is_static(kept[:kind_at + 2])
 
 
 if __name__ == "__main__":
