@@ -191,6 +191,20 @@ fn a_client_of_this_host_that_asks_for_something_is_in_the_log_at_info() {
 }
 
 #[test]
+fn a_client_of_this_host_that_holds_its_session_is_in_the_log_at_info() {
+    let proxy = Proxy::start(PERMIT_ALL, &[]);
+    let mut stream = proxy.dial();
+    stream.write_all(&greeting(&[0])).unwrap();
+    stream.read_exact(&mut [0; 2]).unwrap();
+    // Longer than a check takes.
+    thread::sleep(PATIENCE + Duration::from_secs(2));
+    drop(stream);
+    let access = proxy.access(1);
+    assert_eq!(access.field("reason"), "client-left");
+    assert!(access.0.contains(" INFO "), "{access:?}");
+}
+
+#[test]
 fn a_client_of_this_host_that_tries_a_password_is_in_the_log_at_info() {
     let users = scratch_directory().join("users");
     fs::write(&users, "alice:secret\n").unwrap();

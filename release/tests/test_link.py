@@ -10,6 +10,7 @@ class Link(unittest.TestCase):
         self.assertEqual(link.as_zig_takes_them(["-m64", "-static-pie", "a.o"]),
                          ["-m64", "-static", "-pie", "a.o"])
         self.assertEqual(link.as_zig_takes_them(["-static", "-no-pie"]), ["-static", "-no-pie"])
+        self.assertEqual(link.as_zig_takes_them(["-m32", "-Wl,-melf_i386"]), ["-m32"])
 
     def test_the_linker_is_run_as_zig_runs_it_and_with_more_options(self):
         printed = "ld.lld -r -o /a b/zig/crt1.o\nld.lld --eh-frame-hdr -o /a b/out /a b/in.o -s\n"
