@@ -186,6 +186,8 @@ impl Kernel {
         self.held.insert(conn);
         if let (None, Some(Role::Client(place))) = (listener_client, self.conns[conn].role) {
             self.note_rivals(place);
+            // However long it has waited for others to end: its deadlines begin now.
+            self.note_move(conn);
         }
         if let Some(client) = listener_client {
             self.cast.clients[client].target = Some(conn);
